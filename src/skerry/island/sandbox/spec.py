@@ -1,0 +1,169 @@
+"""What a sandbox is asked to be, and what it reports: plain values shared by every driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+NetworkMode = Literal["none", "open", "allow", "block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPolicy:
+    """What a sandbox may reach. Enforced outside the sandbox, never inside it.
+
+    Args:
+        mode: `none` (loopback of its own only), `open` (any public address), `allow` (only `hosts`),
+            `block` (any public address except `hosts`).
+        hosts: host names, `*.suffix` patterns, addresses or CIDR blocks, each with an optional `:port`.
+    """
+
+    mode: NetworkMode = "none"
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Upper bounds of one sandbox; None leaves that resource to the machine.
+
+    Args:
+        cpu_millis: thousandths of a CPU; 1500 is one and a half.
+        memory_bytes: resident memory and page cache of all its processes together.
+        pids: processes and threads.
+        disk_bytes: bytes in the writable layer; a single file can never exceed it, the sum is checked often.
+        open_files: descriptors per process.
+        output_bytes: kept bytes of each output stream of one run; the rest is counted and dropped.
+    """
+
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
+    pids: int | None = 512
+    disk_bytes: int | None = None
+    open_files: int | None = 4096
+    output_bytes: int = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """A sandbox to be.
+
+    Args:
+        id: unique name, `[A-Za-z0-9_-]{1,64}`; also its directory and, lower-cased, its host name.
+        image: id of a local image, such as `host`.
+        limits: bounds applied whenever its processes live.
+        network: egress policy.
+        home: home directory, made in the writable layer and used as the first working directory.
+    """
+
+    id: str
+    image: str
+    limits: Limits = field(default_factory=Limits)
+    network: NetworkPolicy = field(default_factory=NetworkPolicy)
+    home: str = "/home/user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """One command to run in a sandbox.
+
+    Args:
+        id: run id; log files and the exit record carry it, so a run is found again after a restart.
+        argv: program and arguments; the program is looked up in the sandbox's PATH.
+        env: the whole environment of the command.
+        cwd: working directory inside the sandbox.
+        stdin: bytes given on standard input, which then ends.
+        timeout: seconds until the command's process session gets SIGTERM and, after `grace`, SIGKILL.
+        grace: seconds between the two.
+        state: bytes readable by the command at descriptor 8 (session state), or None.
+        keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str = "/home/user"
+    stdin: bytes = b""
+    timeout: float | None = None
+    grace: float = 2.0
+    state: bytes | None = None
+    keep_state: bool = False
+
+
+Cause = Literal["exited", "signaled", "timeout", "cancelled", "out_of_memory", "disk_full", "not_found", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """How a command ended.
+
+    Args:
+        exit_code: its status; 128+n for signal n; 124 for a timeout; 127 when the program is missing;
+            -1 when the sandbox was lost and the end is unknown.
+        cause: why it ended.
+        stdout_bytes, stderr_bytes: bytes kept in the log files.
+        dropped_bytes: output beyond the limit.
+        cpu_ns: processor time of the command and its waited-for children.
+        max_rss_bytes: largest resident set of the command.
+        wall_ns: time from start to end.
+        state: what it wrote to descriptor 9, when asked.
+    """
+
+    exit_code: int
+    cause: Cause
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    dropped_bytes: int = 0
+    cpu_ns: int = 0
+    max_rss_bytes: int = 0
+    wall_ns: int = 0
+    state: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barriers:
+    """Which walls stand around a sandbox, told truthfully.
+
+    Args:
+        driver: `namespace`, `process` or `gvisor`.
+        active: names such as `user-namespace`, `pid-namespace`, `network-namespace`, `mount-namespace`,
+            `overlay`, `pivot-root`, `seccomp`, `no-new-privileges`, `landlock`, `cgroup-v1`, `cgroup-v2`, `rlimits`.
+        missing: walls this machine or driver does not give, each with the reason.
+    """
+
+    driver: str
+    active: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkReport:
+    """What a fork carried over and how.
+
+    Args:
+        method: `relayer` (constant time), `reflink`, `copy`.
+        frozen_ns: time for which a running parent stood still; 0 for an idle one.
+        depth: layers under the child.
+    """
+
+    method: Literal["relayer", "reflink", "copy"]
+    frozen_ns: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a sandbox uses now; None where this machine cannot tell."""
+
+    processes: int
+    memory_bytes: int | None
+    cpu_ns: int | None
+    disk_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFiles:
+    """Where the driver keeps one run, on the host, outside the sandbox's reach."""
+
+    stdout: Path
+    stderr: Path

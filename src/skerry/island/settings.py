@@ -1,0 +1,95 @@
+"""Everything about an island that its owner can choose, in one value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skerry.errors import ConfigurationError
+from skerry.island.sandbox.spec import Limits, NetworkPolicy
+from skerry.money import Money
+from skerry.units import GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What the local node charges, per hour, in micros of a US dollar."""
+
+    cpu_hour: Money = Money(40_000, "USD")
+    memory_gib_hour: Money = Money(5_000, "USD")
+    gpu_hour: Money = Money(1_000_000, "USD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Choices of one island; every field has a `SKERRY_<NAME>` environment variable where a text makes sense.
+
+    Args:
+        data_dir: where everything lives: `island.db`, `sandboxes/`, `layers/`, `images/`, `objects/`.
+        host: address to bind; anything but loopback needs `allow_remote`.
+        port: TCP port, 0 for any free one.
+        allow_remote: serve other machines too; keys are then the only wall.
+        database_url: SQLAlchemy URL; None means SQLite in `data_dir`.
+        driver: `auto`, `namespace` or `process`.
+        public_host: host name used in URLs that clients follow; None derives it from the request.
+        limits: bounds of a sandbox that asks for none.
+        network: egress policy of a sandbox that asks for none.
+        egress_private: CIDR blocks that egress may reach although they are private or loopback.
+        prices: what the local node charges.
+        opening_balance: credit that the first account starts with.
+        idle_suspend: seconds without a run after which a sandbox's processes are ended.
+        idle_exit: seconds without any request or run after which the server stops itself; None for never.
+        drain: seconds that a graceful stop waits for foreground runs.
+        max_layers: chain length at which a sandbox is flattened in the background.
+        run_retention: seconds for which ended runs and idempotency keys are kept.
+        max_upload_bytes: largest file through sync.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 4242
+    allow_remote: bool = False
+    database_url: str | None = None
+    driver: str = "auto"
+    public_host: str | None = None
+    limits: Limits = field(default_factory=lambda: Limits(memory_bytes=2 * GIB, disk_bytes=20 * GIB))
+    network: NetworkPolicy = field(default_factory=lambda: NetworkPolicy(mode="open"))
+    egress_private: tuple[str, ...] = ()
+    prices: Prices = field(default_factory=Prices)
+    opening_balance: Money = Money(1_000_000_000, "USD")
+    idle_suspend: float = 300.0
+    idle_exit: float | None = None
+    drain: float = 10.0
+    max_layers: int = 48
+    run_retention: float = 7 * 86400.0
+    max_upload_bytes: int = 1 * GIB
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
+        """Settings from `SKERRY_*` variables and platform directories; keyword arguments win.
+
+        Raises:
+            ConfigurationError: a variable cannot be read as what it should be.
+        """
+        import platformdirs
+
+        values: dict[str, object] = {
+            "data_dir": Path(env.get("SKERRY_DATA_DIR") or platformdirs.user_data_dir("skerry")),
+        }
+        try:
+            if env.get("SKERRY_HOST"):
+                values["host"] = env["SKERRY_HOST"]
+            if env.get("SKERRY_PORT"):
+                values["port"] = int(env["SKERRY_PORT"])
+            if env.get("SKERRY_DATABASE_URL"):
+                values["database_url"] = env["SKERRY_DATABASE_URL"]
+            if env.get("SKERRY_DRIVER"):
+                values["driver"] = env["SKERRY_DRIVER"]
+            if env.get("SKERRY_PUBLIC_HOST"):
+                values["public_host"] = env["SKERRY_PUBLIC_HOST"]
+        except ValueError as error:
+            raise ConfigurationError(f"a SKERRY_* variable is unreadable: {error}") from None
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        return cls(**values)  # type: ignore[arg-type]
