@@ -1,1 +1,95 @@
-"""Skerry."""
+"""One Python library, one command line and one self-hosted network for compute.
+
+>>> from skerry import Arker
+>>> with Arker(region="aws-us-west-2") as arker:  # doctest: +SKIP
+...     vm = arker.vm("ubuntu").fork()
+...     print(vm.run("uname -a").stdout)
+
+Nothing is imported until its name is used: `import skerry` costs next to nothing, and the server's libraries load
+only with `skerry.Island`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skerry.errors import (
+        AuthenticationError,
+        BudgetExceededError,
+        BusyError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        DeadlineExceededError,
+        InvalidRequestError,
+        NoCapacityError,
+        NotFoundError,
+        PayloadTooLargeError,
+        PaymentRequiredError,
+        PermissionDeniedError,
+        ProtocolError,
+        RateLimitedError,
+        ServerError,
+        SkerryError,
+        UnavailableError,
+        UnsupportedError,
+    )
+    from skerry.island.island import Island
+    from skerry.money import Money
+    from skerry.networks.arker import Arker, AsyncArker
+
+__version__: str
+
+_HOME = {
+    "Arker": "skerry.networks.arker",
+    "AsyncArker": "skerry.networks.arker",
+    "Island": "skerry.island.island",
+    "Money": "skerry.money",
+}
+
+__all__ = [
+    "Arker",
+    "AsyncArker",
+    "AuthenticationError",
+    "BudgetExceededError",
+    "BusyError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "DeadlineExceededError",
+    "InvalidRequestError",
+    "Island",
+    "Money",
+    "NoCapacityError",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitedError",
+    "ServerError",
+    "SkerryError",
+    "UnavailableError",
+    "UnsupportedError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'skerry' has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("skerry")
+    else:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOME.get(name, "skerry.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

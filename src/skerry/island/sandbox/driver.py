@@ -150,7 +150,7 @@ class Driver(Protocol):
 class ImageSource(Protocol):
     """What a driver needs to know of images: read-only lower directories and bind mounts."""
 
-    def rootfs(self, image_id: str) -> "RootFs":
+    def rootfs(self, image_id: str) -> RootFs:
         """The root file system of a local image.
 
         Raises:

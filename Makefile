@@ -1,0 +1,47 @@
+# Two commands matter: `make run` does the main job, `make test` proves it. Both start from a bare clone.
+
+PYTHON = .venv/bin/python
+BIN = .venv/bin
+
+.PHONY: help setup run test check suite format api sync bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv as uv.lock says (nothing to do when it is current)
+	@sh tools/bootstrap.sh
+
+run: setup ## Fork a sandbox on the embedded island and run a real command in it
+	@$(PYTHON) -m skerry.demo
+
+test: setup ## Every gate, then every test
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory suite
+
+check: setup ## Style, types, layers, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-cache
+	$(PYTHON) tools/generate_sync.py --check
+	$(PYTHON) tools/check_tree.py
+
+suite: setup ## The tests alone
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+format: setup ## Format and mend what can be mended by a machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+sync: setup ## Regenerate the synchronous twins
+	$(PYTHON) tools/generate_sync.py
+
+api: setup ## Accept the present public API as the golden one
+	$(PYTHON) tools/public_api.py --write
+
+bench: setup ## Measure, and print ratios with raw samples
+	$(PYTHON) -m bench
+
+clean: ## Remove the environment and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
