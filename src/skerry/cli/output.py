@@ -1,0 +1,121 @@
+"""What reaches the screen: payload on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+from skerry.cli import exits
+from skerry.errors import SkerryError
+from skerry.money import Money
+from skerry.times import rfc3339
+
+Format = Literal["table", "json"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_option(command: F) -> F:
+    """Add `-o table|json` to a command; it arrives as `output`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        envvar="SKERRY_OUTPUT",
+        help="How to print the result.",
+    )(command)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for JSON, even when the rest of it cannot be parsed."""
+    ours = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    for position, word in enumerate(ours):
+        if word in {"-ojson", "--output=json"}:
+            return True
+        if word in {"-o", "--output"} and ours[position + 1 : position + 2] == ["json"]:
+            return True
+    return os.environ.get("SKERRY_OUTPUT") == "json"
+
+
+def plain(value: Any) -> Any:
+    """JSON for the types of our surface."""
+    if isinstance(value, Money):
+        return {"amount": f"{value.decimal:f}", "currency": value.currency}
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def print_json(kind: str, payload: dict[str, Any], *, err: bool = False) -> None:
+    """One JSON object with `schema: skerry.<kind>/1` in front; keys are an interface, they only grow."""
+    text = json.dumps({"schema": f"skerry.{kind}/1", **payload}, default=plain, ensure_ascii=False, indent=2)
+    click.echo(text, err=err)
+
+
+def drawable(stream: Any) -> bool:
+    """Whether colour and boxes are welcome on a stream."""
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Rows for people: drawn on a terminal, aligned columns in a pipe; `empty` goes to stderr when there are none."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not cells:
+        note(empty)
+        return
+    if drawable(sys.stdout):
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns))]
+    for line in [[column.upper() for column in columns], *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Name and value, one pair a line."""
+    pairs = [(name, "" if value is None else str(value)) for name, value in fields]
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        click.echo(f"{name.ljust(width)}  {value}".rstrip())
+
+
+def note(text: str) -> None:
+    """A remark for the person watching; never part of the payload."""
+    click.echo(text, err=True)
+
+
+def print_error(error: BaseException, status: int, *, as_json: bool) -> None:
+    """Say on stderr what went wrong and what to do next."""
+    step = exits.next_step(status)
+    if as_json:
+        facts = error.to_dict() if isinstance(error, SkerryError) else {"error": type(error).__name__}
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        payload = {**facts, "message": message, "exit_code": status, "next": step}
+        print_json("error", {name: value for name, value in payload.items() if value is not None}, err=True)
+        return
+    if isinstance(error, click.ClickException):
+        error.show()
+        return
+    text = str(error) or type(error).__name__
+    note(f"skerry: {text}")
+    if step:
+        note(f"  next: {step}")
