@@ -1,0 +1,232 @@
+"""The images of one island: found by name, listed, pulled, built, imported and removed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from skerry.island.engine.errors import Conflict, Invalid, NotFound
+from skerry.island.engine.records import Image
+from skerry.island.images import host
+from skerry.island.images.index import Entry, ImageConfig, Index, Table
+from skerry.island.images.reference import parse_reference
+from skerry.island.images.rootfs import LocalRootFs, with_default_path
+from skerry.island.images.staging import remove_tree, staged, sweep
+from skerry.island.sandbox.driver import SandboxError
+
+HOST = "host"
+_HOST_GENERATIONS = 4
+# A change of any of these means that packages or certificates came or went.
+_HOST_SIGNS = ("etc", "etc/alternatives", "etc/ld.so.cache", "etc/ssl/certs", "usr")
+
+
+class ImageStore:
+    """Images below one directory; satisfies `skerry.island.sandbox.driver.ImageSource`.
+
+    Layout: `images.json`, `rootfs/<id>/` (published, never changed), `incoming/` (being made, swept after a crash).
+    The directory is closed to other users, since an image's files carry the owners of their archive.
+
+    Args:
+        directory: made when missing.
+        machine: root of the machine that `host` shows; another directory in tests.
+        in_use: tells whether sandboxes still stand on an image, asked before its removal.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        machine: Path = Path("/"),
+        in_use: Callable[[str], bool] = lambda image_id: False,
+    ) -> None:
+        self.directory = directory
+        self.in_use = in_use
+        self._machine = machine
+        self._roots = directory / "rootfs"
+        self._incoming = directory / "incoming"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._roots.mkdir(mode=0o700, exist_ok=True)
+        self._index = Index(directory)
+        self._host_lock = threading.Lock()
+        self._host: tuple[tuple[int, ...], Image, LocalRootFs] | None = None
+        self._recover()
+
+    def rootfs(self, image_id: str) -> LocalRootFs:
+        """The root of an image, by id; `host` is made or renewed first when the machine has changed.
+
+        Raises:
+            SandboxError: reason `unknown_image`.
+        """
+        if image_id == HOST:
+            return self._current_host()[1]
+        entry = self._index.read().images.get(image_id)
+        if entry is None:
+            raise SandboxError("unknown_image", f"there is no image {image_id!r} here")
+        return LocalRootFs(directory=self._roots / image_id, env=with_default_path(entry.env))
+
+    def list(self) -> list[Image]:
+        """Every image, `host` first, the others by name."""
+        others = sorted(self._index.read().images.values(), key=lambda entry: (entry.name, entry.id))
+        return [self._current_host()[0], *map(_image, others)]
+
+    def get(self, name: str) -> Image:
+        """The image of a name or id.
+
+        Raises:
+            NotFound: nothing here is called so.
+        """
+        image_id = self.resolve(name)
+        if image_id is None:
+            raise NotFound(f"there is no image {name!r} here; `skerry image pull {name}` fetches one")
+        return self._current_host()[0] if image_id == HOST else _image(self._index.entry(image_id))
+
+    def config(self, image_id: str) -> ImageConfig:
+        """How an image wants to be run.
+
+        Raises:
+            NotFound: no such image.
+        """
+        return ImageConfig() if image_id == HOST else self._index.entry(image_id).config
+
+    def resolve(self, name: str) -> str | None:
+        """The id for an id, an alias or a Docker-style name (`ubuntu` is `docker.io/library/ubuntu:latest`)."""
+        return self._index.read().resolve(name)
+
+    def names(self, image_id: str) -> Sequence[str]:
+        """Every canonical reference of an image."""
+        return self._index.read().names_of(image_id)
+
+    def aliases(self) -> dict[str, str]:
+        """The alias table: short names and what they stand for."""
+        return dict(self._index.read().aliases)
+
+    def alias(self, name: str, target: str) -> None:
+        """Let `name` stand for `target` (a name, alias or id), now and when `target` moves.
+
+        Raises:
+            NotFound: the target does not exist. Invalid: the name is reserved or would stand for itself.
+        """
+        if name == HOST:
+            raise Invalid("`host` always means this machine; choose another name")
+        with self._index.change() as table:
+            if table.resolve(target) is None:
+                raise NotFound(f"there is no image {target!r} here")
+            earlier = table.aliases.get(name)
+            table.aliases[name] = target
+            if table.resolve(name) is None:
+                if earlier is None:
+                    del table.aliases[name]
+                else:
+                    table.aliases[name] = earlier
+                raise Invalid(f"{name!r} would stand for itself")
+
+    def remove(self, name: str) -> None:
+        """Forget a name; the image goes with its last name, or at once when named by its id.
+
+        Raises:
+            Invalid: `host` cannot be removed. NotFound: no such image. Conflict: sandboxes stand on it.
+        """
+        if name == HOST:
+            raise Invalid("the host image is this machine itself and cannot be removed")
+        with staged(self._incoming) as trash, self._index.change() as table:
+            if name in table.aliases:
+                del table.aliases[name]
+                return
+            image_id = table.resolve(name)
+            if image_id is None:
+                raise NotFound(f"there is no image {name!r} here")
+            gone = table.names_of(image_id)
+            if name != image_id:
+                gone = [parse_reference(name).canonical]
+            doomed = len(gone) == len(table.names_of(image_id))
+            if doomed and self.in_use(image_id):
+                raise Conflict(f"image {name!r} is the root of existing sandboxes; remove those first")
+            for reference in gone:
+                del table.names[reference]
+            if doomed:
+                del table.images[image_id]
+                _drop_dangling_aliases(table)
+                (self._roots / image_id).rename(trash / "root")
+            else:
+                entry = table.images[image_id]
+                if parse_reference(entry.name).canonical in gone:
+                    remaining = parse_reference(table.names_of(image_id)[0]).familiar
+                    table.images[image_id] = _renamed(entry, remaining)
+
+    def _current_host(self) -> tuple[Image, LocalRootFs]:
+        signs = tuple(_changed_at(self._machine / sign) for sign in _HOST_SIGNS)
+        with self._host_lock:
+            if self._host is None or self._host[0] != signs:
+                self._host = (signs, *self._make_host())
+            return self._host[1:]
+
+    def _make_host(self) -> tuple[Image, LocalRootFs]:
+        plan = host.survey(self._machine)
+        target = self._roots / f"{HOST}-{plan.stamp}"
+        if not host.intact(plan, target):
+            with staged(self._incoming) as work:
+                fresh = work / "root"
+                fresh.mkdir()
+                host.build(plan, fresh)
+                with self._index.change():
+                    if not host.intact(plan, target):
+                        if target.exists():
+                            target.rename(work / "damaged")
+                        fresh.rename(target)
+        root = host.rootfs(plan, target)
+        image = Image(
+            id=HOST,
+            name=HOST,
+            source="machine",
+            size_bytes=plan.size_bytes,
+            created_at=datetime.fromtimestamp(target.stat().st_mtime, UTC),
+            env=root.env,
+        )
+        return image, root
+
+    def _recover(self) -> None:
+        """Remove what a crash left: half-made trees, trees never entered in the index, old shapes of `host`."""
+        sweep(self._incoming)
+        with self._index.change() as table:
+            for image_id in [known for known in table.images if not (self._roots / known).is_dir()]:
+                del table.images[image_id]
+                table.names = {name: target for name, target in table.names.items() if target != image_id}
+            hosts = [path for path in self._roots.iterdir() if path.name.startswith(f"{HOST}-")]
+            # Agents that outlived an earlier server may still stand on a former shape of the host.
+            hosts.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            kept = {path.name for path in hosts[:_HOST_GENERATIONS]} | set(table.images)
+            for path in self._roots.iterdir():
+                if path.name not in kept:
+                    remove_tree(path)
+
+
+def _image(entry: Entry) -> Image:
+    return Image(
+        id=entry.id,
+        name=entry.name,
+        source=entry.source,
+        size_bytes=entry.size_bytes,
+        created_at=entry.created_at,
+        env=with_default_path(entry.env),
+    )
+
+
+def _renamed(entry: Entry, name: str) -> Entry:
+    return msgspec.structs.replace(entry, name=name)
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _drop_dangling_aliases(table: Table) -> None:
+    while dangling := [name for name in table.aliases if table.resolve(name) is None]:
+        for name in dangling:
+            del table.aliases[name]
