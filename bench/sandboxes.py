@@ -1,0 +1,177 @@
+"""What a sandbox costs: the first command, the next command, a fork, a hundred forks at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from bench.harness import Row, Series, at_most, in_turn, timed
+from bench.peers import COMMAND, bubblewrap, burst, one_shot_peers, works
+from skerry import Island
+
+
+def create_and_first_command(island: Island, rounds: int) -> list[Row]:
+    """Fork the golden and run `true`, over HTTP with the public client; the fork is deleted outside the clock."""
+    made = []
+    with island.arker() as client:
+
+        def one() -> None:
+            vm = client.vm("ubuntu").fork()
+            vm.run(COMMAND)
+            made.append(vm)
+
+        ours, *peers = in_turn({"skerry": one, **one_shot_peers()}, rounds)
+        for vm in made:
+            vm.delete()
+    goal, reached = at_most(ours, 30)
+    return [Row("create + first command, sequential", ours, peers, goal, reached)]
+
+
+def exec_in_live_sandbox(island: Island, rounds: int) -> list[Row]:
+    """One more command in a sandbox that already lives: over HTTP, through the engine, through the driver."""
+    peers = one_shot_peers()
+    with island.arker() as client:
+        vm = client.vm("ubuntu").fork()
+        try:
+            vm.run(COMMAND)
+            over_http, *rest = in_turn({"skerry": lambda: vm.run(COMMAND), **peers}, rounds)
+            through_engine = Series("engine", island.portal(_engine_exec, vm.id, rounds))
+        finally:
+            vm.delete()
+    http_goal, http_reached = at_most(over_http, 5)
+    engine_goal, engine_reached = at_most(through_engine, 2)
+    return [
+        Row("exec in a live sandbox, HTTP", over_http, rest, http_goal, http_reached),
+        Row("exec in a live sandbox, engine", through_engine, rest, engine_goal, engine_reached),
+    ]
+
+
+async def _engine_exec(engine, sandbox_id: str, rounds: int) -> list[float]:  # type: ignore[no-untyped-def]
+    from skerry.ids import new_ulid
+
+    record = await engine.sandboxes.find(sandbox_id)
+    samples = []
+    for _ in range(rounds + 5):
+        start = time.perf_counter_ns()
+        run = await engine.runs.submit(
+            record.account_id, sandbox_id, id=new_ulid(), command=["/bin/true"], sessionless=True
+        )
+        await engine.runs.wait(run.id)
+        samples.append((time.perf_counter_ns() - start) / 1e6)
+    return samples[5:]
+
+
+def burst_of_forks(island: Island, count: int) -> list[Row]:
+    """`count` forks at once, then the same with a first command in each; every one must succeed."""
+
+    async def forks(*, run: bool) -> float:
+        async with island.async_arker() as client:
+            golden = client.vm("ubuntu")
+
+            async def one():  # type: ignore[no-untyped-def]
+                vm = await golden.fork()
+                if run:
+                    result = await vm.run("echo $((6*7))")
+                    if result.stdout != b"42\n":
+                        raise RuntimeError(f"a fork of the burst answered {result!r}")
+                return vm
+
+            start = time.perf_counter_ns()
+            vms = await asyncio.gather(*(one() for _ in range(count)))
+            elapsed = (time.perf_counter_ns() - start) / 1e6
+            for vm in vms:
+                await vm.delete()
+            return elapsed
+
+    alone = Series("skerry", [asyncio.run(forks(run=False)) for _ in range(3)])
+    with_run = Series("skerry", [asyncio.run(forks(run=True)) for _ in range(3)])
+    peers = []
+    wrapped = bubblewrap()
+    if wrapped and works([*wrapped, "true"]):
+        samples = [timed(lambda: asyncio.run(burst([*wrapped, "true"], count))) for _ in range(3)]
+        peers.append(Series("bubblewrap", samples))
+    goal, reached = at_most(with_run, 2500)
+    return [
+        Row(f"burst of {count} forks", alone, peers),
+        Row(f"burst of {count} forks, a command in each", with_run, peers, goal, reached),
+    ]
+
+
+def fork_against_size(island: Island, rounds: int) -> list[Row]:
+    """An idle sandbox forked when it holds 10 MB, 1 GB and 10 GB (sparse); time must not follow size."""
+    fills = {
+        "10 MB": "head -c 10485760 /dev/urandom > big",
+        "1 GB": "head -c 1073741824 /dev/zero > big",
+        "10 GB sparse": "truncate -s 10737418240 big && dd if=/dev/urandom of=big bs=1M count=8 conv=notrunc 2>&-",
+    }
+    rows = []
+    medians: dict[str, float] = {}
+    with island.arker(timeout=300) as client:
+        for name, fill in fills.items():
+            parent = client.vm("ubuntu").fork(disk_mib=20 * 1024)
+            parent.run(fill)
+            series = Series("skerry")
+            for number in range(rounds):
+                # Without a write since the last fork there is no layer to freeze, and nothing would be measured.
+                parent.run(f"echo {number} > mark")
+                children = []
+                series.samples.append(timed(lambda parent=parent, children=children: children.append(parent.fork())))
+                children[0].delete()
+            medians[name] = series.median
+            goal, reached = at_most(series, 20)
+            rows.append(Row(f"idle fork holding {name}", series, [_copy_peer(name)], goal, reached))
+            parent.delete()
+    ratio = Series("10 GB : 10 MB", [medians["10 GB sparse"] / medians["10 MB"]], unit="x")
+    rows.append(Row("fork time, 10 GB : 10 MB", ratio, [], *at_most(ratio, 2)))
+    return rows
+
+
+def _copy_peer(name: str) -> Series:
+    """`cp -a` of the same bytes: what a fork costs without copy-on-write."""
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
+    series = Series("cp -a")
+    with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
+        source = Path(folder) / "a"
+        source.mkdir()
+        fill = {"10 MB": (10 << 20, 10 << 20), "1 GB": (1 << 30, 1 << 30), "10 GB sparse": (8 << 20, 10 << 30)}[name]
+        with (source / "big").open("wb") as file:
+            for _ in range(fill[0] >> 20):
+                file.write(b"\1" * (1 << 20))
+            file.truncate(fill[1])
+        for number in range(3):
+            target = Path(folder) / f"copy{number}"
+            series.samples.append(timed(lambda target=target: subprocess.run(["cp", "-a", source, target], check=True)))
+            subprocess.run(["rm", "-rf", target], check=True)
+    return series
+
+
+def fork_against_depth(island: Island) -> list[Row]:
+    """A chain of forks of forks, with a first command in each child."""
+    wanted = (1, 10, 40)
+    rows = []
+    with island.arker(timeout=120) as client:
+        chain = [client.vm("ubuntu").fork()]
+        for depth in range(1, max(wanted) + 1):
+            chain[-1].run(f"echo {depth} > level{depth}")
+            fork = timed(lambda: chain.append(chain[-1].fork()))
+            first = timed(lambda: chain[-1].run(COMMAND))
+            if depth in wanted:
+                rows.append(Row(f"fork at chain depth {depth}", Series("skerry", [fork]), note="one sample a depth"))
+                rows.append(
+                    Row(f"first command at chain depth {depth}", Series("skerry", [first]), note="one sample a depth")
+                )
+        for vm in chain:
+            vm.delete()
+    return rows
+
+
+__all__ = [
+    "burst_of_forks",
+    "create_and_first_command",
+    "exec_in_live_sandbox",
+    "fork_against_depth",
+    "fork_against_size",
+]
