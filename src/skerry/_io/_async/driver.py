@@ -1,0 +1,221 @@
+"""The driver: carries out one call, with retries, hooks, deadlines and raw capture, for any network."""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from typing import TypeVar
+
+from skerry._io.transport import AsyncTransport
+from skerry._io.waiting import AsyncSleeper, async_bounded, async_sleep
+from skerry._kernel.dialect import Call, Dialect
+from skerry._kernel.effects import SYSTEM, Effects
+from skerry._kernel.hooks import ErrorSeen, Hooks, RetrySeen, request_seen, response_seen, tell
+from skerry._kernel.model import NotGiven
+from skerry._kernel.options import NO_OPTIONS, Deadline, RequestOptions
+from skerry._kernel.raw import RawResponse, capture
+from skerry._kernel.redaction import redact_url
+from skerry._kernel.request import Headers, Request, Response, TransportFailure, merge_headers
+from skerry._kernel.retry import Failure, parse_retry_after
+from skerry.errors import DeadlineExceededError, InvalidRequestError, SkerryError
+
+T = TypeVar("T")
+
+_log = logging.getLogger("skerry")
+
+
+class AsyncDriver:
+    """Sends calls of one network over one transport.
+
+    Args:
+        dialect: how the network is spoken, credentials included.
+        transport: what carries the requests.
+        effects: clock and chance.
+        sleeper: waits between tries.
+        hooks: who is told what happens.
+        options: defaults for every call.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        transport: AsyncTransport,
+        *,
+        effects: Effects = SYSTEM,
+        sleeper: AsyncSleeper = async_sleep,
+        hooks: Hooks | None = None,
+        options: RequestOptions = NO_OPTIONS,
+    ) -> None:
+        self.dialect = dialect
+        self.transport = transport
+        self.effects = effects
+        self.sleeper = sleeper
+        self.hooks = hooks or Hooks()
+        self.options = options
+
+    def but(
+        self, *, dialect: Dialect | None = None, hooks: Hooks | None = None, options: RequestOptions | None = None
+    ) -> AsyncDriver:
+        """A copy over the same transport, with some parts changed; parts left None stay."""
+        return AsyncDriver(
+            dialect or self.dialect,
+            self.transport,
+            effects=self.effects,
+            sleeper=self.sleeper,
+            hooks=self.hooks if hooks is None else hooks,
+            options=self.options if options is None else options,
+        )
+
+    async def send(self, call: Call[T], options: RequestOptions | None = None) -> T:
+        """Carry out a call: send, retry as the policy says, and read the answer.
+
+        Args:
+            call: what to do.
+            options: for this call; gaps are filled from the driver's defaults.
+
+        Returns:
+            What the call's parser makes of the answer.
+
+        Raises:
+            SkerryError: the network refused, the answer made no sense, the transport failed, or the deadline passed.
+        """
+        chosen = self.options if options is None else options.over(self.options)
+        template = self._request(call, chosen)
+        policy = (call.retry or self.dialect.retry).tightened(chosen.retries)
+        started = self.effects.monotonic()
+        for attempt in count(1):
+            request = self._try(template, call, attempt, chosen.deadline)
+            outcome = await self._exchange(request, call, chosen.deadline)
+            if isinstance(outcome, Response):
+                return self._read(outcome, call, request, self.effects.monotonic() - started)
+            delay = policy.wait(outcome, call.safety, attempt, self.effects.random)
+            if delay is None:
+                raise self._final(outcome.error, request)
+            if self.hooks.on_retry:
+                tell(self.hooks.on_retry, RetrySeen(request_seen(self.dialect.network, request), outcome.error, delay))
+            await self.pause(delay, chosen.deadline, outcome.error)
+        raise AssertionError("the loop above only ends by returning or raising")
+
+    async def pause(self, delay: float, deadline: Deadline | None, cause: SkerryError) -> None:
+        """Back off for so many seconds.
+
+        Args:
+            delay: seconds.
+            deadline: the caller's; cancelling it ends the wait at once.
+            cause: why there is a wait.
+
+        Raises:
+            DeadlineExceededError: the deadline comes first, so that there is no point in waiting.
+        """
+        if deadline is None:
+            await self.sleeper(delay, None)
+            return
+        left = deadline.remaining()
+        if left is None or delay < left:
+            await self.sleeper(delay, deadline)
+            if not deadline.expired:
+                return
+        raise self._out_of_time(deadline, cause)
+
+    def _request(self, call: Call[T], options: RequestOptions) -> Request:
+        operation = call.operation
+        if options.idempotency_key is not None and not operation.keyed:
+            raise InvalidRequestError(
+                f"{operation.name} takes no idempotency key", network=self.dialect.network, operation=operation.name
+            )
+        timeout = options.timeout
+        if isinstance(timeout, NotGiven):
+            timeout = call.timeout
+        ours: Headers = ()
+        # A URL handed out by the server leads elsewhere: nothing meant for the network may go there.
+        if operation.base == "network":
+            ours = (*(options.headers or {}).items(), *self.dialect.headers)
+        return Request(
+            method=operation.method,
+            url=call.url,
+            headers=merge_headers(ours, call.headers),
+            body=call.body,
+            operation=operation.name,
+            timeout=self.dialect.timeout if isinstance(timeout, NotGiven) else timeout,
+            secret=operation.base == "absolute",
+        )
+
+    def _try(self, template: Request, call: Call[T], attempt: int, deadline: Deadline | None) -> Request:
+        timeout = template.timeout
+        if deadline is not None:
+            deadline.check(self.dialect.network, template.operation)
+            left = deadline.remaining()
+            if left is not None:
+                timeout = left if timeout is None else min(timeout, left)
+        request = template
+        if attempt > 1 or timeout != template.timeout:
+            request = template.but(attempt=attempt, timeout=timeout)
+        return self.dialect.sign(request) if call.operation.auth else request
+
+    async def _exchange(self, request: Request, call: Call[T], deadline: Deadline | None) -> Response | Failure:
+        hooks, network = self.hooks, self.dialect.network
+        seen = request_seen(network, request) if hooks else None
+        if seen is not None:
+            tell(hooks.on_request, seen)
+        began = self.effects.monotonic()
+        try:
+            response = await async_bounded(self.transport.send, request, request.timeout, deadline)
+        except TransportFailure as failure:
+            self._log(request, failure.message, began)
+            error = self.dialect.failure(failure)
+            error.__cause__ = failure.__cause__ or failure
+            if deadline is not None and deadline.expired:
+                raise self._final(self._out_of_time(deadline, error), request) from error
+            return Failure(error, failure.kind)
+        self._log(request, response.status, began)
+        if seen is not None and hooks.on_response:
+            tell(hooks.on_response, response_seen(seen, response, self.effects.monotonic() - began))
+        problem = (call.error or self.dialect.error)(response)
+        if problem is None:
+            return response
+        asked = parse_retry_after(response.header("retry-after"), response.header("retry-after-ms"))
+        problem.retry_after = asked if problem.retry_after is None else problem.retry_after
+        problem.request_id = problem.request_id or response.request_id
+        return Failure(problem, "answer", response.status, problem.retry_after)
+
+    def _read(self, response: Response, call: Call[T], request: Request, elapsed: float) -> T:
+        try:
+            parsed = call.parse(response)
+        except SkerryError as error:
+            raise self._final(error, request) from error.__cause__
+        capture(RawResponse(response.status, response.headers, response.body, request.attempt, elapsed, parsed))
+        return parsed
+
+    def _final(self, error: SkerryError, request: Request) -> SkerryError:
+        error.network = error.network or self.dialect.network
+        error.operation = error.operation or request.operation
+        if request.attempt > 1:
+            error.add_note(f"after {request.attempt} tries")
+        if self.hooks.on_error:
+            tell(self.hooks.on_error, ErrorSeen(request_seen(self.dialect.network, request), error))
+        return error
+
+    def _out_of_time(self, deadline: Deadline, cause: SkerryError) -> DeadlineExceededError:
+        error = DeadlineExceededError(
+            "cancelled by the caller" if deadline.cancelled else "the caller's deadline has passed",
+            network=self.dialect.network,
+            operation=cause.operation,
+            status=cause.status,
+            outcome=cause.outcome,
+        )
+        error.__cause__ = cause
+        return error
+
+    def _log(self, request: Request, result: object, began: float) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            elapsed = self.effects.monotonic() - began
+            url = redact_url(request.url, secret=request.secret)
+            _log.debug(
+                "%s %s %s -> %s in %.3f s, try %d",
+                request.operation,
+                request.method,
+                url,
+                result,
+                elapsed,
+                request.attempt,
+            )

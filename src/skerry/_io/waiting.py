@@ -1,0 +1,117 @@
+"""The places where the two worlds truly differ: sleeping, bounding a wait, and reading a file without blocking.
+
+Every function comes as a pair, `async_x` for coroutines and `x` for threads; generated code picks its half by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
+
+from skerry._kernel.options import Deadline
+from skerry._kernel.request import BodySource, TransportFailure
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+AsyncSleeper = Callable[[float, Deadline | None], Awaitable[None]]
+"""Waits so many seconds, or until the deadline is cancelled."""
+
+Sleeper = Callable[[float, Deadline | None], None]
+"""Waits so many seconds, or until the deadline is cancelled."""
+
+
+async def async_sleep(seconds: float, deadline: Deadline | None = None) -> None:
+    """Wait; cancelling the task or the deadline ends the wait at once."""
+    if deadline is None:
+        await asyncio.sleep(seconds)
+        return
+    loop, woken = asyncio.get_running_loop(), asyncio.Event()
+    forget = deadline.subscribe(lambda: loop.call_soon_threadsafe(woken.set))
+    try:
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+    except TimeoutError:
+        return
+    finally:
+        forget()
+
+
+def sleep(seconds: float, deadline: Deadline | None = None) -> None:
+    """Wait; cancelling the deadline from another thread ends the wait at once."""
+    if deadline is None:
+        time.sleep(seconds)
+        return
+    woken = threading.Event()
+    forget = deadline.subscribe(woken.set)
+    try:
+        woken.wait(seconds)
+    finally:
+        forget()
+
+
+async def async_bounded(
+    function: Callable[[A], Awaitable[R]], argument: A, timeout: float | None, deadline: Deadline | None
+) -> R:
+    """Await a function of one argument, for `timeout` seconds at most and no longer than the deadline is uncancelled.
+
+    Raises:
+        TransportFailure: of kind `timeout`, when the time is up or the deadline was cancelled.
+    """
+    if timeout is None and deadline is None:
+        return await function(argument)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout) as scope:
+            if deadline is None:
+                return await function(argument)
+
+            def give_up() -> None:
+                # The answer may have won the race, in which case there is nothing left to give up.
+                if not finished:
+                    scope.reschedule(loop.time())
+
+            finished = False
+            forget = deadline.subscribe(lambda: loop.call_soon_threadsafe(give_up))
+            try:
+                return await function(argument)
+            finally:
+                finished = True
+                forget()
+    except TimeoutError as error:
+        # Only our own limit counts as one; a time-out from inside the function is that function's affair.
+        if not scope.expired():
+            raise
+        raise TransportFailure(
+            "no complete answer in time" if timeout is None else f"no complete answer within {timeout:g} s", "timeout"
+        ) from error
+
+
+def bounded(function: Callable[[A], R], argument: A, timeout: float | None, deadline: Deadline | None) -> R:
+    """Call a function of one argument that keeps to the time limit by itself: a thread cannot be interrupted."""
+    return function(argument)
+
+
+def async_scope() -> object:
+    """What connections belong to: the running event loop, outside of which they are dead."""
+    return asyncio.get_running_loop()
+
+
+def scope() -> object:
+    """What connections belong to: nothing in particular, any thread may use them."""
+    return None
+
+
+async def async_chunks(source: BodySource) -> AsyncIterator[bytes]:
+    """The chunks of a body, read in worker threads so that a slow disk does not stop the loop."""
+    chunks = source.open()
+    while chunk := await asyncio.to_thread(next, chunks, b""):
+        yield chunk
+
+
+def chunks(source: BodySource) -> Iterator[bytes]:
+    """The chunks of a body."""
+    return source.open()

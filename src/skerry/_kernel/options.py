@@ -1,0 +1,138 @@
+"""What a caller may say about a single call: how long, how often, with which headers, and when to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from skerry._kernel.model import NOT_GIVEN, NotGiven
+from skerry.errors import DeadlineExceededError, InvalidRequestError
+
+
+class Deadline:
+    """A moment after which the caller no longer wants an answer; may be moved to now by `cancel`.
+
+    One deadline may cover several calls. It bounds every try and every back-off, on top of the time limits that hold
+    anyway. Cancelling from another thread or task interrupts a back-off at once; an asynchronous request in flight is
+    abandoned at once, a synchronous one when its time limit or the deadline comes.
+
+    Args:
+        seconds: from now; None for a deadline that only `cancel` brings about.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, seconds: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at = None if seconds is None else clock() + seconds
+        self._cancelled = False
+        self._lock = threading.Lock()
+        self._listeners: dict[int, Callable[[], object]] = {}
+        self._next = 0
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    @property
+    def expired(self) -> bool:
+        """Whether the moment has passed."""
+        return self.remaining() == 0.0
+
+    def remaining(self) -> float | None:
+        """Seconds left, never negative; None when there is no limit."""
+        if self._cancelled:
+            return 0.0
+        return None if self._at is None else max(0.0, self._at - self._clock())
+
+    def cancel(self) -> None:
+        """Make the deadline pass now and wake everyone who waits under it. Safe from any thread."""
+        with self._lock:
+            if self._cancelled:
+                return
+            self._cancelled = True
+            listeners = list(self._listeners.values())
+            self._listeners.clear()
+        for listener in listeners:
+            listener()
+
+    def subscribe(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Have a function called on `cancel` (at once if that was before).
+
+        Returns:
+            A function that ends the subscription.
+        """
+        with self._lock:
+            if not self._cancelled:
+                token, self._next = self._next, self._next + 1
+                self._listeners[token] = listener
+                return lambda: self._forget(token)
+        listener()
+        return lambda: None
+
+    def _forget(self, token: int) -> None:
+        with self._lock:
+            self._listeners.pop(token, None)
+
+    def check(self, network: str | None = None, operation: str | None = None) -> None:
+        """Raise when the moment has passed.
+
+        Raises:
+            DeadlineExceededError: it has.
+        """
+        if self.expired:
+            raise DeadlineExceededError(
+                "cancelled by the caller" if self._cancelled else "the caller's deadline has passed",
+                network=network,
+                operation=operation,
+                status=0,
+                outcome="not_sent",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """Options of one call, or defaults of a client.
+
+    Attributes:
+        timeout: seconds each try may take; None for no limit; not given for the operation's default.
+        headers: further headers; those that authenticate always win.
+        retries: further tries after the first, at most as many as the client's policy allows; not more than that.
+        idempotency_key: for operations whose wire has one.
+        deadline: for the whole call, back-offs included.
+    """
+
+    timeout: float | NotGiven | None = NOT_GIVEN
+    headers: Mapping[str, str] | None = None
+    retries: int | None = None
+    idempotency_key: str | None = None
+    deadline: Deadline | None = None
+
+    def __post_init__(self) -> None:
+        if self.retries is not None and self.retries < 0:
+            raise InvalidRequestError("retries cannot be negative")
+        if not isinstance(self.timeout, NotGiven) and self.timeout is not None and not self.timeout > 0:
+            raise InvalidRequestError("a timeout must be positive; None means no limit")
+
+    def over(self, defaults: RequestOptions | None) -> RequestOptions:
+        """These options, with gaps filled from the defaults; headers of both, these winning."""
+        if defaults is None or defaults == _EMPTY:
+            return self
+        if self == _EMPTY:
+            return defaults
+        changes: dict[str, object] = {
+            field.name: getattr(defaults, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) is (NOT_GIVEN if field.name == "timeout" else None)
+        }
+        if self.headers and defaults.headers:
+            mine = {name.lower() for name in self.headers}
+            theirs = {name: value for name, value in defaults.headers.items() if name.lower() not in mine}
+            changes["headers"] = {**theirs, **self.headers}
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+_EMPTY = RequestOptions()
+NO_OPTIONS = _EMPTY
