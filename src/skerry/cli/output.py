@@ -22,10 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def output_option(command: F) -> F:
-    """Add `-o table|json` to a command; it arrives as `output`."""
+    """Add `-o table|json` to a command; it arrives as `form`."""
     return click.option(
         "-o",
         "--output",
+        "form",
         type=click.Choice(["table", "json"]),
         default="table",
         envvar="SKERRY_OUTPUT",

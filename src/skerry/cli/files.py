@@ -1,0 +1,163 @@
+"""Files between this machine and a sandbox, over the public client."""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import shlex
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skerry.cli.output import note
+from skerry.errors import InvalidRequestError, NotFoundError, ProtocolError, SkerryError
+from skerry.ids import new_ulid
+
+if TYPE_CHECKING:
+    from skerry.networks.arker import Computer
+
+HOME = "/home/user"
+
+
+def remote_path(text: str) -> str:
+    """An absolute path in a sandbox; a relative one starts at its home.
+
+    Raises:
+        InvalidRequestError: it is empty.
+    """
+    if not text:
+        raise InvalidRequestError("the path in the sandbox is empty")
+    return posixpath.normpath(posixpath.join(HOME, text))
+
+
+def parse_file(spec: str) -> tuple[Path, str]:
+    """`LOCAL[:REMOTE]` as a local path and an absolute remote one.
+
+    Raises:
+        NotFoundError: there is no such local file.
+    """
+    local, colon, remote = spec.partition(":")
+    source = Path(local)
+    if not source.exists():
+        raise NotFoundError(f"no such file here: {source}")
+    if colon and remote.endswith("/"):
+        remote += source.absolute().name
+    return source, remote_path(remote or source.absolute().name)
+
+
+def put(vm: Computer, source: Path, target: str) -> None:
+    """Copy a file or a directory into the sandbox, making parent directories.
+
+    Raises:
+        NotFoundError: there is no such local file.
+    """
+    if source.is_dir():
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(source, arcname=".")
+        staged = _staging()
+        vm.sync.write_file(staged, archive.getvalue())
+        place = shlex.quote(target)
+        _shell(
+            vm, f"mkdir -p {place} && tar -xf {staged} -C {place} --no-same-owner; code=$?; rm -f {staged}; exit $code"
+        )
+        return
+    if not source.is_file():
+        raise NotFoundError(f"no such file here: {source}")
+    data = source.read_bytes()
+    mode = source.stat().st_mode & 0o777
+    place = shlex.quote(target)
+    if _at_home(target):
+        vm.sync.write_file(target, data)
+        if mode & 0o111:
+            _shell(vm, f"chmod {mode:o} {place}")
+        return
+    staged = _staging()
+    vm.sync.write_file(staged, data)
+    parent = shlex.quote(posixpath.dirname(target))
+    _shell(vm, f"chmod {mode:o} {staged} && mkdir -p {parent} && mv -T {staged} {place}")
+
+
+def get(vm: Computer, source: str, target: Path) -> None:
+    """Copy a file or a directory out of the sandbox; into `target` if that is a directory.
+
+    Raises:
+        NotFoundError: there is no such file in the sandbox.
+    """
+    place = shlex.quote(source)
+    kind = _shell(vm, f"if [ -d {place} ]; then echo d; elif [ -e {place} ]; then echo f; fi").strip()
+    if not kind:
+        raise NotFoundError(f"no such file in the sandbox: {source}")
+    if target.is_dir():
+        target = target / posixpath.basename(source)
+    if kind == "d":
+        staged = _staging()
+        _shell(vm, f"tar -cf {staged} -C {place} .")
+        archive = _take(vm, staged)
+        unpack(archive, target)
+        return
+    if _at_home(source):
+        target.write_bytes(vm.sync.read_file(source))
+        return
+    staged = _staging()
+    _shell(vm, f"cp -L {place} {staged}")
+    target.write_bytes(_take(vm, staged))
+
+
+def unpack(archive: bytes, target: Path) -> None:
+    """Unpack a tar that a sandbox made: plain files, directories and links that stay inside `target`.
+
+    Raises:
+        ProtocolError: an entry reaches beyond `target`; what came before it is already there.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    root = target.resolve()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for entry in tar:
+            place = root / entry.name
+            # Resolved anew for each entry: an earlier one may have been a link.
+            inside = place.parent.resolve() / place.name if place.name not in {"", ".."} else place.resolve()
+            if not (inside == root or inside.is_relative_to(root)):
+                raise ProtocolError(f"the sandbox sent a path that leads outside: {entry.name}")
+            if entry.isdir():
+                inside.mkdir(parents=True, exist_ok=True)
+            elif entry.isfile():
+                inside.parent.mkdir(parents=True, exist_ok=True)
+                inside.unlink(missing_ok=True)
+                content = tar.extractfile(entry)
+                inside.write_bytes(content.read() if content else b"")
+                inside.chmod(entry.mode & 0o777 | 0o600)
+            elif entry.issym():
+                aim = Path(os.path.normpath(inside.parent / entry.linkname))
+                if not aim.is_relative_to(root):
+                    note(f"skerry: left out a link that leads outside: {entry.name} -> {entry.linkname}")
+                    continue
+                inside.unlink(missing_ok=True)
+                inside.symlink_to(entry.linkname)
+
+
+def _staging() -> str:
+    return f"{HOME}/.skerry-{new_ulid().lower()}"
+
+
+def _at_home(path: str) -> bool:
+    return path.startswith(f"{HOME}/")
+
+
+def _take(vm: Computer, staged: str) -> bytes:
+    data = vm.sync.read_file(staged)
+    _shell(vm, f"rm -f {staged}")
+    return data
+
+
+def _shell(vm: Computer, script: str) -> str:
+    # A session of its own: the default one may be busy, and its directory and variables are the user's.
+    session = vm.sessions.create()
+    try:
+        done = vm.run(script, session_id=session.session_id)
+    finally:
+        vm.sessions.delete(session.session_id)
+    if done.exit_code != 0:
+        raise SkerryError(done.stderr.decode(errors="replace").strip() or f"status {done.exit_code} in the sandbox")
+    return done.stdout.decode(errors="replace")

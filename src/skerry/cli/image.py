@@ -1,0 +1,116 @@
+"""`skerry image`: the root file systems that sandboxes start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skerry.cli import exits, island_link, output
+from skerry.cli.main import LazyGroup
+from skerry.cli.options import data_dir_option
+from skerry.errors import ProtocolError
+from skerry.units import format_size
+
+if TYPE_CHECKING:
+    from skerry.island.admin.models import ImageEvent, ImageView
+
+
+@click.group(cls=LazyGroup)
+def image() -> None:
+    """List, pull, build, import and remove images.
+
+    `host` is always there: this machine's own tools, read-only.
+    """
+
+
+@image.command("ls")
+@data_dir_option
+@output.output_option
+def list_images(*, directory: Path, form: str) -> int:
+    """List local images."""
+    with island_link.ensure(directory, output.note).admin() as admin:
+        images = admin.images()
+    if form == "json":
+        output.print_json("images", {"images": [_plain(found) for found in images]})
+        return exits.OK
+    output.print_table(
+        ["name", "id", "size", "source", "created"],
+        [(i.name, i.id, format_size(i.size_bytes), i.source, f"{i.created_at:%Y-%m-%d %H:%M}") for i in images],
+        empty="no images",
+    )
+    return exits.OK
+
+
+@image.command()
+@click.argument("reference")
+@data_dir_option
+@output.output_option
+def pull(reference: str, *, directory: Path, form: str) -> int:
+    """Fetch an image from a registry, such as ubuntu:24.04."""
+    with island_link.ensure(directory, output.note).admin() as admin:
+        return _finish(admin.pull(reference), form)
+
+
+@image.command()
+@click.option("--suite", default="bookworm", show_default=True, help="Debian suite.")
+@click.argument("packages", nargs=-1)
+@data_dir_option
+@output.output_option
+def build(packages: tuple[str, ...], *, suite: str, directory: Path, form: str) -> int:
+    """Build an image from Debian packages, by mmdebstrap.
+
+    \b
+    skerry image build --suite bookworm python3 git
+    """
+    with island_link.ensure(directory, output.note).admin() as admin:
+        return _finish(admin.build(suite, list(packages)), form)
+
+
+@image.command("import")
+@click.argument("tar", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", required=True, help="Name of the image.")
+@data_dir_option
+@output.output_option
+def import_tar(tar: Path, *, name: str, directory: Path, form: str) -> int:
+    """Make an image of a tar of a root file system."""
+    with island_link.ensure(directory, output.note).admin() as admin:
+        return _finish(admin.import_tar(tar, name), form)
+
+
+@image.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@data_dir_option
+@output.output_option
+def rm(names: tuple[str, ...], *, directory: Path, form: str) -> int:
+    """Delete local images."""
+    with island_link.ensure(directory, output.note).admin() as admin:
+        for name in names:
+            admin.remove_image(name)
+    if form == "json":
+        output.print_json("images_removed", {"removed": list(names)})
+    return exits.OK
+
+
+def _finish(events: Iterator[ImageEvent], form: str) -> int:
+    made = None
+    for event in events:
+        if event.progress:
+            output.note(event.progress)
+        made = event.image or made
+    if made is None:
+        raise ProtocolError("the island ended its answer before the image was made")
+    if form == "json":
+        output.print_json("image", {"image": _plain(made)})
+    else:
+        click.echo(made.name)
+    return exits.OK
+
+
+def _plain(view: ImageView) -> dict[str, Any]:
+    import msgspec
+
+    data: dict[str, Any] = msgspec.to_builtins(view)
+    return data

@@ -1,0 +1,251 @@
+"""Finding the island of a data directory, and starting one when there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from skerry.island.admin.client import Admin
+from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from skerry.networks.arker import Arker
+
+DEFAULT_PORT = 4242
+START_DEADLINE = 60.0
+IDLE_EXIT = 900.0
+
+
+@dataclass(frozen=True)
+class Link:
+    """A running island: where it is and how to be let in.
+
+    Args:
+        url: its address.
+        pid: its process.
+        version: of the server.
+        started_at: RFC 3339.
+        data_dir: what it works on.
+        owner_key: for `/_island/v1`.
+        keys: one per network.
+    """
+
+    url: str
+    pid: int
+    version: str
+    started_at: str
+    data_dir: Path
+    owner_key: str = field(repr=False)
+    keys: dict[str, str] = field(repr=False)
+
+    def base_url(self, network: str) -> str:
+        """Where the face of a network answers."""
+        return f"{self.url}/{network}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point each network's clients at this island."""
+        return {
+            "ARKER_API_KEY": self.keys["arker"],
+            "ARKER_BASE_URL": self.base_url("arker"),
+            "ARKER_BURST_BASE_URL": f"{self.base_url('arker')}/api",
+        }
+
+    def arker(self) -> Arker:
+        """A client of the Arker face."""
+        from skerry.networks.arker import Arker
+
+        return Arker(
+            api_key=self.keys["arker"],
+            base_url=self.base_url("arker"),
+            burst_base_url=f"{self.base_url('arker')}/api",
+            timeout=None,
+        )
+
+    def admin(self) -> Admin:
+        """A client of the owner's API."""
+        return Admin(self.url, self.owner_key)
+
+
+def data_dir(given: Path | None = None) -> Path:
+    """The data directory: as given, from SKERRY_DATA_DIR, or the platform's."""
+    if given is not None:
+        return given.absolute()
+    if text := os.environ.get("SKERRY_DATA_DIR"):
+        return Path(text).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("skerry"))
+
+
+def find(directory: Path) -> Link | None:
+    """The island that works on this directory, if one answers now."""
+    try:
+        server = json.loads((directory / "server.json").read_text())
+        owner_key = (directory / "owner.key").read_text().strip()
+        keys = json.loads((directory / "credentials.json").read_text())["keys"]
+        link = Link(
+            url=server["url"],
+            pid=server["pid"],
+            version=server["version"],
+            started_at=server["started_at"],
+            data_dir=directory,
+            owner_key=owner_key,
+            keys=keys,
+        )
+    except PermissionError as error:
+        raise ConfigurationError(f"{error.filename} is another user's; set SKERRY_DATA_DIR to one of yours") from None
+    except (FileNotFoundError, KeyError, ValueError):
+        return None
+    return link if _answers(link) else None
+
+
+def _answers(link: Link) -> bool:
+    # Asking with the owner's key tells our island from whatever else may listen on a recycled port.
+    parts = urlsplit(link.url)
+    connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=5.0)
+    with closing(connection):
+        try:
+            connection.request("GET", "/_island/v1/images", headers={"authorization": f"Bearer {link.owner_key}"})
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+
+
+def holder(directory: Path) -> int | None:
+    """The process that has the directory's lock open, answering or not."""
+    lock = directory / "lock"
+    try:
+        pid = int(lock.read_text())
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except (OSError, ValueError):
+        return None
+    # The number in the file alone proves nothing: process ids are used again.
+    for descriptor in descriptors:
+        try:
+            if descriptor.samefile(lock):
+                return pid
+        except OSError:
+            continue
+    return None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in {b"Z", b"X"}
+
+
+def require_island() -> None:
+    """Check, without importing them, that the server's libraries are installed.
+
+    Raises:
+        ConfigurationError: they are not; the message has the line that installs them.
+    """
+    missing = [name for name in ("starlette", "uvicorn", "sqlalchemy", "alembic") if not find_spec(name)]
+    if missing:
+        raise ConfigurationError(f"the island needs {', '.join(missing)}; get it: pip install 'skerry[island]'")
+
+
+def need(directory: Path) -> Link:
+    """The running island, or an error that says how to start one."""
+    link = find(directory)
+    if link is None:
+        raise ConnectionFailedError(f"no island runs on {directory}", outcome="not_sent", retryable=False)
+    return link
+
+
+def ensure(directory: Path, say: Callable[[str], None]) -> Link:
+    """The running island, or one started in the background that leaves when idle."""
+    link = find(directory)
+    if link is not None:
+        return link
+    say(f"skerry: starting an island on {directory} (it stops by itself when idle for {IDLE_EXIT / 60:.0f} minutes)")
+    return start(directory, port=_usual_port(), idle_exit=IDLE_EXIT)
+
+
+def start(
+    directory: Path, *, port: int, host: str | None = None, allow_remote: bool = False, idle_exit: float | None = None
+) -> Link:
+    """Start a server in a session of its own and wait until it answers.
+
+    Args:
+        directory: its data directory, made if missing; `server.log` there gets its output.
+        port: TCP port, 0 for any free one.
+        host: address to bind, loopback by default.
+        allow_remote: needed for any other address.
+        idle_exit: seconds of quiet after which it stops by itself; None for never.
+
+    Raises:
+        ConnectionFailedError: it ended at once; the message carries the end of its log.
+        DeadlineExceededError: it runs but does not answer.
+    """
+    require_island()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(directory), "--port", str(port)]
+    if host:
+        command += ["--host", host]
+    if allow_remote:
+        command += ["--allow-remote"]
+    if idle_exit is not None:
+        command += ["--idle-exit", str(idle_exit)]
+    log = directory / "server.log"
+    with log.open("ab") as sink:
+        began_at = sink.tell()
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True, cwd="/"
+        )
+
+    deadline = time.monotonic() + START_DEADLINE
+    pause = 0.02
+    while time.monotonic() < deadline:
+        status = server.poll()
+        link = find(directory)
+        if link is not None:
+            return link
+        if status is not None and holder(directory) is None:
+            raise ConnectionFailedError(
+                f"the island ended with status {status} at start; {log} ends with:\n{_tail(log, began_at)}",
+                outcome="not_sent",
+                retryable=False,
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
+    raise DeadlineExceededError(f"the island did not answer within {START_DEADLINE:.0f} s; see {log}")
+
+
+def _usual_port() -> int:
+    if text := os.environ.get("SKERRY_PORT"):
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigurationError(f"SKERRY_PORT={text!r} is not a number") from None
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", DEFAULT_PORT))
+        except OSError:
+            return 0
+    return DEFAULT_PORT
+
+
+def _tail(log: Path, offset: int, lines: int = 12) -> str:
+    with log.open("rb") as file:
+        file.seek(offset)
+        text = file.read().decode(errors="replace")
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:]) or "    (nothing)"

@@ -1,0 +1,177 @@
+"""`skerry up`, `down` and `reset`: the island's life."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skerry.cli import exits, island_link, output
+from skerry.cli.options import Duration, data_dir_option
+from skerry.errors import ConfigurationError, ConflictError, DeadlineExceededError
+
+STOP_DEADLINE = 60.0
+
+
+@click.command()
+@click.option("-d", "--detach", is_flag=True, help="Start in the background and return once it answers.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), envvar="SKERRY_PORT", help="TCP port, 0 for any; 4242 by default."
+)
+@click.option("--host", envvar="SKERRY_HOST", help="Address to bind; loopback by default.")
+@click.option(
+    "--allow-remote", is_flag=True, help="Accept an address that other machines reach; keys are then the wall."
+)
+@click.option("--idle-exit", type=Duration(), help="Stop after this much quiet.")
+@data_dir_option
+@output.output_option
+def up(
+    *,
+    detach: bool,
+    port: int | None,
+    host: str | None,
+    allow_remote: bool,
+    idle_exit: float | None,
+    directory: Path,
+    form: str,
+) -> int:
+    """Start the island on this machine, and print its addresses.
+
+    \b
+    skerry up                        in the foreground, until Ctrl-C
+    skerry up --detach && eval "$(skerry env)"
+    """
+    running = island_link.find(directory)
+    if running is not None:
+        if detach:
+            announce(running, form)
+            return exits.OK
+        raise ConflictError(f"an island already runs on {directory}: {running.url}, process {running.pid}")
+    wanted = island_link.DEFAULT_PORT if port is None else port
+    if detach:
+        announce(
+            island_link.start(directory, port=wanted, host=host, allow_remote=allow_remote, idle_exit=idle_exit), form
+        )
+        return exits.OK
+
+    island_link.require_island()
+    from skerry.island.server import serve
+    from skerry.island.settings import Settings
+
+    def ready(*_: object) -> None:
+        link = island_link.find(directory)
+        if link is not None:
+            announce(link, form)
+
+    serve(
+        Settings.from_env(data_dir=directory, port=wanted, host=host, allow_remote=allow_remote, idle_exit=idle_exit),
+        on_ready=ready,
+    )
+    return exits.OK
+
+
+def announce(link: island_link.Link, form: str) -> None:
+    """Print where the island answers and how to point clients at it."""
+    if form == "json":
+        output.print_json("island", facts(link))
+        return
+    click.echo(f"The island answers at {link.url} (process {link.pid}, data in {link.data_dir})")
+    click.echo(f"  arker  {link.base_url('arker')}")
+    click.echo("\nPoint clients at it (the same lines: skerry env):")
+    for name, value in link.environment().items():
+        click.echo(f"  export {name}={value}")
+
+
+def facts(link: island_link.Link) -> dict[str, Any]:
+    """A running island as JSON data; keys are left to `skerry env`."""
+    return {
+        "running": True,
+        "url": link.url,
+        "pid": link.pid,
+        "version": link.version,
+        "started_at": link.started_at,
+        "data_dir": link.data_dir,
+        "base_urls": {"arker": link.base_url("arker")},
+    }
+
+
+@click.command()
+@click.option("--force", is_flag=True, help="Kill it if it does not stop in time.")
+@data_dir_option
+@output.output_option
+def down(*, force: bool, directory: Path, form: str) -> int:
+    """Stop the island: foreground runs get a moment to end, files and records stay."""
+    pid = island_link.holder(directory)
+    stopped = pid is not None and stop(pid, force=force)
+    if form == "json":
+        output.print_json("down", {"stopped": stopped, "data_dir": directory})
+    else:
+        click.echo(f"Stopped the island on {directory}" if stopped else f"No island runs on {directory}")
+    return exits.OK
+
+
+def stop(pid: int, *, force: bool = False) -> bool:
+    """End the server and wait until it is gone.
+
+    Raises:
+        DeadlineExceededError: it is still there and `force` was not asked for.
+    """
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        raise ConfigurationError(f"process {pid} belongs to another user") from None
+    if _gone(pid, STOP_DEADLINE):
+        return True
+    if not force:
+        raise DeadlineExceededError(f"process {pid} did not stop within {STOP_DEADLINE:.0f} s; try --force")
+    os.kill(pid, signal.SIGKILL)
+    return _gone(pid, 5.0)
+
+
+def _gone(pid: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if not island_link.alive(pid):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@click.command()
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@data_dir_option
+@output.output_option
+def reset(*, yes: bool, directory: Path, form: str) -> int:
+    """Stop the island and delete everything it holds: sandboxes, images, records, keys."""
+    if not directory.exists():
+        return _report_reset(directory, False, form)
+    known = {"credentials.json", "island.db", "server.json", "owner.key", "lock"}
+    if not known & {entry.name for entry in directory.iterdir()}:
+        raise ConfigurationError(f"{directory} does not look like an island's data directory; nothing was deleted")
+    if not yes:
+        if not click.get_text_stream("stdin").isatty():
+            raise click.UsageError("this deletes everything; say --yes where nobody can be asked")
+        click.confirm(f"Delete every sandbox, image, record and key in {directory}?", abort=True, err=True)
+    pid = island_link.holder(directory)
+    if pid is not None:
+        stop(pid, force=True)
+
+    island_link.require_island()
+    from skerry.island.server import erase
+
+    erase(directory)
+    return _report_reset(directory, True, form)
+
+
+def _report_reset(directory: Path, deleted: bool, form: str) -> int:
+    if form == "json":
+        output.print_json("reset", {"deleted": deleted, "data_dir": directory})
+    else:
+        click.echo(f"Deleted {directory}" if deleted else f"Nothing to delete: {directory} does not exist")
+    return exits.OK

@@ -1,0 +1,235 @@
+"""The owner's API on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from skerry.island.admin import models, views
+from skerry.island.admin.auth import admits, owner_key
+from skerry.island.admin.logs import run_events
+from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import EngineError, Invalid, NotFound, Unauthorized
+from skerry.island.engine.records import Image, RunRecord
+from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spec import Barriers
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+T = TypeVar("T", bound=msgspec.Struct)
+
+_STATUS = {
+    "unauthorized": 401,
+    "payment_required": 402,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "busy": 409,
+    "too_large": 413,
+    "unsupported": 422,
+    "invalid": 400,
+    "rate_limited": 429,
+    "no_capacity": 503,
+    "unavailable": 503,
+}
+_NDJSON = "application/x-ndjson"
+
+
+def build(engine: Engine) -> list[BaseRoute]:
+    """The routes under `/_island/v1`, each behind the owner's key."""
+    admin = Admin(engine)
+    table: list[tuple[str, str, Endpoint]] = [
+        ("GET", "/island", admin.island),
+        ("GET", "/images", admin.images),
+        ("POST", "/images/pull", admin.pull),
+        ("POST", "/images/build", admin.build_image),
+        ("POST", "/images/import", admin.import_image),
+        ("DELETE", "/images/{name:path}", admin.remove_image),
+        ("GET", "/runs", admin.runs),
+        ("GET", "/runs/{run_id}", admin.run),
+        ("GET", "/runs/{run_id}/events", admin.events),
+    ]
+    routes = [Route(path, admin.guarded(endpoint), methods=[method]) for method, path, endpoint in table]
+    return [Mount("/_island/v1", routes=routes)]
+
+
+class Admin:
+    """The endpoints, bound to one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.data_dir = engine.settings.data_dir
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint behind the owner's key, its refusals as `{code, message}`."""
+
+        async def handle(request: Request) -> Response:
+            try:
+                if not admits(owner_key(self.data_dir), request.headers.get("authorization")):
+                    raise Unauthorized(f"this needs the key in {self.data_dir / 'owner.key'}")
+                return await endpoint(request)
+            except EngineError as error:
+                return _reply(models.Failure(error.code, error.message), _STATUS.get(error.code, 500))
+
+        return handle
+
+    @property
+    def account_id(self) -> str:
+        """The account that this machine's command line works for."""
+        try:
+            account = msgspec.json.decode((self.data_dir / "credentials.json").read_bytes())["account"]
+        except (OSError, KeyError, msgspec.DecodeError) as error:
+            raise NotFound(f"{self.data_dir / 'credentials.json'} names no account: {error}") from None
+        return str(account)
+
+    async def island(self, _: Request) -> Response:
+        """GET /island: version, capacity, balance and counts."""
+        account = self.account_id
+        _, sandboxes = await self.engine.sandboxes.list(account, limit=1)
+        nodes = await self.engine.nodes.list()
+        return _reply(
+            models.IslandView(
+                version=version("skerry"),
+                pid=os.getpid(),
+                data_dir=str(self.data_dir),
+                driver=self.engine.driver.name,
+                account=account,
+                balance=views.amount(await self.engine.ledger.balance(account)),
+                sandboxes=sandboxes,
+                images=len(self.engine.images.list()),
+                nodes=[views.node(node) for node in nodes],
+            )
+        )
+
+    async def images(self, _: Request) -> Response:
+        """GET /images."""
+        return _reply(models.ImageList([views.image(record) for record in self.engine.images.list()]))
+
+    async def pull(self, request: Request) -> Response:
+        """POST /images/pull: progress lines, then the image."""
+        wanted = await _body(request, models.PullImage)
+        return _stream(
+            _image_events(lambda tell: self.engine.images.pull(wanted.reference, progress=tell)),
+        )
+
+    async def build_image(self, request: Request) -> Response:
+        """POST /images/build: progress lines, then the image."""
+        wanted = await _body(request, models.BuildImage)
+        return _stream(
+            _image_events(lambda _: self.engine.images.build(wanted.suite, packages=tuple(wanted.packages))),
+        )
+
+    async def import_image(self, request: Request) -> Response:
+        """POST /images/import: a tar on this machine becomes an image."""
+        wanted = await _body(request, models.ImportImage)
+        return _stream(_image_events(lambda _: self.engine.images.import_tar(Path(wanted.path), wanted.name)))
+
+    async def remove_image(self, request: Request) -> Response:
+        """DELETE /images/{name}."""
+        name = request.path_params["name"]
+        found = self.engine.images.resolve(name)
+        if found is None:
+            raise NotFound(f"no image {name!r} here")
+        await asyncio.to_thread(self.engine.images.remove, found)
+        return Response(status_code=204)
+
+    async def runs(self, request: Request) -> Response:
+        """GET /runs, optionally of one `sandbox`, at most `limit` of them."""
+        limit = _number(request, "limit", 100)
+        records = await self.engine.runs.list(self.account_id, request.query_params.get("sandbox"))
+        newest = sorted(records, key=lambda record: record.created_at, reverse=True)[:limit]
+        return _reply(models.RunList([views.run(record) for record in newest]))
+
+    async def run(self, request: Request) -> Response:
+        """GET /runs/{id}, with the barriers of its sandbox while that lives."""
+        record = await self._find(request)
+        return _reply(views.run(record, await self._barriers(record)))
+
+    async def events(self, request: Request) -> Response:
+        """GET /runs/{id}/events: output as it appears, then the run; `follow=0` ends with what there is.
+
+        `stdout` and `stderr` are the byte offsets to start from.
+        """
+        record = await self._find(request)
+        offsets = {"stdout": _number(request, "stdout", 0), "stderr": _number(request, "stderr", 0)}
+        follow = request.query_params.get("follow", "1") != "0"
+
+        async def lines() -> AsyncIterator[bytes]:
+            # A run that ends quickly takes its agent along; the barriers are asked for while it lives.
+            barriers = await self._barriers(record)
+            async for stream, data in run_events(self.engine.runs, record, offsets, follow=follow):
+                yield _line(models.RunEvent(stream=stream, data=data))
+            latest = await self._get(record.id)
+            yield _line(models.RunEvent(run=views.run(latest, barriers or await self._barriers(latest))))
+
+        return StreamingResponse(lines(), media_type=_NDJSON)
+
+    async def _find(self, request: Request) -> RunRecord:
+        return await self._get(request.path_params["run_id"])
+
+    async def _get(self, run_id: str) -> RunRecord:
+        return await self.engine.runs.get(self.account_id, None, run_id)
+
+    async def _barriers(self, record: RunRecord) -> Barriers | None:
+        live = await self.engine.driver.find(record.sandbox_id)
+        return live.barriers if live else None
+
+
+def _reply(value: msgspec.Struct, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _line(value: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
+
+
+def _stream(lines: AsyncIterator[bytes]) -> Response:
+    return StreamingResponse(lines, media_type=_NDJSON)
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await request.body() or b"{}", type=kind)
+    except msgspec.DecodeError as error:
+        raise Invalid(f"the body is not what this call takes: {error}") from None
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isascii() or not text.isdigit():
+        raise Invalid(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+async def _image_events(work: Callable[[Callable[..., None]], Awaitable[Image]]) -> AsyncIterator[bytes]:
+    """Lines of progress while an image is made, then the image or the reason why there is none."""
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def tell(*parts: Any) -> None:
+        lines.put_nowait(" ".join(str(part) for part in parts))
+
+    async def make() -> Image:
+        try:
+            return await work(tell)
+        finally:
+            lines.put_nowait(None)
+
+    task = asyncio.ensure_future(make())
+    try:
+        while (text := await lines.get()) is not None:
+            yield _line(models.ImageEvent(progress=text))
+        yield _line(models.ImageEvent(image=views.image(await task)))
+    except EngineError as error:
+        yield _line(models.ImageEvent(error=models.Failure(error.code, error.message)))
+    except SandboxError as error:
+        yield _line(models.ImageEvent(error=models.Failure(error.reason, str(error))))
+    finally:
+        task.cancel()
