@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from skerry.island.admin.client import Admin
 from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError
+from skerry.island.admin.client import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,29 @@
+"""A command line and, for those who ask, an island of its own behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.command import Skerry
+
+
+@pytest.fixture
+def skerry(tmp_path: Path) -> Iterator[Skerry]:
+    """The command on an empty data directory; whatever island it starts is stopped."""
+    command = Skerry(tmp_path / "island")
+    yield command
+    command("down", "--force")
+
+
+@pytest.fixture(scope="module")
+def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skerry]:
+    """The command with an island that runs for the whole module."""
+    command = Skerry(tmp_path_factory.mktemp("cli") / "island")
+    started = command("up", "--detach")
+    try:
+        assert started.status == 0, started.stderr
+        yield command
+    finally:
+        command("down", "--force")

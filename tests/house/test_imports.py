@@ -1,0 +1,61 @@
+"""What an import may load: counted in a fresh interpreter, never timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SERVER = {"alembic", "asyncssh", "cryptography", "jinja2", "psycopg", "sqlalchemy", "starlette", "uvicorn", "uvloop"}
+
+_PROBE = """
+import json, sys
+before = set(sys.modules)
+{code}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded(code: str) -> set[str]:
+    """Modules that a piece of code adds to a bare interpreter."""
+    probe = subprocess.run(
+        [sys.executable, "-c", _PROBE.format(code=code)], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(json.loads(probe.stdout.splitlines()[-1]))
+
+
+def roots(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_importing_skerry_is_next_to_nothing() -> None:
+    assert len(loaded("import skerry")) <= 60
+    assert roots(loaded("import skerry")) <= {"skerry"} | set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import skerry",
+        "from skerry import Arker, AsyncArker, Money, SkerryError",
+        "from skerry import Arker; Arker(api_key='k', base_url='http://127.0.0.1:9').vm('ubuntu')",
+        "import skerry.cli.main, skerry.cli.run, skerry.cli.sandbox, skerry.cli.image, skerry.cli.logs",
+        "import skerry.cli.up, skerry.cli.status, skerry.cli.completion, skerry.island.admin.client",
+    ],
+)
+def test_clients_and_commands_load_no_server_library(code: str) -> None:
+    assert not roots(loaded(code)) & SERVER
+
+
+def test_help_loads_neither_a_command_nor_a_client() -> None:
+    code = """
+import contextlib, io
+from skerry.cli.main import cli
+with contextlib.redirect_stdout(io.StringIO()):
+    cli.main(["--help"], standalone_mode=False)
+"""
+    modules = loaded(code)
+    assert not roots(modules) & (SERVER | {"httpx2", "msgspec", "rich"})
+    assert {name for name in modules if name.startswith("skerry.cli.")} == {"skerry.cli.main"}
