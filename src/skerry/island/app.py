@@ -1,0 +1,139 @@
+"""The composition root: one ASGI application that is every face, the owner's API and the gateway, on one port."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from skerry.island import admin
+from skerry.island.engine.engine import Engine
+from skerry.island.gateway import Face, Receive, Scope, Send, TunnelProxy, host_of, refuse, split_label
+from skerry.times import rfc3339
+
+
+def default_faces(engine: Engine) -> list[Face]:
+    """Every face this release has."""
+    from skerry.island.faces.arker.face import ArkerFace
+
+    return [ArkerFace(engine)]
+
+
+class App:
+    """The island as an ASGI application.
+
+    A request is for a face by host (`arker.localhost`) or by path (`/arker/...`), for a sandbox by host
+    (`8000-<sandbox>.localhost`), or for the island itself.
+
+    Attributes:
+        engine: what every face works with.
+        faces: by network.
+        active: requests and connections being served now.
+        last_active: the engine clock's monotonic time of the last end or begin of one.
+    """
+
+    def __init__(self, engine: Engine, faces: Sequence[Face]) -> None:
+        self.engine = engine
+        self.faces = {face.name: face for face in faces}
+        self.active = 0
+        self.last_active = engine.clock.monotonic()
+        self._proxy = TunnelProxy(engine, faces)
+        self._suffixes = ["localhost"]
+        public = engine.settings.public_host
+        if public:
+            self._suffixes.append(public.lower().rpartition(":")[0] or public.lower())
+        self._own = Starlette(
+            routes=[
+                Route("/", self._index),
+                Route("/healthz", self._health),
+                *admin.routes(engine),
+            ]
+        )
+
+    async def start(self) -> None:
+        """Start every face."""
+        for face in self.faces.values():
+            await face.start()
+
+    async def stop(self) -> None:
+        """Stop every face, the last started first."""
+        for face in reversed(self.faces.values()):
+            await face.stop()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[App]:
+        """Start and, whatever happens, stop."""
+        try:
+            await self.start()
+            yield self
+        finally:
+            await self.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer anything a server hands over."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        self.active += 1
+        self.last_active = self.engine.clock.monotonic()
+        try:
+            await self._dispatch(scope, receive, send)
+        finally:
+            self.active -= 1
+            self.last_active = self.engine.clock.monotonic()
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        label = split_label(host_of(scope), self._suffixes)
+        if label is not None:
+            face = self.faces.get(label)
+            if face is not None:
+                await face(scope, receive, send)
+            else:
+                await self._proxy(scope, receive, send, label)
+            return
+        head, _, _ = scope["path"].removeprefix("/").partition("/")
+        face = self.faces.get(head)
+        if face is not None:
+            await face({**scope, "root_path": scope.get("root_path", "") + "/" + head}, receive, send)
+        elif scope["type"] == "websocket":
+            await refuse(scope, receive, send, 404, "There is nothing here.\n")
+        else:
+            await self._own(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _index(self, request: Request) -> Response:
+        base = f"{request.url.scheme}://{request.url.netloc}"
+        lines = ["This is an island: your own compute network.", ""]
+        lines += [f"{name}: {base}/{name}" for name in self.faces]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    async def _health(self, request: Request) -> Response:
+        state: dict[str, Any] = {"status": "ok", "timestamp": rfc3339(self.engine.clock.now())}
+        return Response(msgspec.json.encode(state), media_type="application/json")
+
+
+def create_app(engine: Engine, *, faces: Sequence[Face] | None = None) -> App:
+    """The application over an open engine.
+
+    Args:
+        engine: opened by the caller, who also closes it.
+        faces: which networks to speak; all by default.
+    """
+    return App(engine, default_faces(engine) if faces is None else faces)

@@ -1,0 +1,64 @@
+"""Remove a data directory with everything that lives on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from skerry.errors import ConfigurationError
+from skerry.island.lock import DataDirectoryLock
+from skerry.island.settings import Settings
+
+
+def erase(directory: Path) -> None:
+    """End every sandbox that a dead server left behind, then delete the directory.
+
+    Raises:
+        ConfigurationError: a living server uses it, or something in it cannot be removed.
+    """
+    if not directory.exists():
+        return
+    with DataDirectoryLock(directory):
+        asyncio.run(_end_sandboxes(directory))
+        remove_tree(directory)
+
+
+async def _end_sandboxes(directory: Path) -> None:
+    if not (directory / "sandboxes").is_dir():
+        return
+    from skerry.island.images.store import ImageStore
+    from skerry.island.sandbox.select import choose_driver
+
+    settings = Settings(data_dir=directory)
+    driver = choose_driver(settings, directory, ImageStore(directory / "images"), None)
+    await driver.start()
+    await driver.stop(kill=True)
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete a directory, also where sandboxes left it with modes that forbid that.
+
+    Raises:
+        ConfigurationError: something cannot be removed.
+    """
+    try:
+        try:
+            shutil.rmtree(directory)
+        except PermissionError:
+            for place, _, _ in os.walk(directory):
+                for name in os.listdir(place):
+                    _open_up(os.path.join(place, name))
+            shutil.rmtree(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or directory} cannot be removed: {error.strerror}") from None
+
+
+def _open_up(path: str) -> None:
+    mode = os.lstat(path).st_mode
+    if stat.S_ISDIR(mode):
+        os.chmod(path, stat.S_IMODE(mode) | stat.S_IRWXU)

@@ -1,0 +1,118 @@
+"""Strict reading of requests: bodies, headers and idempotency fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from skerry.island.faces.arker.errors import ArkerFault
+
+T = TypeVar("T")
+
+
+def decode(body: bytes, kind: type[T], *, empty_ok: bool = False) -> T:
+    """A request body as its schema.
+
+    Args:
+        body: the raw bytes.
+        kind: the closed schema.
+        empty_ok: whether no bytes at all mean `{}`.
+
+    Raises:
+        ArkerFault: `bad_request` for malformed JSON, bad UTF-8, a repeated key, an unknown or ill-typed field,
+            nesting beyond the interpreter's depth, and texts with NUL characters.
+    """
+    if not body and empty_ok:
+        body = b"{}"
+    try:
+        value = msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise ArkerFault("bad_request", f"invalid request body: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ArkerFault("bad_request", "the request body is not valid JSON") from None
+    except RecursionError:
+        raise ArkerFault("bad_request", "the request body is nested too deeply") from None
+    try:
+        json.loads(body, object_pairs_hook=_unrepeated)
+    except _RepeatedKey as error:
+        raise ArkerFault("bad_request", f"the request body repeats the key {error.key!r}") from None
+    except (ValueError, RecursionError):
+        raise ArkerFault("bad_request", "the request body is not valid JSON") from None
+    return value
+
+
+class _RepeatedKey(Exception):
+    def __init__(self, key: str) -> None:
+        self.key = key[:64]
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that says one thing twice: parsers disagree on which wins."""
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _RepeatedKey(key)
+        seen.add(key)
+
+
+def fingerprint(path: str, request: msgspec.Struct) -> str:
+    """The identity of a request for idempotency: SHA-256 of canonical JSON with defaults applied, plus the path.
+
+    Null and absent are one, so clients that drop nulls and clients that send them agree (protocol section 2.7).
+    """
+    canonical = msgspec.json.encode(_without_null(msgspec.to_builtins(request)), order="sorted")
+    return hashlib.sha256(path.encode() + b"\n" + canonical).hexdigest()
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_null(item) for item in value]
+    return value
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The first header of that lower-case name, as Latin-1 text."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
+def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The bearer token of the Authorization header, or None."""
+    value = header(headers, b"authorization")
+    if value is None:
+        return None
+    scheme, _, token = value.strip().partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def idempotency_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The Idempotency-Key header, checked (protocol section 2.7).
+
+    Raises:
+        ArkerFault: `bad_request` unless it is 1 to 64 printable ASCII characters.
+    """
+    value = header(headers, b"idempotency-key")
+    if value is None:
+        return None
+    if not 1 <= len(value) <= 64 or not all(" " <= character <= "~" for character in value):
+        raise ArkerFault("bad_request", "Idempotency-Key must be 1 to 64 printable ASCII characters")
+    return value
+
+
+def text_of(output: bytes) -> tuple[str, str]:
+    """Output as wire text and the name of its encoding: `utf-8`, or `base64` for anything else."""
+    try:
+        return output.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        import binascii
+
+        return binascii.b2a_base64(output, newline=False).decode("ascii"), "base64"
