@@ -29,7 +29,7 @@ def main() -> int:
         "burst": lambda island: sandboxes.burst_of_forks(island, 100),
         "exec": lambda island: sandboxes.exec_in_live_sandbox(island, 300 // scale),
         "fork-size": lambda island: sandboxes.fork_against_size(island, 30 // scale),
-        "fork-depth": lambda island: sandboxes.fork_against_depth(island),
+        "fork-depth": sandboxes.fork_against_depth,
         "files": lambda island: wire.file_sync(island, 30 // scale),
         "sdk": lambda island: wire.sdk_overhead(island, 500 // scale),
         "durable": lambda island: wire.durable_run(island, 200 // scale),

@@ -18,7 +18,7 @@ from skerry import Island
 
 
 class HandWritten:
-    """The client that a careful engineer writes in ten minutes: one pooled transport, JSON in and out, checked status."""
+    """The client that a careful engineer writes in ten minutes: a pool, JSON in and out, a checked status."""
 
     def __init__(self, base_url: str, key: str) -> None:
         self._http = httpx2.Client(base_url=base_url, headers={"authorization": f"Bearer {key}"}, timeout=30)
