@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from skerry.errors import ProtocolError
 from skerry.units import format_size
 
 if TYPE_CHECKING:
-    from skerry.island.admin.models import ImageEvent, ImageView
+    from skerry.island.admin.models import ImageEvent, ImageProgress, ImageView
 
 
 @click.group(cls=LazyGroup)
@@ -56,17 +57,18 @@ def pull(reference: str, *, directory: Path, form: str) -> int:
 
 @image.command()
 @click.option("--suite", default="bookworm", show_default=True, help="Debian suite.")
+@click.option("--name", help="Name of the image; skerry/SUITE by default.")
 @click.argument("packages", nargs=-1)
 @data_dir_option
 @output.output_option
-def build(packages: tuple[str, ...], *, suite: str, directory: Path, form: str) -> int:
+def build(packages: tuple[str, ...], *, suite: str, name: str | None, directory: Path, form: str) -> int:
     """Build an image from Debian packages, by mmdebstrap.
 
     \b
     skerry image build --suite bookworm python3 git
     """
     with island_link.ensure(directory, output.note).admin() as admin:
-        return _finish(admin.build(suite, list(packages)), form)
+        return _finish(admin.build(suite, list(packages), name), form)
 
 
 @image.command("import")
@@ -95,10 +97,12 @@ def rm(names: tuple[str, ...], *, directory: Path, form: str) -> int:
 
 
 def _finish(events: Iterator[ImageEvent], form: str) -> int:
-    made = None
+    made, stage = None, ""
     for event in events:
-        if event.progress:
-            output.note(event.progress)
+        # Every step on a terminal, every stage elsewhere.
+        if event.progress and (output.drawable(sys.stderr) or event.progress.stage != stage):
+            stage = event.progress.stage
+            _tell(event.progress)
         made = event.image or made
     if made is None:
         raise ProtocolError("the island ended its answer before the image was made")
@@ -107,6 +111,15 @@ def _finish(events: Iterator[ImageEvent], form: str) -> int:
     else:
         click.echo(made.name)
     return exits.OK
+
+
+def _tell(now: ImageProgress) -> None:
+    total = f" of {format_size(now.total_bytes)}" if now.total_bytes else ""
+    text = f"{now.stage}: {format_size(now.done_bytes)}{total}" if now.done_bytes else now.stage
+    if output.drawable(sys.stderr):
+        click.echo(f"\r\033[K{text}", err=True, nl=now.stage == "done")
+    else:
+        output.note(text)
 
 
 def _plain(view: ImageView) -> dict[str, Any]:

@@ -90,24 +90,35 @@ def data_dir(given: Path | None = None) -> Path:
     return Path(platformdirs.user_data_dir("skerry"))
 
 
-def find(directory: Path) -> Link | None:
-    """The island that works on this directory, if one answers now."""
+def read(directory: Path) -> Link:
+    """What the files of a data directory say about its island.
+
+    Raises:
+        ConnectionFailedError: they say that none runs.
+        ConfigurationError: they are another user's.
+    """
     try:
         server = json.loads((directory / "server.json").read_text())
-        owner_key = (directory / "owner.key").read_text().strip()
-        keys = json.loads((directory / "credentials.json").read_text())["keys"]
-        link = Link(
+        return Link(
             url=server["url"],
             pid=server["pid"],
             version=server["version"],
             started_at=server["started_at"],
             data_dir=directory,
-            owner_key=owner_key,
-            keys=keys,
+            owner_key=(directory / "owner.key").read_text().strip(),
+            keys=json.loads((directory / "credentials.json").read_text())["keys"],
         )
     except PermissionError as error:
         raise ConfigurationError(f"{error.filename} is another user's; set SKERRY_DATA_DIR to one of yours") from None
-    except (FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, KeyError, ValueError):
+        raise ConnectionFailedError(f"no island runs on {directory}", outcome="not_sent", retryable=False) from None
+
+
+def find(directory: Path) -> Link | None:
+    """The island that works on this directory, if one answers now."""
+    try:
+        link = read(directory)
+    except ConnectionFailedError:
         return None
     return link if _answers(link) else None
 

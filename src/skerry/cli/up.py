@@ -59,17 +59,15 @@ def up(
         return exits.OK
 
     island_link.require_island()
-    from skerry.island.server import serve
+    from skerry.island.server import Server, serve
     from skerry.island.settings import Settings
 
-    def ready(*_: object) -> None:
-        link = island_link.find(directory)
-        if link is not None:
-            announce(link, form)
+    def ready(_: Server) -> None:
+        announce(island_link.read(directory), form)
 
     serve(
         Settings.from_env(data_dir=directory, port=wanted, host=host, allow_remote=allow_remote, idle_exit=idle_exit),
-        on_ready=ready,
+        ready=ready,
     )
     return exits.OK
 
@@ -163,7 +161,7 @@ def reset(*, yes: bool, directory: Path, form: str) -> int:
         stop(pid, force=True)
 
     island_link.require_island()
-    from skerry.island.server import erase
+    from skerry.island.erase import erase
 
     erase(directory)
     return _report_reset(directory, True, form)

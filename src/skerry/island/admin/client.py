@@ -59,9 +59,9 @@ class Admin:
         """Fetch an image from a registry, with its progress."""
         return self._image_events("/images/pull", models.PullImage(reference))
 
-    def build(self, suite: str, packages: list[str]) -> Iterator[models.ImageEvent]:
+    def build(self, suite: str, packages: list[str], name: str | None = None) -> Iterator[models.ImageEvent]:
         """Build an image from Debian packages."""
-        return self._image_events("/images/build", models.BuildImage(suite, packages))
+        return self._image_events("/images/build", models.BuildImage(suite, packages, name))
 
     def import_tar(self, path: Path, name: str) -> Iterator[models.ImageEvent]:
         """Make an image of a tar on this machine."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from skerry.island.admin.logs import run_events
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, Invalid, NotFound, Unauthorized
 from skerry.island.engine.records import Image, RunRecord
+from skerry.island.images.pull import Progress
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import Barriers
 
@@ -67,13 +68,14 @@ class Admin:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.data_dir = engine.settings.data_dir
+        self._key = owner_key(self.data_dir)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint behind the owner's key, its refusals as `{code, message}`."""
 
         async def handle(request: Request) -> Response:
             try:
-                if not admits(owner_key(self.data_dir), request.headers.get("authorization")):
+                if not admits(self._key, request.headers.get("authorization")):
                     raise Unauthorized(f"this needs the key in {self.data_dir / 'owner.key'}")
                 return await endpoint(request)
             except EngineError as error:
@@ -104,14 +106,15 @@ class Admin:
                 account=account,
                 balance=views.amount(await self.engine.ledger.balance(account)),
                 sandboxes=sandboxes,
-                images=len(self.engine.images.list()),
+                images=len(await asyncio.to_thread(self.engine.images.list)),
                 nodes=[views.node(node) for node in nodes],
             )
         )
 
     async def images(self, _: Request) -> Response:
         """GET /images."""
-        return _reply(models.ImageList([views.image(record) for record in self.engine.images.list()]))
+        records = await asyncio.to_thread(self.engine.images.list)
+        return _reply(models.ImageList([views.image(record) for record in records]))
 
     async def pull(self, request: Request) -> Response:
         """POST /images/pull: progress lines, then the image."""
@@ -124,7 +127,7 @@ class Admin:
         """POST /images/build: progress lines, then the image."""
         wanted = await _body(request, models.BuildImage)
         return _stream(
-            _image_events(lambda _: self.engine.images.build(wanted.suite, packages=tuple(wanted.packages))),
+            _image_events(lambda _: self.engine.images.build(wanted.suite, wanted.packages, name=wanted.name)),
         )
 
     async def import_image(self, request: Request) -> Response:
@@ -135,10 +138,7 @@ class Admin:
     async def remove_image(self, request: Request) -> Response:
         """DELETE /images/{name}."""
         name = request.path_params["name"]
-        found = self.engine.images.resolve(name)
-        if found is None:
-            raise NotFound(f"no image {name!r} here")
-        await asyncio.to_thread(self.engine.images.remove, found)
+        await asyncio.to_thread(self.engine.images.remove, name)
         return Response(status_code=204)
 
     async def runs(self, request: Request) -> Response:
@@ -209,24 +209,24 @@ def _number(request: Request, name: str, default: int) -> int:
     return int(text)
 
 
-async def _image_events(work: Callable[[Callable[..., None]], Awaitable[Image]]) -> AsyncIterator[bytes]:
+async def _image_events(work: Callable[[Callable[[Progress], None]], Awaitable[Image]]) -> AsyncIterator[bytes]:
     """Lines of progress while an image is made, then the image or the reason why there is none."""
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    # Only the newest counts, five times a second: a slow reader must not pile up lines.
+    latest: list[Progress] = []
 
-    def tell(*parts: Any) -> None:
-        lines.put_nowait(" ".join(str(part) for part in parts))
+    def tell(progress: Progress) -> None:
+        latest[:] = [progress]
 
     async def make() -> Image:
-        try:
-            return await work(tell)
-        finally:
-            lines.put_nowait(None)
+        return await work(tell)
 
-    task = asyncio.ensure_future(make())
+    task = asyncio.create_task(make())
     try:
-        while (text := await lines.get()) is not None:
-            yield _line(models.ImageEvent(progress=text))
-        yield _line(models.ImageEvent(image=views.image(await task)))
+        while not task.done():
+            await asyncio.wait([task], timeout=0.2)
+            if latest:
+                yield _line(models.ImageEvent(progress=views.progress(latest.pop())))
+        yield _line(models.ImageEvent(image=views.image(task.result())))
     except EngineError as error:
         yield _line(models.ImageEvent(error=models.Failure(error.code, error.message)))
     except SandboxError as error:

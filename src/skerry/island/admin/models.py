@@ -85,6 +85,7 @@ class BuildImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     suite: str = "bookworm"
     packages: list[str] = []
+    name: str | None = None
 
 
 class ImportImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,10 +102,20 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
+class ImageProgress(msgspec.Struct, frozen=True):
+    """How far a pull is; `total_bytes` is 0 while unknown."""
+
+    stage: str
+    done_bytes: int
+    total_bytes: int
+    layers_done: int
+    layers: int
+
+
 class ImageEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a pull, build or import: progress, then either the image or what went wrong."""
 
-    progress: str | None = None
+    progress: ImageProgress | None = None
     image: ImageView | None = None
     error: Failure | None = None
 

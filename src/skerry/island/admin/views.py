@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from skerry.island.admin.models import Amount, ImageView, Isolation, NodeView, RunView, Wall
+from skerry.island.admin.models import Amount, ImageProgress, ImageView, Isolation, NodeView, RunView, Wall
 from skerry.island.engine.records import Image, Node, RunRecord
+from skerry.island.images.pull import Progress
 from skerry.island.sandbox.spec import Barriers
 from skerry.money import Money
 
@@ -21,6 +22,17 @@ def image(record: Image) -> ImageView:
         source=record.source,
         size_bytes=record.size_bytes,
         created_at=record.created_at,
+    )
+
+
+def progress(now: Progress) -> ImageProgress:
+    """How far a pull is."""
+    return ImageProgress(
+        stage=now.stage,
+        done_bytes=now.done_bytes,
+        total_bytes=now.total_bytes,
+        layers_done=now.layers_done,
+        layers=now.layers,
     )
 
 
