@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,10 +13,14 @@ import msgspec
 from skerry.island.engine.errors import Conflict, Invalid, NotFound
 from skerry.island.engine.records import Image
 from skerry.island.images import host
+from skerry.island.images.build import debootstrap
 from skerry.island.images.index import Entry, ImageConfig, Index, Table
-from skerry.island.images.reference import parse_reference
+from skerry.island.images.manifest import parse_platform, this_platform
+from skerry.island.images.pull import Limits, Progress, fetch, resolve, unpack_file
+from skerry.island.images.reference import Reference, parse_reference
+from skerry.island.images.registry import Registry
 from skerry.island.images.rootfs import LocalRootFs, with_default_path
-from skerry.island.images.staging import remove_tree, staged, sweep
+from skerry.island.images.staging import flush, remove_tree, staged, sweep
 from skerry.island.sandbox.driver import SandboxError
 
 HOST = "host"
@@ -34,6 +39,7 @@ class ImageStore:
         directory: made when missing.
         machine: root of the machine that `host` shows; another directory in tests.
         in_use: tells whether sandboxes still stand on an image, asked before its removal.
+        limits: ceilings of one image.
     """
 
     def __init__(
@@ -42,9 +48,11 @@ class ImageStore:
         *,
         machine: Path = Path("/"),
         in_use: Callable[[str], bool] = lambda image_id: False,
+        limits: Limits | None = None,
     ) -> None:
         self.directory = directory
         self.in_use = in_use
+        self.limits = limits or Limits()
         self._machine = machine
         self._roots = directory / "rootfs"
         self._incoming = directory / "incoming"
@@ -139,23 +147,147 @@ class ImageStore:
             image_id = table.resolve(name)
             if image_id is None:
                 raise NotFound(f"there is no image {name!r} here")
-            gone = table.names_of(image_id)
-            if name != image_id:
-                gone = [parse_reference(name).canonical]
-            doomed = len(gone) == len(table.names_of(image_id))
-            if doomed and self.in_use(image_id):
-                raise Conflict(f"image {name!r} is the root of existing sandboxes; remove those first")
-            for reference in gone:
-                del table.names[reference]
-            if doomed:
-                del table.images[image_id]
-                _drop_dangling_aliases(table)
-                (self._roots / image_id).rename(trash / "root")
-            else:
+            every = table.names_of(image_id)
+            gone = every if name == image_id else [parse_reference(name).canonical]
+            # Digests are not names that people gave: they do not keep an image.
+            remaining = [reference for reference in every if reference not in gone and "@" not in reference]
+            if remaining:
                 entry = table.images[image_id]
                 if parse_reference(entry.name).canonical in gone:
-                    remaining = parse_reference(table.names_of(image_id)[0]).familiar
-                    table.images[image_id] = _renamed(entry, remaining)
+                    renamed = parse_reference(remaining[0]).familiar
+                    table.images[image_id] = msgspec.structs.replace(entry, name=renamed)
+            else:
+                if self.in_use(image_id):
+                    raise Conflict(f"image {name!r} is the root of existing sandboxes; remove those first")
+                gone = every
+                del table.images[image_id]
+                (self._roots / image_id).rename(trash / "root")
+            for reference in gone:
+                del table.names[reference]
+            _drop_dangling_aliases(table)
+
+    async def pull(
+        self,
+        reference: str,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        credentials: tuple[str, str] | None = None,
+        platform: str | None = None,
+    ) -> Image:
+        """Fetch an image from its registry, or only renew its name when its content is already here.
+
+        Args:
+            reference: Docker-style name.
+            progress: told how far it is; must not block.
+            credentials: user name and password or token.
+            platform: such as `linux/arm64`; this machine's by default.
+
+        Raises:
+            EngineError: by what the registry answered and what the archive holds.
+        """
+        name = parse_reference(reference)
+        wanted = parse_platform(platform) if platform else this_platform()
+        tell = progress or (lambda _: None)
+        tell(Progress(stage="resolve"))
+        async with Registry(name, credentials=credentials) as registry:
+            found = await resolve(registry, name.selector, wanted)
+            image_id = _id_of(found.digest)
+            names = [
+                name.canonical,
+                *(name.with_digest(digest).canonical for digest in (found.digest, found.index_digest)),
+            ]
+            if image_id not in self._index.read().images:
+                with staged(self._incoming) as work:
+                    try:
+                        configuration, size = await fetch(registry, found, work, self.limits, tell)
+                        entry = Entry(
+                            id=image_id,
+                            name=name.familiar,
+                            source=name.canonical,
+                            digest=found.digest,
+                            size_bytes=size,
+                            created_at=datetime.now(UTC),
+                            env=configuration.env,
+                            config=configuration.image_config,
+                        )
+                        await asyncio.to_thread(self._publish, work / "root", entry)
+                    finally:
+                        await asyncio.to_thread(remove_tree, work)
+        self._name(image_id, names)
+        tell(Progress(stage="done"))
+        return _image(self._index.entry(image_id))
+
+    async def build(
+        self,
+        suite: str = "bookworm",
+        packages: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        mirrors: Sequence[str] = (),
+    ) -> Image:
+        """Build a Debian or Ubuntu image from packages with mmdebstrap.
+
+        Args:
+            suite: release to build, such as `bookworm`.
+            packages: installed besides the minimal base.
+            name: what to call it; `skerry/<suite>` by default.
+            mirrors: package sources, as URLs or `deb` lines.
+
+        Raises:
+            Unsupported: mmdebstrap or a helper is missing; the message says what to install.
+        """
+        reference = _nameable(name or f"skerry/{suite}")
+        with staged(self._incoming) as work:
+            archive = work / "root.tar"
+            await debootstrap(suite, packages, archive, mirrors=mirrors)
+            return await self._install(archive, reference, f"mmdebstrap {suite}", work)
+
+    async def import_tar(self, path: Path, name: str) -> Image:
+        """Make an image of an archive of a whole root, plain or compressed, as `docker export` writes.
+
+        Raises:
+            NotFound: no such file. Invalid: a bad name, or an archive that is damaged or hostile.
+        """
+        reference = _nameable(name)
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFound(f"there is no file {path}")
+        with staged(self._incoming) as work:
+            return await self._install(path, reference, f"import {path.name}", work)
+
+    async def _install(self, archive: Path, reference: Reference, source: str, work: Path) -> Image:
+        try:
+            digest, size = await unpack_file(archive, work / "root", self.limits)
+            entry = Entry(
+                id=_id_of(digest),
+                name=reference.familiar,
+                source=source,
+                digest=digest,
+                size_bytes=size,
+                created_at=datetime.now(UTC),
+            )
+            await asyncio.to_thread(self._publish, work / "root", entry)
+        finally:
+            await asyncio.to_thread(remove_tree, work)
+        self._name(entry.id, [reference.canonical])
+        return _image(self._index.entry(entry.id))
+
+    def _publish(self, root: Path, entry: Entry) -> None:
+        """Put a finished root in its place, durably, and enter it."""
+        flush(root)
+        with self._index.change() as table:
+            target = self._roots / entry.id
+            if entry.id in table.images:
+                return
+            if target.exists():
+                target.rename(root.parent / "stray")
+            root.rename(target)
+            table.images[entry.id] = entry
+
+    def _name(self, image_id: str, names: Sequence[str]) -> None:
+        """Let names stand for an image; whatever they stood for before keeps its other names."""
+        with self._index.change() as table:
+            for name in names:
+                table.names[name] = image_id
 
     def _current_host(self) -> tuple[Image, LocalRootFs]:
         signs = tuple(_changed_at(self._machine / sign) for sign in _HOST_SIGNS)
@@ -204,6 +336,17 @@ class ImageStore:
                     remove_tree(path)
 
 
+def _id_of(digest: str) -> str:
+    return f"img-{digest.removeprefix('sha256:')[:20]}"
+
+
+def _nameable(name: str) -> Reference:
+    reference = parse_reference(name)
+    if name == HOST or reference.digest:
+        raise Invalid(f"an image cannot be named {name!r}")
+    return reference
+
+
 def _image(entry: Entry) -> Image:
     return Image(
         id=entry.id,
@@ -213,10 +356,6 @@ def _image(entry: Entry) -> Image:
         created_at=entry.created_at,
         env=with_default_path(entry.env),
     )
-
-
-def _renamed(entry: Entry, name: str) -> Entry:
-    return msgspec.structs.replace(entry, name=name)
 
 
 def _changed_at(path: Path) -> int:
