@@ -70,7 +70,7 @@ def decode(body: bytes, model: type[M]) -> M:
         kept as it came, and each that is missing is its default or None.
     """
     try:
-        value = _decoder(model).decode(body)
+        value: M = _decoder(model).decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         value = shape(parse_json(body), model)
     value.__dict__["_body"] = body

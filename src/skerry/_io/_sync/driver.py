@@ -97,13 +97,37 @@ class Driver:
             self.pause(delay, chosen.deadline, outcome.error)
         raise AssertionError("the loop above only ends by returning or raising")
 
-    def pause(self, delay: float, deadline: Deadline | None, cause: SkerryError) -> None:
-        """Back off for so many seconds.
+    def retry_inside(
+        self, error: SkerryError, call: Call[object], attempt: int, options: RequestOptions | None = None
+    ) -> None:
+        """Back off after a failure that a successful answer reported inside, or raise it when it is final.
+
+        Args:
+            error: what was reported.
+            call: the call whose answer it was in.
+            attempt: how often the call was carried out by now.
+            options: as given to `send`.
+
+        Raises:
+            SkerryError: the error, if the policy allows no further try; or the deadline passed.
+        """
+        chosen = self.options if options is None else options.over(self.options)
+        policy = self.dialect.retry.tightened(chosen.retries)
+        delay = policy.wait(Failure(error, "answer", error.status or 0), call.safety, attempt, self.effects.random)
+        request = self._request(call, chosen).but(attempt=attempt)
+        if delay is None:
+            raise self._final(error, request)
+        if self.hooks.on_retry:
+            tell(self.hooks.on_retry, RetrySeen(request_seen(self.dialect.network, request), error, delay))
+        self.pause(delay, chosen.deadline, error)
+
+    def pause(self, delay: float, deadline: Deadline | None = None, cause: SkerryError | None = None) -> None:
+        """Wait for so many seconds.
 
         Args:
             delay: seconds.
             deadline: the caller's; cancelling it ends the wait at once.
-            cause: why there is a wait.
+            cause: the failure that makes it necessary, if it is one.
 
         Raises:
             DeadlineExceededError: the deadline comes first, so that there is no point in waiting.
@@ -196,13 +220,13 @@ class Driver:
             tell(self.hooks.on_error, ErrorSeen(request_seen(self.dialect.network, request), error))
         return error
 
-    def _out_of_time(self, deadline: Deadline, cause: SkerryError) -> DeadlineExceededError:
+    def _out_of_time(self, deadline: Deadline, cause: SkerryError | None) -> DeadlineExceededError:
         error = DeadlineExceededError(
             "cancelled by the caller" if deadline.cancelled else "the caller's deadline has passed",
             network=self.dialect.network,
-            operation=cause.operation,
-            status=cause.status,
-            outcome=cause.outcome,
+            operation=cause.operation if cause else None,
+            status=cause.status if cause else None,
+            outcome=cause.outcome if cause else "unknown",
         )
         error.__cause__ = cause
         return error
