@@ -32,6 +32,18 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key as it may be shown: never the key itself, only its first characters."""
+
+    id: str
+    account_id: str
+    network: str
+    hint: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
     """One accelerator of a node."""
 
