@@ -1,0 +1,134 @@
+"""A real server process that can be killed, and questions to ask of the machine after it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from skerry import Arker
+
+DEADLINE = 30.0
+
+
+def eventually(question: Callable[[], object], what: str, deadline: float = DEADLINE) -> object:
+    """The first true answer to a question asked often, or a failure that names what never came."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        answer = question()
+        if answer:
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(f"{what} did not happen within {deadline:g} s")
+
+
+class ServerProcess:
+    """`python -m skerry.island.server` over one data directory, started and killed as often as a test likes."""
+
+    def __init__(self, data_dir: Path, *arguments: str) -> None:
+        self.data_dir = data_dir
+        self.arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and return once it answers."""
+        state = self.data_dir / "server.json"
+        state.unlink(missing_ok=True)
+        log = (self.data_dir.parent / "server.log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "skerry.island.server", "--data-dir", str(self.data_dir), "--port", "0"]
+                + list(self.arguments),
+                stderr=log,
+                stdout=log,
+            )
+        process = self.process
+
+        def answers() -> bool:
+            assert process.poll() is None, (self.data_dir.parent / "server.log").read_text()
+            with contextlib.suppress(OSError, ValueError):
+                return json.loads(state.read_text())["pid"] == process.pid
+            return False
+
+        eventually(answers, "the server's start")
+
+    def kill9(self) -> None:
+        """End the server as the kernel's out-of-memory killer would; its sandboxes stay."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def stop(self) -> None:
+        """End it gracefully."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(DEADLINE)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return str(json.loads((self.data_dir / "server.json").read_text())["url"])
+
+    @property
+    def key(self) -> str:
+        """The first account's Arker key."""
+        return str(json.loads((self.data_dir / "credentials.json").read_text())["keys"]["arker"])
+
+    def arker(self, **options: object) -> Arker:
+        """A client of this server."""
+        return Arker(api_key=self.key, base_url=f"{self.url}/arker", **options)  # type: ignore[arg-type]
+
+    def query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """Ask the database directly; only tests may."""
+        connection = sqlite3.connect(self.data_dir / "island.db")
+        try:
+            return connection.execute(statement, values).fetchall()
+        finally:
+            connection.close()
+
+    def agents(self) -> set[int]:
+        """Processes that belong to this data directory's sandboxes: first ones of foreign process namespaces."""
+        ours = str(self.data_dir)
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (folder / "cmdline").read_bytes().decode(errors="replace")
+                if (ours in command and int(folder.name) != (self.process.pid if self.process else 0)) or ours in (folder / "mountinfo").read_text():
+                    found.add(int(folder.name))
+        return found - {os.getpid()}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A running server; whatever it leaves is a failure of the test."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    # A plain user's sandboxes and a mapped root both have to get through to their files.
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        with contextlib.suppress(OSError):
+            folder.chmod(0o755)
+    server = ServerProcess(data_dir)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is not None:
+            # Killed by the test: the next start finds what it left, and a graceful stop then removes it.
+            server.start()
+        server.stop()
+    leftovers = server.agents()
+    for pid in leftovers:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    assert not leftovers, "processes outlived a graceful stop"
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(data_dir) in line]
+    assert not mounts
