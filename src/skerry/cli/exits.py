@@ -10,7 +10,6 @@
 7    time-out of our own waiting
 8    the network cannot be reached, or failed
 9    conflict with the present state
-10   remote work ended unsuccessfully (where its own status is not passed through)
 
 `skerry run` and `skerry sandbox run` pass the remote status through: 124 for a time-out, 125 to 127 as in env(1),
 128+n for signal n. 130 follows Ctrl-C, 141 a closed pipe.
@@ -30,7 +29,6 @@ NO_CAPACITY = 6
 TIMED_OUT = 7
 UNREACHABLE = 8
 CONFLICT = 9
-REMOTE_FAILED = 10
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -48,8 +49,8 @@ def logs(run_id: str | None, *, follow: bool, limit: int, directory: Path, form:
                     data[stream], data[f"{stream}_encoding"] = encoded(content)
                 output.print_json("run", data)
     if form == "table":
-        click.get_binary_stream("stdout").write(received["stdout"])
-        click.get_binary_stream("stderr").write(received["stderr"])
+        sys.stdout.buffer.write(received["stdout"])
+        sys.stderr.buffer.write(received["stderr"])
     return exits.OK
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def up(
 
     serve(
         Settings.from_env(data_dir=directory, port=wanted, host=host, allow_remote=allow_remote, idle_exit=idle_exit),
-        ready=ready,
+        on_ready=ready,
     )
     return exits.OK
 
@@ -153,7 +154,7 @@ def reset(*, yes: bool, directory: Path, form: str) -> int:
     if not known & {entry.name for entry in directory.iterdir()}:
         raise ConfigurationError(f"{directory} does not look like an island's data directory; nothing was deleted")
     if not yes:
-        if not click.get_text_stream("stdin").isatty():
+        if not sys.stdin.isatty():
             raise click.UsageError("this deletes everything; say --yes where nobody can be asked")
         click.confirm(f"Delete every sandbox, image, record and key in {directory}?", abort=True, err=True)
     pid = island_link.holder(directory)

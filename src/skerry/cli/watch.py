@@ -56,7 +56,7 @@ class Watch:
 
     def _relay(self) -> RunView:
         with self.link.admin() as admin:
-            for event in admin.events(self.run_id, **self.offsets):
+            for event in admin.events(self.run_id, stdout=self.offsets["stdout"], stderr=self.offsets["stderr"]):
                 if event.run is not None:
                     return event.run
                 if event.stream is not None:
