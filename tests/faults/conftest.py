@@ -34,9 +34,8 @@ def eventually(question: Callable[[], object], what: str, deadline: float = DEAD
 class ServerProcess:
     """`python -m skerry.island.server` over one data directory, started and killed as often as a test likes."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self.arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -46,8 +45,7 @@ class ServerProcess:
         log = (self.data_dir.parent / "server.log").open("ab")
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "skerry.island.server", "--data-dir", str(self.data_dir), "--port", "0"]
-                + list(self.arguments),
+                [sys.executable, "-m", "skerry.island.server", "--data-dir", str(self.data_dir), "--port", "0"],
                 stderr=log,
                 stdout=log,
             )
@@ -98,11 +96,12 @@ class ServerProcess:
     def agents(self) -> set[int]:
         """Processes that belong to this data directory's sandboxes: first ones of foreign process namespaces."""
         ours = str(self.data_dir)
+        server = self.process.pid if self.process else 0
         found = set()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_bytes().decode(errors="replace")
-                if (ours in command and int(folder.name) != (self.process.pid if self.process else 0)) or ours in (folder / "mountinfo").read_text():
+                named = ours in (folder / "cmdline").read_bytes().decode(errors="replace")
+                if (named and int(folder.name) != server) or ours in (folder / "mountinfo").read_text():
                     found.add(int(folder.name))
         return found - {os.getpid()}
 

@@ -10,9 +10,9 @@ import threading
 import uuid
 
 import pytest
-from tests.faults.conftest import ServerProcess, eventually
 
 from skerry import SkerryError
+from tests.faults.conftest import ServerProcess, eventually
 
 
 def finished(vm, run_id):  # type: ignore[no-untyped-def]
