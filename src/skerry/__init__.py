@@ -1,9 +1,10 @@
 """One Python library, one command line and one self-hosted network for compute.
 
->>> from skerry import Arker
->>> with Arker(region="aws-us-west-2") as arker:  # doctest: +SKIP
-...     vm = arker.vm("ubuntu").fork()
-...     print(vm.run("uname -a").stdout)
+    from skerry import Arker
+
+    with Arker(region="aws-us-west-2") as arker:
+        vm = arker.vm("ubuntu").fork()
+        print(vm.run("uname -a").stdout_text)
 
 Nothing is imported until its name is used: `import skerry` costs next to nothing, and the server's libraries load
 only with `skerry.Island`.
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     )
     from skerry.island.island import Island
     from skerry.money import Money
-    from skerry.networks.arker import Arker, AsyncArker
+    from skerry.networks.arker import Arker, ArkerError, AsyncArker
 
 __version__: str
 
 _HOME = {
     "Arker": "skerry.networks.arker",
+    "ArkerError": "skerry.networks.arker",
     "AsyncArker": "skerry.networks.arker",
     "Island": "skerry.island.island",
     "Money": "skerry.money",
@@ -50,6 +52,7 @@ _HOME = {
 
 __all__ = [
     "Arker",
+    "ArkerError",
     "AsyncArker",
     "AuthenticationError",
     "BudgetExceededError",

@@ -15,13 +15,15 @@ import click
 from skerry import Island
 from skerry.island.admin.models import RunView
 
+PATH = "/home/user/total.txt"
 COMMAND = """python3 - <<'PROGRAM'
 import os, platform
 from pathlib import Path
 total = sum(n * n for n in range(1, 1_000_001))
 Path("total.txt").write_text(f"{total}\\n")
 print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-print(f"I am process {os.getpid()} of {sum(p.name.isdigit() for p in Path('/proc').iterdir())}, on host {platform.node()}")
+visible = sum(entry.name.isdigit() for entry in Path("/proc").iterdir())
+print(f"I am process {os.getpid()} of the {visible} that I can see, on host {platform.node()}")
 print(f"The sum of the first million squares is {total}; it is in {Path('total.txt').absolute()}")
 PROGRAM"""
 
@@ -37,6 +39,8 @@ def main() -> int:
 
             with clocked("A Python program runs in it"):
                 started = vm.run(COMMAND, background=True)
+                if started.type != "background":
+                    raise click.ClickException("the island did not take the run into the background")
                 run = None
                 for event in owner.events(started.run_id):
                     for line in event.data.decode(errors="replace").splitlines():
@@ -49,8 +53,8 @@ def main() -> int:
             with clocked("The sandbox is forked, and the fork has its files"):
                 child = vm.fork()
                 child.run("echo changed > total.txt")
-                click.echo(f"  parent still reads {vm.run('cat total.txt').stdout.decode().strip()}")
-                click.echo(f"  child reads        {child.run('cat total.txt').stdout.decode().strip()}")
+                click.echo(f"  parent still reads {vm.sync.read_file(PATH).decode().strip()}")
+                click.echo(f"  child reads        {child.sync.read_file(PATH).decode().strip()}")
             click.echo(f"  balance: {owner.island().balance.amount} USD left of the opening credit")
     click.echo(
         """

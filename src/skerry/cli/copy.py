@@ -21,6 +21,7 @@ def cp(source: str, target: str, *, directory: Path, form: str) -> int:
     \b
     skerry sandbox cp job.py vmh-01k...:job.py
     skerry sandbox cp vmh-01k...:results ./results
+    skerry sandbox cp vmh-01k...:notes.txt -
     """
     inward, outward = _remote(target), _remote(source)
     if (inward is None) == (outward is None):

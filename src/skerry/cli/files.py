@@ -6,6 +6,7 @@ import io
 import os
 import posixpath
 import shlex
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,11 +48,14 @@ def parse_file(spec: str) -> tuple[Path, str]:
 
 
 def put(vm: Computer, source: Path, target: str) -> None:
-    """Copy a file or a directory into the sandbox, making parent directories.
+    """Copy a file or a directory into the sandbox, making parent directories; `-` is our standard input.
 
     Raises:
         NotFoundError: there is no such local file.
     """
+    if str(source) == "-":
+        _put_bytes(vm, sys.stdin.buffer.read(), 0o644, target)
+        return
     if source.is_dir():
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -59,50 +63,58 @@ def put(vm: Computer, source: Path, target: str) -> None:
         staged = _staging()
         vm.sync.write_file(staged, archive.getvalue())
         place = shlex.quote(target)
-        _shell(
+        shell(
             vm, f"mkdir -p {place} && tar -xf {staged} -C {place} --no-same-owner; code=$?; rm -f {staged}; exit $code"
         )
         return
     if not source.is_file():
         raise NotFoundError(f"no such file here: {source}")
-    data = source.read_bytes()
-    mode = source.stat().st_mode & 0o777
+    _put_bytes(vm, source.read_bytes(), source.stat().st_mode & 0o777, target)
+
+
+def _put_bytes(vm: Computer, data: bytes, mode: int, target: str) -> None:
     place = shlex.quote(target)
     if _at_home(target):
         vm.sync.write_file(target, data)
         if mode & 0o111:
-            _shell(vm, f"chmod {mode:o} {place}")
+            shell(vm, f"chmod {mode:o} {place}")
         return
     staged = _staging()
     vm.sync.write_file(staged, data)
     parent = shlex.quote(posixpath.dirname(target))
-    _shell(vm, f"chmod {mode:o} {staged} && mkdir -p {parent} && mv -T {staged} {place}")
+    shell(vm, f"chmod {mode:o} {staged} && mkdir -p {parent} && mv -T {staged} {place}")
 
 
 def get(vm: Computer, source: str, target: Path) -> None:
-    """Copy a file or a directory out of the sandbox; into `target` if that is a directory.
+    """Copy a file or a directory out of the sandbox, into `target` if that is a directory; `-` is standard output.
 
     Raises:
         NotFoundError: there is no such file in the sandbox.
     """
     place = shlex.quote(source)
-    kind = _shell(vm, f"if [ -d {place} ]; then echo d; elif [ -e {place} ]; then echo f; fi").strip()
+    kind = shell(vm, f"if [ -d {place} ]; then echo d; elif [ -e {place} ]; then echo f; fi").strip()
     if not kind:
         raise NotFoundError(f"no such file in the sandbox: {source}")
     if target.is_dir():
         target = target / posixpath.basename(source)
     if kind == "d":
+        if str(target) == "-":
+            raise InvalidRequestError("a directory cannot go to standard output")
         staged = _staging()
-        _shell(vm, f"tar -cf {staged} -C {place} .")
+        shell(vm, f"tar -cf {staged} -C {place} .")
         archive = _take(vm, staged)
         unpack(archive, target)
         return
     if _at_home(source):
-        target.write_bytes(vm.sync.read_file(source))
-        return
-    staged = _staging()
-    _shell(vm, f"cp -L {place} {staged}")
-    target.write_bytes(_take(vm, staged))
+        data = vm.sync.read_file(source)
+    else:
+        staged = _staging()
+        shell(vm, f"cp -L {place} {staged}")
+        data = _take(vm, staged)
+    if str(target) == "-":
+        sys.stdout.buffer.write(data)
+    else:
+        target.write_bytes(data)
 
 
 def unpack(archive: bytes, target: Path) -> None:
@@ -147,17 +159,24 @@ def _at_home(path: str) -> bool:
 
 def _take(vm: Computer, staged: str) -> bytes:
     data = vm.sync.read_file(staged)
-    _shell(vm, f"rm -f {staged}")
+    shell(vm, f"rm -f {staged}")
     return data
 
 
-def _shell(vm: Computer, script: str) -> str:
+def shell(vm: Computer, script: str) -> str:
+    """Output of a small script, run beside whatever the user does in the sandbox.
+
+    Raises:
+        SkerryError: it ended with another status than 0; the message is its standard error.
+    """
     # A session of its own: the default one may be busy, and its directory and variables are the user's.
     session = vm.sessions.create()
     try:
         done = vm.run(script, session_id=session.session_id)
     finally:
         vm.sessions.delete(session.session_id)
+    if done.type != "completed":
+        raise ProtocolError("the island answered a foreground run with something else", network="arker")
     if done.exit_code != 0:
-        raise SkerryError(done.stderr.decode(errors="replace").strip() or f"status {done.exit_code} in the sandbox")
-    return done.stdout.decode(errors="replace")
+        raise SkerryError(done.stderr_text.strip() or f"status {done.exit_code} in the sandbox")
+    return done.stdout_text

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from skerry.cli import exits, island_link, output
+from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import data_dir_option
 
 _LISTEN = "0A"
@@ -24,13 +24,8 @@ def ports(sandbox_id: str, *, directory: Path, form: str) -> int:
     """
     link = island_link.need(directory)
     with link.arker() as arker:
-        vm = arker.vm(sandbox_id)
-        session = vm.sessions.create()
-        try:
-            table = vm.run("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null", session_id=session.session_id)
-        finally:
-            vm.sessions.delete(session.session_id)
-    found = [{"port": port, "url": url_of(link.url, sandbox_id, port)} for port in listening(table.stdout.decode())]
+        table = files.shell(arker.vm(sandbox_id), "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true")
+    found = [{"port": port, "url": url_of(link.url, sandbox_id, port)} for port in listening(table)]
     if form == "json":
         output.print_json("ports", {"sandbox_id": sandbox_id, "ports": found})
         return exits.OK

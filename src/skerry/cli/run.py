@@ -14,6 +14,7 @@ import click
 from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import Duration, data_dir_option, environment, fork_arguments, machine_options
 from skerry.cli.watch import Watch, run_json, status_of, summary
+from skerry.errors import ProtocolError
 
 if TYPE_CHECKING:
     from skerry.cli.island_link import Link
@@ -104,10 +105,12 @@ def start(
     # The key makes a repeated request, after a broken connection, find the run instead of starting another.
     options: dict[str, Any] = {"background": True, "idempotency_key": str(uuid4())}
     if timeout is not None:
-        options["timeout"] = timeout
+        options["timeout_ms"] = max(1, round(timeout * 1000))
     if env:
         options["session_id"] = vm.sessions.create(env=env).session_id
     started = vm.run(line, **options)
+    if started.type != "background":
+        raise ProtocolError("the island answered a background run with something else", network="arker")
     return started.run_id
 
 

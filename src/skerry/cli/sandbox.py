@@ -69,8 +69,10 @@ def fork(
     Files come along as they are now; processes and memory do not.
     """
     forking = fork_arguments(image=image, cpus=cpus, memory=memory, disk=disk, network=network, durable=durable)
+    if name:
+        forking["name"] = name
     with island_link.ensure(directory, output.note).arker() as arker:
-        child = arker.vm(source).fork(**forking, **({"name": name} if name else {}))
+        child = arker.vm(source).fork(**forking)
     if form == "json":
         output.print_json("sandbox", {"id": child.id, "source": source})
     else:

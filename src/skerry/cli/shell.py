@@ -47,9 +47,8 @@ def shell(sandbox_id: str, *, command: str | None, directory: Path) -> int:
         session = vm.sessions.create()
         try:
             url = vm.sessions.terminal_url(session.session_id, cols=size.columns, rows=size.lines, command=command)
-            headers = {"authorization": f"Bearer {link.keys['arker']}"}
             # The island is on this machine: no proxy stands between, whatever the environment says.
-            with connect(url, additional_headers=headers, proxy=None, max_size=None) as wire:
+            with connect(url, proxy=None, max_size=None) as wire:
                 _converse(wire)
         except (OSError, WebSocketException) as error:
             raise ConnectionFailedError(f"the terminal could not be opened: {error}") from error

@@ -18,7 +18,7 @@ from skerry.island.admin import models, views
 from skerry.island.admin.auth import admits, owner_key
 from skerry.island.admin.logs import run_events
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError, Invalid, NotFound, Unauthorized
+from skerry.island.engine.errors import EngineError, Invalid, Unauthorized
 from skerry.island.engine.records import Image, RunRecord
 from skerry.island.images.pull import Progress
 from skerry.island.sandbox.driver import SandboxError
@@ -83,19 +83,10 @@ class Admin:
 
         return handle
 
-    @property
-    def account_id(self) -> str:
-        """The account that this machine's command line works for."""
-        try:
-            account = msgspec.json.decode((self.data_dir / "credentials.json").read_bytes())["account"]
-        except (OSError, KeyError, msgspec.DecodeError) as error:
-            raise NotFound(f"{self.data_dir / 'credentials.json'} names no account: {error}") from None
-        return str(account)
-
     async def island(self, _: Request) -> Response:
         """GET /island: version, capacity, balance and counts."""
-        account = self.account_id
-        _, sandboxes = await self.engine.sandboxes.list(account, limit=1)
+        account = self.engine.account_id
+        total = (await self.engine.sandboxes.list(account, limit=1))[1]
         nodes = await self.engine.nodes.list()
         return _reply(
             models.IslandView(
@@ -105,7 +96,7 @@ class Admin:
                 driver=self.engine.driver.name,
                 account=account,
                 balance=views.amount(await self.engine.ledger.balance(account)),
-                sandboxes=sandboxes,
+                sandboxes=total,
                 images=len(await asyncio.to_thread(self.engine.images.list)),
                 nodes=[views.node(node) for node in nodes],
             )
@@ -144,9 +135,8 @@ class Admin:
     async def runs(self, request: Request) -> Response:
         """GET /runs, optionally of one `sandbox`, at most `limit` of them."""
         limit = _number(request, "limit", 100)
-        records = await self.engine.runs.list(self.account_id, request.query_params.get("sandbox"))
-        newest = sorted(records, key=lambda record: record.created_at, reverse=True)[:limit]
-        return _reply(models.RunList([views.run(record) for record in newest]))
+        records = await self.engine.runs.list(self.engine.account_id, request.query_params.get("sandbox"), limit=limit)
+        return _reply(models.RunList([views.run(record) for record in records]))
 
     async def run(self, request: Request) -> Response:
         """GET /runs/{id}, with the barriers of its sandbox while that lives."""
@@ -176,7 +166,7 @@ class Admin:
         return await self._get(request.path_params["run_id"])
 
     async def _get(self, run_id: str) -> RunRecord:
-        return await self.engine.runs.get(self.account_id, None, run_id)
+        return await self.engine.runs.get(self.engine.account_id, None, run_id)
 
     async def _barriers(self, record: RunRecord) -> Barriers | None:
         live = await self.engine.driver.find(record.sandbox_id)
