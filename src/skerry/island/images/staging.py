@@ -65,8 +65,12 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     except PermissionError:
-        for directory, _, _ in os.walk(path):
-            os.chmod(directory, 0o700)
+        os.chmod(path, 0o700)
+        for directory, names, _ in os.walk(path):
+            for name in names:
+                inner = os.path.join(directory, name)
+                if not os.path.islink(inner):
+                    os.chmod(inner, 0o700)
         shutil.rmtree(path)
 
 
