@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,8 @@ from skerry._kernel.request import BodySource, Request, TransportFailure
 from skerry.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 MAX_CONNECTIONS = 100
@@ -28,6 +29,8 @@ def tls_context(scheme: str) -> ssl.SSLContext:
     Args:
         scheme: for `http` no trust is loaded, and nothing could be verified with it.
     """
+    import ssl
+
     import httpx2
 
     return httpx2.create_ssl_context() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

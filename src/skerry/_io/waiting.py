@@ -1,11 +1,11 @@
 """The places where the two worlds truly differ: sleeping, bounding a wait, and reading a file without blocking.
 
-Every function comes as a pair, `async_x` for coroutines and `x` for threads; generated code picks its half by name.
+Every function comes as a pair, `async_x` for coroutines and `x` for threads; generated code picks its half by name. `asyncio` is
+loaded by the asynchronous halves only, for it takes longer to load than everything else here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,6 +26,8 @@ Sleeper = Callable[[float, Deadline | None], None]
 
 async def async_sleep(seconds: float, deadline: Deadline | None = None) -> None:
     """Wait; cancelling the task or the deadline ends the wait at once."""
+    import asyncio
+
     if deadline is None:
         await asyncio.sleep(seconds)
         return
@@ -63,6 +65,8 @@ async def async_bounded(
     """
     if timeout is None and deadline is None:
         return await function(argument)
+    import asyncio
+
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout) as scope:
@@ -97,6 +101,8 @@ def bounded(function: Callable[[A], R], argument: A, timeout: float | None, dead
 
 def async_scope() -> object:
     """What connections belong to: the running event loop, outside of which they are dead."""
+    import asyncio
+
     return asyncio.get_running_loop()
 
 
@@ -107,6 +113,8 @@ def scope() -> object:
 
 async def async_chunks(source: BodySource) -> AsyncIterator[bytes]:
     """The chunks of a body, read in worker threads so that a slow disk does not stop the loop."""
+    import asyncio
+
     chunks = source.open()
     while chunk := await asyncio.to_thread(next, chunks, b""):
         yield chunk

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from skerry.errors import SkerryError
@@ -147,6 +146,9 @@ def parse_retry_after(
         return number if 0 <= number < math.inf else None
     if not value:
         return None
+    # Dates are rare, and the module that reads them takes longer to load than all of this.
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:

@@ -8,34 +8,75 @@
 
 from __future__ import annotations
 
-from skerry._kernel.hooks import ErrorSeen, Hooks, RequestSeen, ResponseSeen, RetrySeen
-from skerry._kernel.model import NOT_GIVEN
-from skerry._kernel.options import Deadline, RequestOptions
-from skerry._kernel.raw import RawResponse
-from skerry.networks.arker._async.client import AsyncArker
-from skerry.networks.arker._async.computer import AsyncComputer
-from skerry.networks.arker._sync.client import Arker
-from skerry.networks.arker._sync.computer import Computer
-from skerry.networks.arker.config import RetryOptions
-from skerry.networks.arker.errors import ArkerError
-from skerry.networks.arker.models import (
-    ForkOptions,
-    ForkRequest,
-    ForkVmResponse,
-    GoldenInfo,
-    MountRequest,
-    NetworkPolicy,
-    NetworkPolicyInput,
-    RunOptions,
-    RunRequest,
-    RunStatusResponse,
-    SessionInfo,
-    VmInfo,
-    VmList,
-    VmSummary,
-)
-from skerry.networks.arker.results import BackgroundRunResult, CompletedRunResult, PtyRunResult, RunResult
-from skerry.networks.arker.transfer import CHUNK_SIZE
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skerry._kernel.hooks import ErrorSeen, Hooks, RequestSeen, ResponseSeen, RetrySeen
+    from skerry._kernel.model import NOT_GIVEN
+    from skerry._kernel.options import Deadline, RequestOptions
+    from skerry._kernel.raw import RawResponse
+    from skerry.networks.arker._async.client import AsyncArker
+    from skerry.networks.arker._async.computer import AsyncComputer
+    from skerry.networks.arker._sync.client import Arker
+    from skerry.networks.arker._sync.computer import Computer
+    from skerry.networks.arker.config import RetryOptions
+    from skerry.networks.arker.errors import ArkerError
+    from skerry.networks.arker.models import (
+        ForkOptions,
+        ForkRequest,
+        ForkVmResponse,
+        GoldenInfo,
+        MountRequest,
+        NetworkPolicy,
+        NetworkPolicyInput,
+        RunOptions,
+        RunRequest,
+        RunStatusResponse,
+        SessionInfo,
+        VmInfo,
+        VmList,
+        VmSummary,
+    )
+    from skerry.networks.arker.results import BackgroundRunResult, CompletedRunResult, PtyRunResult, RunResult
+    from skerry.networks.arker.transfer import CHUNK_SIZE
+
+# Loaded on first use, so that a synchronous program never loads the asynchronous client, nor the reverse.
+_HOME = {
+    "Arker": "skerry.networks.arker._sync.client",
+    "ArkerError": "skerry.networks.arker.errors",
+    "AsyncArker": "skerry.networks.arker._async.client",
+    "AsyncComputer": "skerry.networks.arker._async.computer",
+    "BackgroundRunResult": "skerry.networks.arker.results",
+    "CHUNK_SIZE": "skerry.networks.arker.transfer",
+    "CompletedRunResult": "skerry.networks.arker.results",
+    "Computer": "skerry.networks.arker._sync.computer",
+    "Deadline": "skerry._kernel.options",
+    "ErrorSeen": "skerry._kernel.hooks",
+    "ForkOptions": "skerry.networks.arker.models",
+    "ForkRequest": "skerry.networks.arker.models",
+    "ForkVmResponse": "skerry.networks.arker.models",
+    "GoldenInfo": "skerry.networks.arker.models",
+    "Hooks": "skerry._kernel.hooks",
+    "MountRequest": "skerry.networks.arker.models",
+    "NOT_GIVEN": "skerry._kernel.model",
+    "NetworkPolicy": "skerry.networks.arker.models",
+    "NetworkPolicyInput": "skerry.networks.arker.models",
+    "PtyRunResult": "skerry.networks.arker.results",
+    "RawResponse": "skerry._kernel.raw",
+    "RequestOptions": "skerry._kernel.options",
+    "RequestSeen": "skerry._kernel.hooks",
+    "ResponseSeen": "skerry._kernel.hooks",
+    "RetryOptions": "skerry.networks.arker.config",
+    "RetrySeen": "skerry._kernel.hooks",
+    "RunOptions": "skerry.networks.arker.models",
+    "RunRequest": "skerry.networks.arker.models",
+    "RunResult": "skerry.networks.arker.results",
+    "RunStatusResponse": "skerry.networks.arker.models",
+    "SessionInfo": "skerry.networks.arker.models",
+    "VmInfo": "skerry.networks.arker.models",
+    "VmList": "skerry.networks.arker.models",
+    "VmSummary": "skerry.networks.arker.models",
+}
 
 __all__ = [
     "CHUNK_SIZE",
@@ -73,3 +114,17 @@ __all__ = [
     "VmList",
     "VmSummary",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
