@@ -19,7 +19,7 @@ LONGEST = 800
 RULES: list[tuple[str, re.Pattern[str], tuple[str, ...]]] = [
     (
         "a path of somebody's machine",
-        re.compile(r"""(?:^|[\s"'`=(])/(?:work|root|home/(?!user\b)[a-z0-9]+)/"""),
+        re.compile(r"""(?:^|[\s"'`=(])/(?:work|root|home/(?!user)[a-z0-9]+)/"""),
         (".py", ".md", ".toml", ".sh", "run", "Makefile"),
     ),
     (

@@ -1,0 +1,96 @@
+"""Starting, finding, stopping and erasing an island from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+from tests.cli.command import Skerry
+
+
+def test_nothing_runs_at_first(skerry: Skerry) -> None:
+    shown = skerry("status", "-o", "json")
+    assert (shown.status, shown.json["running"]) == (8, False)
+    refused = skerry("env")
+    assert refused.status == 8
+    assert "skerry up" in refused.stderr
+    assert skerry("down", "-o", "json").json["stopped"] is False
+
+
+def test_up_status_env_down(skerry: Skerry) -> None:
+    up = skerry("up", "--detach", "-o", "json")
+    assert up.status == 0, up.stderr
+    again = skerry("up", "--detach", "-o", "json")
+    assert again.json["pid"] == up.json["pid"]
+    assert skerry("up").status == 9
+
+    shown = skerry("status", "-o", "json").json
+    assert shown["url"] == up.json["url"]
+    assert shown["balance"]["currency"] == "USD"
+    assert shown["nodes"][0]["state"] == "ready"
+
+    variables = skerry("env", "-o", "json").json["variables"]
+    assert variables["ARKER_BASE_URL"] == f"{shown['url']}/arker"
+    assert f"export ARKER_API_KEY={variables['ARKER_API_KEY']}" in skerry("env").text
+    assert "set -gx ARKER_API_KEY " in skerry("env", "--shell", "fish").text
+
+    assert skerry("down", "-o", "json").json["stopped"] is True
+    assert skerry("status").status == 8
+
+
+def test_keys_are_for_the_owner_alone(skerry: Skerry) -> None:
+    skerry("up", "--detach")
+    for name in ("owner.key", "credentials.json"):
+        assert stat.S_IMODE((skerry.data_dir / name).stat().st_mode) == 0o600
+
+
+def test_an_island_in_the_foreground_says_where_it_is_and_ends_on_a_signal(skerry: Skerry) -> None:
+    import subprocess
+
+    server = skerry.popen("up", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert server.stdout is not None
+    told = b""
+    while not told.endswith(b"}\n"):
+        piece = server.stdout.readline()
+        assert piece, server.communicate()
+        told += piece
+        if piece == b"}\n":
+            break
+    assert json.loads(told)["pid"] == server.pid
+    server.send_signal(signal.SIGTERM)
+    _, errors = server.communicate(timeout=60)
+    assert server.returncode == 0, errors
+
+
+def test_a_killed_island_is_not_mistaken_for_a_running_one(skerry: Skerry) -> None:
+    first = skerry("up", "--detach", "-o", "json").json
+    os.kill(first["pid"], signal.SIGKILL)
+    second = skerry("up", "--detach", "-o", "json")
+    assert second.status == 0, second.stderr
+    assert second.json["pid"] != first["pid"]
+
+
+def test_what_cannot_start_shows_the_end_of_its_log(skerry: Skerry) -> None:
+    refused = skerry("up", "--detach", "--host", "192.0.2.1")
+    assert refused.status == 8
+    assert "server.log" in refused.stderr
+
+
+def test_reset_deletes_an_island_and_nothing_else(skerry: Skerry, tmp_path: Path) -> None:
+    skerry("up", "--detach")
+    assert skerry("sandbox", "fork").status == 0
+    asked = skerry("reset")
+    assert asked.status == 2
+    assert "--yes" in asked.stderr
+    erased = skerry("reset", "--yes")
+    assert erased.status == 0, erased.stderr
+    assert not skerry.data_dir.exists()
+
+    other = Skerry(tmp_path / "precious")
+    other.data_dir.mkdir()
+    (other.data_dir / "thesis.txt").write_text("years of work")
+    assert other("reset", "--yes").status == 2
+    assert (other.data_dir / "thesis.txt").exists()

@@ -1,0 +1,181 @@
+"""Runs, sandboxes, files, images and logs from the command line, against one island."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Skerry
+
+
+def sandboxes(island: Skerry) -> set[str]:
+    return {vm["vm_id"] for vm in island("sandbox", "ls", "-o", "json").json["sandboxes"]}
+
+
+@pytest.fixture
+def box(island: Skerry) -> str:
+    forked = island("sandbox", "fork")
+    assert forked.status == 0, forked.stderr
+    return forked.text.strip()
+
+
+def test_run_passes_streams_and_status_through(island: Skerry) -> None:
+    before = sandboxes(island)
+    done = island("run", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.status, done.stdout, done.stderr) == (7, b"out\n", "err\n")
+    assert sandboxes(island) == before
+
+
+def test_run_passes_words_through_unchanged(island: Skerry) -> None:
+    words = ["a b", "$HOME", "*", "'quoted'", ""]
+    done = island("run", "--", "python3", "-c", "import sys; print(sys.argv[1:])", *words)
+    assert done.text == f"{words}\n"
+
+
+def test_a_program_that_is_not_there_is_127(island: Skerry) -> None:
+    assert island("run", "--", "no-such-program").status == 127
+
+
+def test_a_time_out_is_124(island: Skerry) -> None:
+    assert island("run", "--timeout", "300ms", "--", "sleep", "60").status == 124
+
+
+def test_run_in_json_has_output_cost_and_isolation(island: Skerry) -> None:
+    done = island("run", "-o", "json", "--keep", "--", "sh", "-c", "printf 'a\\377'; exit 3")
+    told = done.json
+    assert done.status == told["exit_code"] == 3
+    assert (told["schema"], told["stdout"], told["stdout_encoding"]) == ("skerry.run/1", "Yf8=", "base64")
+    assert float(told["cost"]["amount"]) > 0
+    assert told["isolation"]["active"]
+    assert told["sandbox_id"] in sandboxes(island)
+
+
+def test_files_variables_and_standard_input_reach_the_command(island: Skerry, tmp_path: Path) -> None:
+    job = tmp_path / "job.sh"
+    job.write_text('#!/bin/sh\ncat "$WHERE" -\n')
+    job.chmod(0o755)
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "note").write_text("from the tree, ")
+    words = ["-f", str(job), "-f", f"{tree}:data", "-e", "WHERE=data/deep/note", "-i"]
+    done = island("run", *words, "--", "./job.sh", stdin=b"from stdin")
+    assert (done.status, done.text) == (0, "from the tree, from stdin"), done.stderr
+
+
+def test_a_detached_run_is_found_again(island: Skerry) -> None:
+    started = island("run", "--detach", "--", "sh", "-c", "echo one; exit 5")
+    run_id = started.text.strip()
+    followed = island("logs", "--follow", run_id)
+    assert (followed.status, followed.text) == (5, "one\n")
+    assert island("logs", run_id).text == "one\n"
+    assert run_id in {run["id"] for run in island("logs", "-o", "json").json["runs"]}
+
+
+def test_a_forked_sandbox_has_its_parents_files(island: Skerry, box: str) -> None:
+    assert island("sandbox", "run", box, "--", "sh", "-c", "echo parent > f; cd /tmp").status == 0
+    child = island("sandbox", "fork", box).text.strip()
+    island("sandbox", "run", child, "--", "sh", "-c", "echo child > /home/user/f")
+    assert island("sandbox", "run", box, "--", "cat", "/home/user/f").text == "parent\n"
+    removed = island("sandbox", "rm", box, child)
+    assert removed.text.split() == [box, child]
+    assert island("sandbox", "run", box, "--", "true").status == 5
+
+
+def test_copying_files_in_and_out(island: Skerry, box: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"\x00binary\xff")
+    assert island("sandbox", "cp", str(tmp_path / "in"), f"{box}:copy").status == 0
+    assert island("sandbox", "cp", f"{box}:copy", str(tmp_path / "out")).status == 0
+    assert (tmp_path / "out" / "a").read_bytes() == b"\x00binary\xff"
+    assert island("sandbox", "cp", str(tmp_path / "in" / "a"), f"{box}:/tmp/deep/a").status == 0
+    assert island("sandbox", "cp", f"{box}:/tmp/deep/a", "-").stdout == b"\x00binary\xff"
+    missing = island("sandbox", "cp", f"{box}:nothing", str(tmp_path))
+    assert missing.status == 5
+    assert island("sandbox", "cp", "a", "b").status == 2
+
+
+def test_ports_that_listen_are_listed_with_their_urls(island: Skerry, box: str) -> None:
+    serve = (
+        "import socket, time; s = socket.create_server(('127.0.0.1', 8123)); print('up', flush=True); time.sleep(60)"
+    )
+    run_id = island("sandbox", "run", "--detach", box, "--", "python3", "-c", serve).text.strip()
+    with island.popen("logs", "--follow", run_id, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as log:
+        assert log.stdout is not None
+        assert log.stdout.readline() == b"up\n"
+        log.kill()
+    listed = island("sandbox", "ports", box, "-o", "json").json["ports"]
+    assert [port["port"] for port in listed] == [8123]
+    assert listed[0]["url"].startswith(f"http://8123-{box}.localhost:")
+    island("sandbox", "rm", box)
+
+
+def test_the_host_image_is_always_there(island: Skerry) -> None:
+    assert "host" in {image["name"] for image in island("image", "ls", "-o", "json").json["images"]}
+    assert island("image", "rm", "host").status == 2
+    assert island("run", "--image", "no-such-image:1", "--", "true").status == 5
+
+
+def test_an_image_is_imported_used_and_removed(island: Skerry, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for part in ("bin", "etc"):
+        (root / part).mkdir(parents=True)
+    (root / "etc" / "motto").write_text("small and rocky\n")
+    tar = tmp_path / "root.tar"
+    subprocess.run(["tar", "-C", root, "-cf", tar, "."], check=True)
+    made = island("image", "import", str(tar), "--name", "tiny")
+    assert made.status == 0, made.stderr
+    box = island("sandbox", "fork", "--image", "tiny").text.strip()
+    island("sandbox", "rm", box)
+    assert island("image", "rm", "tiny").status == 0
+
+
+def test_a_command_that_reads_no_further_ends_us_silently(island: Skerry) -> None:
+    with island.popen("logs", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        listing.stdout.close()
+        errors = listing.stderr.read()
+        listing.wait(60)
+    assert errors == b""
+
+
+def interrupted(island: Skerry, times: int) -> tuple[int, str, str]:
+    """Start a long run, press Ctrl-C so many times, and give status, its sandbox and what was said."""
+    before = sandboxes(island)
+    with island.popen(
+        "run", "--", "sh", "-c", "echo ready; sleep 300", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        assert run.stdout.readline() == b"ready\n"
+        run.send_signal(signal.SIGINT)
+        said = b""
+        while b"again within" not in said:
+            piece = os.read(run.stderr.fileno(), 4096)
+            assert piece, said
+            said += piece
+        if times > 1:
+            run.send_signal(signal.SIGINT)
+        said += run.stderr.read()
+        run.wait(60)
+    (box,) = (sandboxes(island) - before) or {""}
+    return run.returncode, box, said.decode()
+
+
+def test_ctrl_c_once_detaches(island: Skerry) -> None:
+    status, box, said = interrupted(island, 1)
+    assert status == 130
+    assert f"goes on in {box}" in said
+    assert "skerry logs --follow" in said
+    island("sandbox", "rm", box)
+
+
+def test_ctrl_c_twice_cancels_and_tidies_up(island: Skerry) -> None:
+    status, box, said = interrupted(island, 2)
+    assert status in {130, 137, 143}
+    assert "cancelled" in said
+    assert box == ""
