@@ -1,7 +1,7 @@
 """The places where the two worlds truly differ: sleeping, bounding a wait, and reading a file without blocking.
 
-Every function comes as a pair, `async_x` for coroutines and `x` for threads; generated code picks its half by name. `asyncio` is
-loaded by the asynchronous halves only, for it takes longer to load than everything else here.
+Every function comes as a pair, `async_x` for coroutines and `x` for threads; generated code picks its half by name.
+`asyncio` is loaded by the asynchronous halves only, for it takes longer to load than everything else here.
 """
 
 from __future__ import annotations
@@ -123,3 +123,13 @@ async def async_chunks(source: BodySource) -> AsyncIterator[bytes]:
 def chunks(source: BodySource) -> Iterator[bytes]:
     """The chunks of a body."""
     return source.open()
+
+
+async def async_once(chunk: bytes) -> AsyncIterator[bytes]:
+    """A body in one piece."""
+    yield chunk
+
+
+def once(chunk: bytes) -> Iterator[bytes]:
+    """A body in one piece."""
+    yield chunk
