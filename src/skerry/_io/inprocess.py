@@ -52,6 +52,7 @@ class _Exchange:
     def __init__(self, request: Request) -> None:
         self._body = self._pieces(request)
         self._sent_all = False
+        self.answered = False
         self.gone = asyncio.Event()
         self.messages: asyncio.Queue[Message] = asyncio.Queue(maxsize=8)
 
@@ -116,7 +117,9 @@ class AsyncInProcessTransport:
             yield AsyncStreamedResponse(start["status"], headers, _chunks(exchange, running))
         finally:
             exchange.gone.set()
-            running.cancel()
+            # An application may go on after a complete answer; one whose client left early may not.
+            if not exchange.answered:
+                running.cancel()
             await asyncio.wait([running])
 
     async def aclose(self) -> None:
@@ -126,7 +129,8 @@ class AsyncInProcessTransport:
 async def _next(exchange: _Exchange, running: asyncio.Future[None]) -> Message:
     getting = asyncio.ensure_future(exchange.messages.get())
     try:
-        await asyncio.wait([getting, running], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [getting, running]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if getting.done():
             return getting.result()
     finally:
@@ -135,9 +139,8 @@ async def _next(exchange: _Exchange, running: asyncio.Future[None]) -> Message:
     if not exchange.messages.empty():
         return exchange.messages.get_nowait()
     error = None if running.cancelled() else running.exception()
-    raise TransportFailure(
-        f"the application failed: {error!r}" if error else "the application gave no answer"
-    ) from error
+    text = f"the application failed: {error!r}" if error else "the application gave no complete answer"
+    raise TransportFailure(text) from error
 
 
 async def _chunks(exchange: _Exchange, running: asyncio.Future[None]) -> AsyncIterator[bytes]:
@@ -146,6 +149,7 @@ async def _chunks(exchange: _Exchange, running: asyncio.Future[None]) -> AsyncIt
         message = await _next(exchange, running)
         if message["type"] == "http.response.body":
             more = message.get("more_body", False)
+            exchange.answered = not more
             if message.get("body"):
                 yield bytes(message["body"])
 
