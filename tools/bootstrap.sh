@@ -66,8 +66,12 @@ add_venv_package() {
         die "$python has neither ensurepip nor pip; install one, on Debian and Ubuntu with: apt-get install $minor"
     fi
     say "installing $minor, which $python lacks"
-    apt-get update -qq >&2 || say "apt-get update failed; trying with the lists at hand"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$minor" >&2 \
+    # dpkg looks for its helpers on PATH.
+    PATH=$PATH:/usr/sbin:/sbin
+    DEBIAN_FRONTEND=noninteractive
+    export PATH DEBIAN_FRONTEND
+    apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
+    apt-get install -y -qq --no-install-recommends "$minor" >/dev/null \
         || die "apt-get could not install $minor; install it by hand and repeat"
 }
 
