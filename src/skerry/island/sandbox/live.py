@@ -1,0 +1,264 @@
+"""One running agent as the server sees it: its channel, its process, its runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from skerry.island.sandbox import runlog
+from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_file
+from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
+from skerry.island.sandbox.spec import ExecResult, ExecSpec
+
+_HELLO_SECONDS = 5.0
+
+
+class Retired(Exception):
+    """The agent was sent to rest before it read this request; ask a new one."""
+
+
+class LiveAgent:
+    """A connection to an agent that answers, until it ends.
+
+    Args:
+        sandbox_id: whose agent it is.
+        runs: the directory of its logs and records.
+        connection: a connected socket.
+        on_end: called once when the agent is gone.
+    """
+
+    def __init__(
+        self, sandbox_id: str, runs: Path, connection: socket.socket, on_end: Callable[[LiveAgent], None]
+    ) -> None:
+        self.id = sandbox_id
+        self.pid: int | None = None
+        self.pidfd: int | None = None
+        self.proxy_port: int | None = None
+        self.retiring = False
+        self.killed = False
+        self.oom_fd: int | None = None
+        self._runs = runs
+        self._on_end = on_end
+        self._processes: dict[str, AgentProcess | AgentTerminal] = {}
+        self._startup: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.channel = AgentChannel(connection, on_event=self._event, on_close=self._closed)
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests may be sent to it."""
+        return not (self.channel.closed or self.retiring or self.killed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run that we know of goes on."""
+        return bool(self._processes)
+
+    def own(self, pid: int) -> None:
+        """Remember the agent's process on this machine. Raises ProcessLookupError if it is gone."""
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+
+    async def startup(self, timeout: float) -> dict[str, Any]:
+        """The next packet of a sandbox that is being built.
+
+        Raises:
+            SandboxError: `start`: the builder failed, or nothing came in time.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._startup.get()
+        except TimeoutError:
+            raise SandboxError("start", f"the sandbox did not start within {timeout:.0f} seconds") from None
+        if "error" in message:
+            raise SandboxError("start", str(message["error"]))
+        return message
+
+    async def hello(self) -> list[str]:
+        """Greet an agent that was found running; returns the ids of its runs.
+
+        Raises:
+            SandboxError, TimeoutError: it does not answer.
+        """
+        answer, _ = await self.channel.request("hello", timeout=_HELLO_SECONDS)
+        return [str(run) for run in answer["runs"]]
+
+    async def listener(self) -> socket.socket:
+        """The socket on which the sandbox's outgoing connections arrive."""
+        answer, fds = await self.request("listen")
+        self.proxy_port = int(answer["port"])
+        return socket.socket(fileno=fds[0])
+
+    async def request(self, op: str, fds: tuple[int, ...] = (), **fields: Any) -> tuple[dict[str, Any], list[int]]:
+        """As `AgentChannel.request`, but an agent that went to rest raises Retired."""
+        if self.retiring or self.killed:
+            raise Retired
+        try:
+            return await self.channel.request(op, fds, **fields)
+        except ChannelClosed:
+            if self.retiring or self.killed:
+                raise Retired from None
+            raise
+
+    async def exec(self, spec: ExecSpec, *, env: dict[str, str], output_bytes: int) -> AgentProcess:
+        """Start a command with its logs in place.
+
+        Raises:
+            SandboxError: `limits`, `exists`, `disk_full`, `unsupported`, `lost`.
+            Retired: nothing was started.
+        """
+        files = runlog.run_files(self._runs, spec.id)
+        if spec.id in self._processes:
+            raise SandboxError("exists", f"run {spec.id} is going on")
+        _check_strings(spec, env)
+        process = AgentProcess(spec.id, files, self)
+        fds = runlog.open_new(files)
+        self._processes[spec.id] = process
+        try:
+            if spec.stdin:
+                fds.append(memory_file(spec.stdin))
+            if spec.state is not None:
+                fds.append(memory_file(spec.state))
+            await self.request(
+                "exec",
+                tuple(fds),
+                run=spec.id,
+                argv=spec.argv,
+                env=env,
+                cwd=spec.cwd,
+                timeout=spec.timeout,
+                grace=spec.grace,
+                cap=output_bytes,
+                stdin=bool(spec.stdin),
+                state=spec.state is not None,
+                keep=spec.keep_state,
+            )
+        except (SandboxError, Retired):
+            self._processes.pop(spec.id, None)
+            process.discard()
+            raise
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return process
+
+    async def terminal(self, spec: ExecSpec, columns: int, rows: int, *, env: dict[str, str]) -> AgentTerminal:
+        """Start a command on a pseudo-terminal. Raises as `exec`, and `not_found`."""
+        if spec.id in self._processes:
+            raise SandboxError("exists", f"run {spec.id} is going on")
+        _check_strings(spec, env)
+        terminal = AgentTerminal(spec.id, self)
+        self._processes[spec.id] = terminal
+        try:
+            _, fds = await self.request(
+                "terminal",
+                run=spec.id,
+                argv=spec.argv,
+                env=env,
+                cwd=spec.cwd,
+                timeout=spec.timeout,
+                grace=spec.grace,
+                columns=columns,
+                rows=rows,
+            )
+        except (SandboxError, Retired, asyncio.CancelledError):
+            self._processes.pop(spec.id, None)
+            terminal.discard()
+            raise
+        terminal.fd = fds[0]
+        os.set_blocking(fds[0], False)
+        return terminal
+
+    def attach(self, run_id: str) -> AgentProcess | None:
+        """The process of a run that goes on here and was started from here or found by `expect`."""
+        found = self._processes.get(run_id)
+        return found if isinstance(found, AgentProcess) else None
+
+    def expect(self, run_id: str) -> None:
+        """A run that an adopted agent says is going on."""
+        if run_id not in self._processes:
+            self._processes[run_id] = AgentProcess(run_id, runlog.run_files(self._runs, run_id), self)
+
+    def _event(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "exit":
+            process = self._processes.pop(str(message["run"]), None)
+            if process is not None:
+                process.finish(runlog.from_event(message, process.files))
+        elif "event" not in message:
+            self._startup.put_nowait(message)
+
+    def _closed(self) -> None:
+        self._startup.put_nowait({"error": "the sandbox's first process ended while it was being set up"})
+        processes, self._processes = self._processes, {}
+        for process in processes.values():
+            process.finish(self._unseen_end(process))
+        self._on_end(self)
+
+    def _unseen_end(self, process: AgentProcess | AgentTerminal) -> ExecResult:
+        if process.files is not None:
+            recorded = runlog.read_record(process.files)
+            if recorded is not None:
+                return recorded
+            if not self.killed:
+                return runlog.from_logs(process.files, exit_code=-1, cause="lost")
+            return runlog.from_logs(process.files, exit_code=137, cause="cancelled")
+        if self.killed:
+            return ExecResult(exit_code=137, cause="cancelled")
+        return ExecResult(exit_code=-1, cause="lost")
+
+    def kill(self) -> None:
+        """SIGKILL to the agent, with which the kernel ends everything in its process namespace."""
+        if self.pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    async def ended(self, timeout: float) -> bool:
+        """Wait until every process of the sandbox is gone; False if that took longer than `timeout` seconds."""
+        if self.pidfd is None:
+            return True
+        if select.select([self.pidfd], [], [], 0)[0]:
+            return True
+        loop = asyncio.get_running_loop()
+        gone: asyncio.Future[None] = loop.create_future()
+        watched = os.dup(self.pidfd)
+        loop.add_reader(watched, lambda: gone.done() or gone.set_result(None))
+        try:
+            async with asyncio.timeout(timeout):
+                await gone
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(watched)
+            os.close(watched)
+
+    def release(self) -> None:
+        """Let go of the agent without ending it."""
+        self.channel.close()
+        for fd in (self.pidfd, self.oom_fd):
+            if fd is not None:
+                os.close(fd)
+        self.pidfd = self.oom_fd = None
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """The process that listens at the other end of a connected unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
+
+
+def _check_strings(spec: ExecSpec, env: dict[str, str]) -> None:
+    if not spec.argv:
+        raise SandboxError("unsupported", "a command needs at least its program")
+    if any("\0" in text for text in (*spec.argv, *env, *env.values(), spec.cwd)):
+        raise SandboxError("unsupported", "a command, its environment or its directory holds a NUL character")
+    if any(not name or "=" in name for name in env):
+        raise SandboxError("unsupported", "a variable name is empty or holds '='")

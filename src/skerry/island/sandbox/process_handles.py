@@ -1,0 +1,130 @@
+"""What callers hold of a started command: waiting, signalling, following its output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+import termios
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spec import ExecResult, RunFiles
+
+if TYPE_CHECKING:
+    from skerry.island.sandbox.live import LiveAgent
+
+_CHUNK = 65_536
+_HANG_UP_SECONDS = 2.0
+
+
+class _Ended:
+    def __init__(self, run_id: str, files: RunFiles | None) -> None:
+        self.id = run_id
+        self._files = files
+        self._result: asyncio.Future[ExecResult] = asyncio.get_running_loop().create_future()
+
+    def finish(self, result: ExecResult) -> None:
+        """Record the end; the first one counts."""
+        if not self._result.done():
+            self._result.set_result(result)
+
+    def discard(self) -> None:
+        """Nothing was started, nobody will wait."""
+        self._result.cancel()
+
+    async def wait(self) -> ExecResult:
+        """The end of the command; repeatable, and cancelling one waiter disturbs no other."""
+        return await asyncio.shield(self._result)
+
+
+class AgentProcess(_Ended):
+    """A command with its output in log files; implements `driver.Process`.
+
+    Args:
+        run_id: its run.
+        files: its logs.
+        agent: who runs it; None for one that has ended.
+    """
+
+    def __init__(self, run_id: str, files: RunFiles, agent: LiveAgent | None) -> None:
+        super().__init__(run_id, files)
+        self.files: RunFiles = files
+        self._agent = agent
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command's whole session; nothing happens to one that has ended."""
+        await _ask(self._agent, "signal", run=self.id, signal=int(number))
+
+    async def cancel(self, grace: float = 2.0) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds, to the whole session."""
+        await _ask(self._agent, "cancel", run=self.id, grace=grace)
+
+    async def follow(self, stream: str, offset: int = 0) -> AsyncIterator[bytes]:
+        """Bytes of `stdout` or `stderr` from `offset` as they appear, ending with the command."""
+        path = self.files.stdout if stream == "stdout" else self.files.stderr
+        with open(path, "rb", buffering=0) as log:
+            log.seek(offset)
+            while True:
+                over = self._result.done()
+                while chunk := log.read(_CHUNK):
+                    offset += len(chunk)
+                    yield chunk
+                if over:
+                    return
+                await self._grown(stream, offset)
+
+    async def _grown(self, stream: str, offset: int) -> None:
+        if self._agent is None:
+            await self.wait()
+            return
+        try:
+            answer, _ = await self._agent.channel.request("watch", run=self.id, stream=stream, offset=offset)
+        except SandboxError:
+            # The agent is gone, and the end of the run is settled by what it left behind.
+            await self.wait()
+            return
+        if answer["ended"]:
+            await self.wait()
+
+
+class AgentTerminal(_Ended):
+    """A command on a pseudo-terminal; implements `driver.Terminal`."""
+
+    files: RunFiles | None = None
+
+    def __init__(self, run_id: str, agent: LiveAgent) -> None:
+        super().__init__(run_id, None)
+        self.fd = -1
+        self._agent = agent
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Set the window size in characters; the command is told by SIGWINCH."""
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    async def cancel(self) -> None:
+        """Hang up, then kill."""
+        await _ask(self._agent, "signal", run=self.id, signal=int(signal.SIGHUP))
+        await _ask(self._agent, "cancel", run=self.id, grace=_HANG_UP_SECONDS)
+
+    def close(self) -> None:
+        """Close the master descriptor, which hangs up on whoever still holds the terminal."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+async def _ask(agent: LiveAgent | None, op: str, **fields: object) -> None:
+    if agent is None:
+        return
+    try:
+        await agent.channel.request(op, **fields)  # type: ignore[arg-type]
+    except SandboxError as error:
+        if error.reason not in ("not_found", "lost"):
+            raise

@@ -1,0 +1,238 @@
+"""The small single-threaded process that builds sandboxes: it forks, and its grandchildren become agents.
+
+A multi-threaded server must not fork, and a fork of it would carry its memory into every sandbox. The zygote loads this
+package's few modules once and shares their pages with all agents. It reads requests from one socket, forks a builder
+for each, and ends when that socket does; agents live on.
+
+A request is one JSON packet with descriptors [control socket, listening socket, then the OOM count file if `oom`]:
+`id`, `home`, `state_dir`, `lowers` (top first, image last), `upper`, `work`, `scratch` (any directory to mount on,
+seen by the builder only), `binds` ([source, target] pairs), `map` ([first id on the machine, count]), `outer` (whether
+a privileged builder maps the ids), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`.
+
+On the control socket the builder sends `{"pid": <id on this machine>}`; the server answers with any packet once limits
+are in force around that process; the agent then sends `{"ready": true}` and speaks the protocol of `agent`. A failure
+is `{"error": text}`.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+
+from skerry.island.sandbox import agent, mounts, seccomp
+from skerry.island.sandbox import syscalls as sc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NAMESPACES = sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWPID | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
+# What root of a container is expected to have: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+# net_bind_service, net_raw, sys_chroot, audit_write, setfcap.
+_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31)
+_SIOCSIFFLAGS, _IFF_UP, _IFF_LOOPBACK = 0x8914, 0x1, 0x8
+_PROGRAM = seccomp.program(sc.MACHINE)
+
+
+def main(fd: int) -> None:
+    """Serve build requests from the socket `fd` until it ends."""
+    requests = socket.socket(fileno=fd)
+    sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+    # Ended builders and agents then vanish by themselves.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _rename("skerry-zygote")
+    gc.collect()
+    gc.freeze()
+    while True:
+        packet, ancillary, _, _ = requests.recvmsg(131_072, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC)
+        if not packet:
+            return
+        fds = array.array("i")
+        for _, _, data in ancillary:
+            fds.frombytes(data)
+        if os.fork() == 0:
+            requests.close()
+            _build(packet, list(fds))
+        for descriptor in fds:
+            os.close(descriptor)
+
+
+def _build(packet: bytes, fds: list[int]) -> None:
+    """In the builder: start the sandbox's first process, do the part that needs privileges, and end."""
+    control = socket.socket(fileno=fds[0])
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        request = json.loads(packet)
+        if request.get("big"):
+            memory = fds.pop()
+            request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
+            os.close(memory)
+        if request["outer"]:
+            _build_mapped(request, control, fds)
+        else:
+            uid, gid = os.getuid(), os.getgid()
+            sc.unshare(_NAMESPACES)
+            _write("/proc/self/setgroups", "deny")
+            _write("/proc/self/uid_map", f"0 {uid} 1")
+            _write("/proc/self/gid_map", f"0 {gid} 1")
+            pid = os.fork()
+            if pid == 0:
+                _become_agent(request, control, fds, None)
+            control.send(json.dumps({"pid": pid}).encode())
+    except BaseException as error:
+        _report(control, error)
+    os._exit(0)
+
+
+def _build_mapped(request: dict[str, Any], control: socket.socket, fds: list[int]) -> None:
+    outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    unsharer = os.fork()
+    if unsharer == 0:
+        try:
+            outer.close()
+            sc.unshare(_NAMESPACES)
+            pid = os.fork()
+            if pid == 0:
+                _become_agent(request, control, fds, inner)
+            inner.send(str(pid).encode())
+        except BaseException as error:
+            _report(control, error)
+        os._exit(0)
+    inner.close()
+    answer = outer.recv(32)
+    if not answer:
+        os._exit(1)  # it has reported
+    pid = int(answer)
+    control.send(json.dumps({"pid": pid}).encode())
+    first, count = request["map"]
+    _write(f"/proc/{pid}/uid_map", f"0 {first} {count}")
+    _write(f"/proc/{pid}/gid_map", f"0 {first} {count}")
+    userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    trees = mounts.outer_mounts(request, userns)
+    outer.sendmsg([b"go"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", trees))])
+
+
+def _become_agent(
+    request: dict[str, Any], control: socket.socket, fds: list[int], builder: socket.socket | None
+) -> None:
+    """In the sandbox's first process: never returns."""
+    try:
+        os.setsid()
+        os.umask(0o022)
+        _rename("skerry-agent")
+        # Once undumpable, the process could no longer open this file of its own.
+        adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        trees: list[int] = []
+        if builder is not None:
+            packet, ancillary, _, _ = builder.recvmsg(16, socket.CMSG_SPACE(1024), socket.MSG_CMSG_CLOEXEC)
+            builder.close()
+            if not packet:
+                os._exit(1)  # the builder has reported
+            received = array.array("i")
+            for _, _, data in ancillary:
+                received.frombytes(data)
+            overlay, *trees = received
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            os.setgroups([])
+        sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        if builder is None:
+            trees = mounts.inner_mounts(request)
+        else:
+            mounts.attach_stage(overlay)
+        mounts.assemble(request, trees)
+        socket.sethostname(request["id"])
+        _loopback_up()
+        _make_home(request["home"])
+        if not control.recv(64):
+            os._exit(1)  # the server gave up meanwhile
+        # Only now does the process stand in its control group, which is to look like the root of them all.
+        sc.unshare(sc.CLONE_NEWCGROUP)
+        _confine(request)
+        agent.reset_signals()
+        oom = fds[2:3] if request["oom"] else []
+        control_fd, listener_fd, adjust, *rest = agent.settle([control.fileno(), fds[1], adjust, *oom])
+        control.detach()
+        control = socket.socket(fileno=control_fd)
+        listener = socket.socket(fileno=listener_fd)
+        resident = agent.Agent(
+            control,
+            listener,
+            oom_fd=rest[0] if rest else None,
+            oom_adjust=adjust,
+            rss_limit=request["rss_limit"],
+            soft_files=request["soft_files"],
+        )
+        # From here on the agent's process id is what whoever connects is told by the kernel.
+        listener.listen(16)
+        control.send(b'{"ready":true}')
+        resident.serve()
+    except BaseException as error:
+        _report(control, error)
+    os._exit(1)
+
+
+def _confine(request: dict[str, Any]) -> None:
+    for name, value in request["rlimits"].items():
+        number = getattr(resource, name)
+        hard = resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        resource.setrlimit(number, (value, value))
+    sc.keep_capabilities(_CAPABILITIES)
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    if _PROGRAM is None:
+        sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
+    else:
+        sc.install_seccomp(_PROGRAM)
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_LOOPBACK)
+        fcntl.ioctl(probe.fileno(), _SIOCSIFFLAGS, request)
+
+
+def _make_home(home: str) -> None:
+    try:
+        os.makedirs(home, mode=0o755, exist_ok=True)
+    except OSError:
+        pass  # whatever the sandbox put in its place, a command's `cwd` tells
+
+
+def _rename(title: str) -> None:
+    """Show `title` instead of the command line, which would tell sandboxes paths of this machine."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rsplit(b")", 1)[1].split()
+        sc.overwrite(int(fields[45]), int(fields[46]), title.encode())
+        _write("/proc/self/comm", title)
+    except (OSError, IndexError):
+        pass
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _report(control: socket.socket, error: BaseException) -> None:
+    try:
+        control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+    except OSError:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
