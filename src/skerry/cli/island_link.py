@@ -10,18 +10,17 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError
-from skerry.island.admin.client import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from skerry.island.admin.client import Admin
     from skerry.networks.arker import Arker
 
 DEFAULT_PORT = 4242
@@ -76,6 +75,8 @@ class Link:
 
     def admin(self) -> Admin:
         """A client of the owner's API."""
+        from skerry.island.admin.client import Admin
+
         return Admin(self.url, self.owner_key)
 
 
@@ -124,6 +125,8 @@ def find(directory: Path) -> Link | None:
 
 
 def _answers(link: Link) -> bool:
+    from http.client import HTTPConnection, HTTPException
+
     # Asking with the owner's key tells our island from whatever else may listen on a recycled port.
     parts = urlsplit(link.url)
     connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=5.0)
