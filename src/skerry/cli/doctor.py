@@ -1,0 +1,134 @@
+"""`skerry doctor`: what works on this machine, found out by trying."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from skerry.cli import exits, island_link, output
+from skerry.cli.options import data_dir_option
+
+if TYPE_CHECKING:
+    from skerry.island.sandbox.spec import Barriers
+
+State = Literal["ok", "missing", "failed"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: what.
+        state: `ok`; `missing`, when the island works without it; `failed`, when it does not.
+        detail: what was found, or what to do.
+    """
+
+    name: str
+    state: State
+    detail: str = ""
+
+
+@click.command()
+@data_dir_option
+@output.output_option
+def doctor(*, directory: Path, form: str) -> int:
+    """Check what this machine can isolate, limit and build; status 1 when no sandbox can run."""
+    checks = [*_machine(directory), *_libraries()]
+    if not any(check.state == "failed" for check in checks):
+        checks += _sandbox()
+    checks += _helpers()
+    healthy = not any(check.state == "failed" for check in checks)
+    if form == "json":
+        output.print_json("doctor", {"healthy": healthy, "checks": [asdict(check) for check in checks]})
+    else:
+        output.print_table(["check", "state", "detail"], [tuple(asdict(check).values()) for check in checks], empty="")
+        output.note("Sandboxes work here." if healthy else "Sandboxes do not work here yet; see what failed.")
+    return exits.OK if healthy else exits.FAILURE
+
+
+def _machine(directory: Path) -> Iterator[Check]:
+    yield Check("system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}, uid {os.geteuid()}")
+    yield Check("python", "ok", platform.python_version())
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    if os.access(existing, os.W_OK | os.X_OK):
+        free = shutil.disk_usage(existing).free
+        yield Check("data directory", "ok", f"{directory}, {free >> 30} GiB free")
+    else:
+        yield Check("data directory", "failed", f"{directory} cannot be written; set SKERRY_DATA_DIR to one that can")
+    link = island_link.find(directory)
+    yield Check("island", "ok", f"runs at {link.url}" if link else "does not run; `skerry up` starts it")
+
+
+def _libraries() -> Iterator[Check]:
+    absent = [name for name in ("starlette", "uvicorn", "sqlalchemy", "alembic", "websockets") if not find_spec(name)]
+    if absent:
+        yield Check("libraries", "failed", f"{', '.join(absent)} not installed: pip install 'skerry[island]'")
+    else:
+        yield Check("libraries", "ok", "the island extra is installed")
+
+
+def _sandbox() -> list[Check]:
+    """Run a command in a sandbox of its own, far from the island's data, and see which barriers stood."""
+    from skerry.errors import SkerryError
+    from skerry.island.engine.errors import EngineError
+    from skerry.island.sandbox.driver import SandboxError
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="skerry-doctor-", ignore_cleanup_errors=True) as scratch:
+            barriers = asyncio.run(_trial(Path(scratch)))
+    except (SandboxError, EngineError, SkerryError, OSError) as error:
+        return [Check("sandbox", "failed", str(error))]
+    return [
+        Check("sandbox", "ok", f"a command ran in one, by the {barriers.driver} driver"),
+        *(Check(name, "ok") for name in barriers.active),
+        *(Check(name, "missing", reason) for name, reason in barriers.missing),
+    ]
+
+
+async def _trial(scratch: Path) -> Barriers:
+    from skerry.errors import ServerError
+    from skerry.island.images.store import ImageStore
+    from skerry.island.sandbox.egress import EgressProxy
+    from skerry.island.sandbox.select import choose_driver
+    from skerry.island.sandbox.spec import ExecSpec, NetworkPolicy, SandboxSpec
+    from skerry.island.settings import Settings
+
+    egress = EgressProxy()
+    driver = choose_driver(Settings.from_env(data_dir=scratch), scratch, ImageStore(scratch / "images"), egress)
+    await driver.start()
+    try:
+        spec = SandboxSpec(id="doctor", image="host", network=NetworkPolicy(mode="open"))
+        await driver.create(spec)
+        sandbox = await driver.open(spec.id)
+        process = await sandbox.exec(ExecSpec(id="doctor", argv=("true",), env={"PATH": "/usr/bin:/bin"}, timeout=20))
+        ended = await process.wait()
+        if ended.exit_code != 0:
+            raise ServerError(f"a command that cannot fail ended with status {ended.exit_code} ({ended.cause})")
+        barriers = sandbox.barriers
+        await driver.remove(spec.id)
+        return barriers
+    finally:
+        await driver.stop(kill=True)
+        await egress.aclose()
+
+
+def _helpers() -> Iterator[Check]:
+    builder = shutil.which("mmdebstrap")
+    yield (
+        Check("image builder", "ok", builder)
+        if builder
+        else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
+    )
