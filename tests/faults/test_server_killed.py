@@ -40,7 +40,7 @@ def test_a_run_goes_on_while_the_server_is_dead(server: ServerProcess) -> None:
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
         run = vm.run("echo before; while [ ! -e go ]; do sleep 0.02; done; echo after; exit 7", background=True)
-        eventually(lambda: b"before" in vm.run_status(run.run_id).stdout, "the first line")
+        eventually(lambda: b"before" in vm.run_status(run.run_id).stdout_bytes, "the first line")
     server.kill9()
     assert server.agents(), "the sandbox must outlive its server"
     server.start()
@@ -48,7 +48,7 @@ def test_a_run_goes_on_while_the_server_is_dead(server: ServerProcess) -> None:
         vm = arker.vm(vm.id)
         vm.sync.write_file("/home/user/go", b"")
         status = finished(vm, run.run_id)
-    assert (status.stdout, status.exit_code, status.retry_count) == (b"before\nafter\n", 7, 0)
+    assert (status.stdout_bytes, status.exit_code, status.retry_count) == (b"before\nafter\n", 7, 0)
     ledger_is_sound(server)
 
 
@@ -56,14 +56,14 @@ def test_a_run_that_ends_while_the_server_is_dead_is_found(server: ServerProcess
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
         run = vm.run("echo one; sleep 0.3; echo two; exit 3", background=True)
-        eventually(lambda: b"one" in vm.run_status(run.run_id).stdout, "the first line")
+        eventually(lambda: b"one" in vm.run_status(run.run_id).stdout_bytes, "the first line")
     server.kill9()
     marker = server.data_dir / "sandboxes" / vm.id / "runs" / f"{run.run_id}.json"
     eventually(lambda: marker.exists() and marker.stat().st_size, "the exit record")
     server.start()
     with server.arker() as arker:
         status = finished(arker.vm(vm.id), run.run_id)
-    assert (status.stdout, status.exit_code, status.retry_count) == (b"one\ntwo\n", 3, 0)
+    assert (status.stdout_bytes, status.exit_code, status.retry_count) == (b"one\ntwo\n", 3, 0)
     ledger_is_sound(server)
 
 
@@ -79,7 +79,7 @@ def test_a_durable_run_is_done_again_when_its_host_is_lost(server: ServerProcess
     with server.arker() as arker:
         vm = arker.vm(vm.id)
         status = finished(vm, run.run_id)
-        assert (status.stdout, status.exit_code, status.retry_count) == (b"done\n", 0, 1)
+        assert (status.stdout_bytes, status.exit_code, status.retry_count) == (b"done\n", 0, 1)
         assert vm.sync.read_file("/home/user/log") == b"start\nstart\n"
         again = vm.run(command, background=True, idempotency_key="only-once")
         assert again.run_id == run.run_id
@@ -98,14 +98,14 @@ def test_an_ordinary_run_whose_host_is_lost_is_reported_so(server: ServerProcess
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
         run = vm.run("echo alive; sleep 60", background=True)
-        eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout, "the first line")
+        eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout_bytes, "the first line")
     server.kill9()
     kill_sandboxes(server)
     server.start()
     with server.arker() as arker:
         vm = arker.vm(vm.id)
         status = finished(vm, run.run_id)
-        assert (status.stdout, status.exit_code) == (b"alive\n", -1)
+        assert (status.stdout_bytes, status.exit_code) == (b"alive\n", -1)
         assert status.stderr
         assert vm.run("echo usable").stdout == b"usable\n"
     ledger_is_sound(server)
@@ -115,7 +115,7 @@ def test_the_agent_alone_killed_ends_its_run(server: ServerProcess) -> None:
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
         run = vm.run("echo alive; sleep 60", background=True)
-        eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout, "the first line")
+        eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout_bytes, "the first line")
         for pid in server.agents():
             if (zygote := _command_of(pid)) and "zygote" in zygote:
                 continue
