@@ -6,6 +6,7 @@ The application's lifespan is its owner's affair. Endless answers work, for the 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +17,8 @@ from skerry._io.transport import AsyncStreamedResponse, StreamedResponse
 from skerry._io.waiting import async_bounded, async_chunks
 from skerry._kernel.request import BodySource, Headers, Request, Response, TransportFailure
 from skerry.errors import ConfigurationError
+
+_log = logging.getLogger("skerry.inprocess")
 
 R = TypeVar("R")
 Message = MutableMapping[str, Any]
@@ -121,6 +124,8 @@ class AsyncInProcessTransport:
             if not exchange.answered:
                 running.cancel()
             await asyncio.wait([running])
+            if not running.cancelled() and (error := running.exception()) is not None and exchange.answered:
+                _log.warning("the application failed after its answer", exc_info=error)
 
     async def aclose(self) -> None:
         """Nothing is held."""
@@ -180,8 +185,9 @@ class InProcessTransport:
                 self._thread.start()
             return self._loop
 
-    def _do(self, work: Coroutine[Any, Any, R]) -> R:
-        future = asyncio.run_coroutine_threadsafe(work, self._running_loop())
+    def _do(self, work: Callable[[Any], Coroutine[Any, Any, R]], argument: Any) -> R:
+        loop = self._running_loop()
+        future = asyncio.run_coroutine_threadsafe(work(argument), loop)
         try:
             return future.result()
         except BaseException:
@@ -194,7 +200,7 @@ class InProcessTransport:
         Raises:
             TransportFailure: the application failed or did not answer within `request.timeout`.
         """
-        return self._do(self._inner.send(request))
+        return self._do(self._inner.send, request)
 
     @contextmanager
     def stream(self, request: Request) -> Iterator[StreamedResponse]:
@@ -204,16 +210,16 @@ class InProcessTransport:
             TransportFailure: the application failed.
         """
         opened = self._inner.stream(request)
-        streamed = self._do(_enter(opened))
+        streamed = self._do(_enter, opened)
 
         def chunks() -> Iterator[bytes]:
-            while (chunk := self._do(_one(streamed.chunks))) is not None:
+            while (chunk := self._do(_one, streamed.chunks)) is not None:
                 yield chunk
 
         try:
             yield StreamedResponse(streamed.status, streamed.headers, chunks())
         finally:
-            self._do(_leave(opened))
+            self._do(_leave, opened)
 
     def close(self) -> None:
         """Stop the loop's thread, if one was started."""

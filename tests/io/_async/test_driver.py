@@ -1,0 +1,227 @@
+"""The driver: retries, hooks, deadlines, raw capture."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from skerry._io._async.driver import AsyncDriver
+from skerry._kernel.hooks import Hooks
+from skerry._kernel.options import Deadline, RequestOptions
+from skerry._kernel.raw import async_raw
+from skerry._kernel.request import TransportFailure
+from skerry._kernel.retry import ONCE
+from skerry.errors import (
+    ConnectionFailedError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    ProtocolError,
+    ServerError,
+    SkerryError,
+)
+from tests.io.dialects import TOY, toy_call
+from tests.io.script import AsyncScripted, Notes, Step, answer
+
+pytestmark = pytest.mark.anyio
+
+
+def _driver(*steps: Step, **options: Any) -> tuple[AsyncDriver, AsyncScripted, Notes]:
+    transport, notes = AsyncScripted(*steps), Notes()
+    driver = AsyncDriver(TOY, transport, effects=notes.effects, sleeper=notes.async_sleep, **options)
+    return driver, transport, notes
+
+
+async def test_each_try_is_signed_afresh() -> None:
+    driver, transport, notes = _driver(answer(503), answer(500), answer(200, {"a": 1}))
+    assert await driver.send(toy_call(body={"b": 2})) == {"a": 1}
+    assert [request.header("authorization") for request in transport.sent] == ["Signed 1", "Signed 2", "Signed 3"]
+    assert {request.body for request in transport.sent} == {b'{"b": 2}'}
+    assert notes.slept == [1.0, 2.0]
+
+
+async def test_the_last_error_is_raised() -> None:
+    driver, transport, _ = _driver(answer(503), answer(500), answer(502, x_request_id="r-9"))
+    with pytest.raises(ServerError, match="HTTP 502") as caught:
+        await driver.send(toy_call())
+    assert len(transport.sent) == 3
+    assert caught.value.network == "toy"
+    assert caught.value.operation == "toys.make"
+    assert caught.value.request_id == "r-9"
+    assert caught.value.__notes__ == ["after 3 tries"]
+
+
+async def test_unsafe_calls_are_repeated_only_when_never_sent() -> None:
+    driver, transport, _ = _driver(TransportFailure("no route", "never_sent"), TransportFailure("cut"), answer(200))
+    with pytest.raises(ConnectionFailedError, match="cut") as caught:
+        await driver.send(toy_call("unsafe"))
+    assert len(transport.sent) == 2
+    assert caught.value.outcome == "unknown"
+    assert isinstance(caught.value.__cause__, TransportFailure)
+
+
+async def test_a_key_makes_an_unsafe_call_repeatable() -> None:
+    driver, transport, _ = _driver(TransportFailure("cut"), answer(200))
+    await driver.send(toy_call("unsafe", keyed=True))
+    assert len(transport.sent) == 2
+
+
+async def test_callers_may_ask_for_fewer_retries_not_more() -> None:
+    for retries, tries in ((0, 1), (1, 2), (9, 3)):
+        driver, transport, _ = _driver(answer(503))
+        with pytest.raises(ServerError):
+            await driver.send(toy_call(), RequestOptions(retries=retries))
+        assert len(transport.sent) == tries
+
+
+async def test_a_call_may_bring_its_own_policy_and_error_parser() -> None:
+    driver, transport, _ = _driver(answer(503))
+    with pytest.raises(ProtocolError, match="mine"):
+        await driver.send(toy_call(retry=ONCE, error=lambda response: ProtocolError("mine")))
+    assert len(transport.sent) == 1
+
+
+async def test_time_limits_from_call_options_and_dialect() -> None:
+    driver, transport, _ = _driver(answer(200))
+    await driver.send(toy_call())
+    await driver.send(toy_call(timeout=600.0))
+    await driver.send(toy_call(timeout=600.0), RequestOptions(timeout=5))
+    await driver.send(toy_call(timeout=None))
+    await driver.send(toy_call(), RequestOptions(timeout=None))
+    assert [request.timeout for request in transport.sent] == [30.0, 600.0, 5, None, None]
+
+
+async def test_headers_of_options_dialect_and_call() -> None:
+    driver, transport, _ = _driver(answer(200), options=RequestOptions(headers={"X-A": "client", "x-b": "client"}))
+    await driver.send(toy_call(headers=(("x-c", "call"),)), RequestOptions(headers={"x-a": "mine", "X-C": "mine"}))
+    sent = transport.sent[0]
+    assert [sent.header(name) for name in ("x-a", "x-b", "x-c", "x-toy")] == ["mine", "client", "call", "1"]
+
+
+async def test_nothing_of_ours_goes_to_foreign_hosts() -> None:
+    driver, transport, _ = _driver(answer(200), options=RequestOptions(headers={"x-a": "client"}))
+    await driver.send(toy_call(auth=False), RequestOptions(headers={"x-b": "mine"}))
+    assert transport.sent[0].headers == ()
+
+
+async def test_keys_are_refused_where_the_wire_has_none() -> None:
+    driver, transport, _ = _driver(answer(200))
+    with pytest.raises(InvalidRequestError, match="takes no idempotency key"):
+        await driver.send(toy_call(), RequestOptions(idempotency_key="k"))
+    assert transport.sent == []
+
+
+async def test_a_deadline_bounds_each_try_without_lifting_the_limit() -> None:
+    driver, transport, notes = _driver(answer(503))
+    deadline = Deadline(10, clock=lambda: notes.now)
+    with pytest.raises(ServerError):
+        await driver.send(toy_call(), RequestOptions(deadline=deadline, timeout=8))
+    assert [request.timeout for request in transport.sent] == [8, 8, 7]
+
+
+async def test_no_back_off_beyond_the_deadline() -> None:
+    driver, transport, notes = _driver(answer(503))
+    with pytest.raises(DeadlineExceededError) as caught:
+        await driver.send(toy_call(), RequestOptions(deadline=Deadline(2.5, clock=lambda: notes.now)))
+    assert len(transport.sent) == 2
+    assert notes.slept == [1.0]
+    assert isinstance(caught.value.__cause__, ServerError)
+    assert caught.value.network == "toy"
+
+
+async def test_nothing_is_sent_after_the_deadline() -> None:
+    driver, transport, _ = _driver(answer(200))
+    deadline = Deadline()
+    deadline.cancel()
+    with pytest.raises(DeadlineExceededError, match="cancelled") as caught:
+        await driver.send(toy_call(), RequestOptions(deadline=deadline))
+    assert transport.sent == []
+    assert caught.value.outcome == "not_sent"
+
+
+async def test_running_out_of_time_in_flight_is_the_deadlines_error() -> None:
+    notes = Notes()
+    deadline = Deadline(5, clock=lambda: notes.now)
+
+    def late(request: object) -> Any:
+        notes.now += 6
+        raise TransportFailure("no answer in time", "timeout")
+
+    driver = AsyncDriver(TOY, AsyncScripted(late), effects=notes.effects, sleeper=notes.async_sleep)
+    with pytest.raises(DeadlineExceededError) as caught:
+        await driver.send(toy_call(), RequestOptions(deadline=deadline))
+    assert caught.value.outcome == "unknown"
+
+
+async def test_hooks_see_masked_values() -> None:
+    seen: list[Any] = []
+    hooks = Hooks([seen.append], [seen.append], [seen.append], [seen.append])
+    driver, _, _ = _driver(answer(503), answer(500), answer(500), hooks=hooks)
+    with pytest.raises(ServerError):
+        await driver.send(toy_call(body={"a": 1}, headers=(("x-key", "Bearer ark_live_0123456789abcdef"),)))
+    names = [type(value).__name__ for value in seen]
+    assert names == [
+        *("RequestSeen", "ResponseSeen", "RetrySeen"),
+        *("RequestSeen", "ResponseSeen", "RetrySeen"),
+        *("RequestSeen", "ResponseSeen", "ErrorSeen"),
+    ]
+    assert "0123456789abcdef" not in repr(seen)
+    assert "Signed" not in repr(seen)
+    assert seen[0].body_size == 8
+    assert [seen[2].delay, seen[5].delay] == [1.0, 2.0]
+    assert seen[6].attempt == 3
+
+
+async def test_a_failing_hook_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def bad(value: object) -> None:
+        raise RuntimeError("hook trouble")
+
+    driver, _, _ = _driver(answer(503), answer(200, 1), hooks=Hooks([bad], [bad], [bad], [bad]))
+    assert await driver.send(toy_call()) == 1
+    assert "hook trouble" in caplog.text
+
+
+async def test_parser_trouble_is_told_and_raised() -> None:
+    seen: list[Any] = []
+
+    def parse(response: object) -> None:
+        raise ProtocolError("no sense")
+
+    driver, _, _ = _driver(answer(200), hooks=Hooks(on_error=[seen.append]))
+    call = toy_call()
+    with pytest.raises(ProtocolError):
+        await driver.send(type(call)(call.operation, call.url, parse))
+    assert seen[0].error.operation == "toys.make"
+
+
+async def test_raw_responses() -> None:
+    driver, _, _ = _driver(answer(503), answer(201, {"a": 1}, x_request_id="r", x_more="m"))
+    seen = await async_raw(driver.send)(toy_call())
+    assert (seen.status, seen.attempts, seen.parsed, seen.request_id) == (201, 2, {"a": 1}, "r")
+    assert seen.elapsed == 1.0
+    assert seen.body == b'{"a": 1}'
+    assert seen.header("X-More") == "m"
+
+
+async def test_raw_of_something_that_sends_nothing() -> None:
+    async def nothing() -> None:
+        return None
+
+    with pytest.raises(SkerryError, match="no request was sent"):
+        await async_raw(nothing)()
+
+
+async def test_the_servers_wish_is_heard() -> None:
+    driver, _, notes = _driver(answer(429, retry_after="7"), answer(503, retry_after_ms="1500"), answer(200))
+    await driver.send(toy_call())
+    assert notes.slept == [7.0, 1.5]
+
+
+async def test_debug_log_has_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "skerry")
+    driver, _, _ = _driver(answer(200))
+    await driver.send(toy_call(body={"password": "hunter2"}))
+    assert "toys.make POST https://toy.test/toys -> 200" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert "Signed" not in caplog.text

@@ -1,0 +1,149 @@
+"""What only coroutines can do: be cancelled, and move to another event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from skerry._io._async.driver import AsyncDriver
+from skerry._io._async.httpx import AsyncHttpxTransport
+from skerry._io.waiting import async_bounded, async_sleep
+from skerry._kernel.options import Deadline, RequestOptions
+from skerry._kernel.request import Request, TransportFailure
+from skerry.errors import DeadlineExceededError
+from tests.io.dialects import TOY, toy_call
+from tests.io.script import AsyncScripted, answer
+from tests.io.server import LoopbackServer
+
+LONG = 3600.0
+
+
+@pytest.mark.anyio
+async def test_cancelling_a_task_ends_its_back_off() -> None:
+    waiting = asyncio.Event()
+
+    async def sleeper(seconds: float, deadline: Deadline | None) -> None:
+        waiting.set()
+        await async_sleep(LONG, deadline)
+
+    driver = AsyncDriver(TOY, AsyncScripted(answer(503)), sleeper=sleeper)
+    task = asyncio.create_task(driver.send(toy_call()))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.anyio
+async def test_cancelling_a_deadline_ends_a_back_off() -> None:
+    deadline = Deadline()
+
+    async def sleeper(seconds: float, given: Deadline | None) -> None:
+        asyncio.get_running_loop().call_soon(deadline.cancel)
+        await async_sleep(LONG, given)
+
+    driver = AsyncDriver(TOY, AsyncScripted(answer(503)), sleeper=sleeper)
+    with pytest.raises(DeadlineExceededError, match="cancelled"):
+        await driver.send(toy_call(), RequestOptions(deadline=deadline))
+
+
+@pytest.mark.anyio
+async def test_cancelling_a_deadline_abandons_a_request_in_flight(server: LoopbackServer) -> None:
+    deadline = Deadline()
+    transport = AsyncHttpxTransport()
+    call = toy_call()
+    driver = AsyncDriver(TOY, transport)
+    asyncio.get_running_loop().call_later(0.1, deadline.cancel)
+    with pytest.raises(DeadlineExceededError, match="cancelled") as caught:
+        await driver.send(
+            type(call)(call.operation, server.url + "/silent", call.parse), RequestOptions(deadline=deadline)
+        )
+    await transport.aclose()
+    assert caught.value.outcome == "unknown"
+
+
+@pytest.mark.anyio
+async def test_the_time_limit_holds_beside_a_deadline(server: LoopbackServer) -> None:
+    transport = AsyncHttpxTransport()
+    call = toy_call("unsafe")
+    with pytest.raises(Exception, match=r"within 0\.1 s"):
+        await AsyncDriver(TOY, transport).send(
+            type(call)(call.operation, server.url + "/silent", call.parse),
+            RequestOptions(deadline=Deadline(LONG), timeout=0.1),
+        )
+    await transport.aclose()
+
+
+@pytest.mark.anyio
+async def test_bounded_leaves_other_timeouts_alone() -> None:
+    async def fails(_: object) -> None:
+        raise TimeoutError("inner")
+
+    for deadline in (None, Deadline()):
+        with pytest.raises(TimeoutError, match="inner"):
+            await async_bounded(fails, None, 10, deadline)
+
+
+@pytest.mark.anyio
+async def test_bounded_is_not_disturbed_by_a_late_cancel() -> None:
+    deadline = Deadline()
+
+    async def quick(_: object) -> int:
+        deadline.cancel()
+        return 7
+
+    assert await async_bounded(quick, None, None, deadline) == 7
+    await asyncio.sleep(0)
+
+
+@pytest.mark.anyio
+async def test_bounded_without_limits_just_awaits() -> None:
+    async def quick(value: int) -> int:
+        return value + 1
+
+    assert await async_bounded(quick, 1, None, None) == 2
+    assert await async_bounded(quick, 1, 5, None) == 2
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_deadline_stops_a_wait_before_it_starts() -> None:
+    deadline = Deadline()
+    deadline.cancel()
+    began = time.monotonic()
+    await async_sleep(LONG, deadline)
+    assert time.monotonic() - began < LONG
+    await async_sleep(0.001, Deadline())
+
+
+def test_a_transport_survives_its_event_loop(server: LoopbackServer) -> None:
+    transport = AsyncHttpxTransport()
+
+    async def once() -> int:
+        return (await transport.send(Request("GET", server.url + "/x", timeout=10))).status
+
+    first = asyncio.new_event_loop()
+    try:
+        assert first.run_until_complete(once()) == 200
+        inner = next(iter(transport._own.values()))
+        first.run_until_complete(inner.aclose())
+    finally:
+        first.close()
+
+    async def again() -> int:
+        try:
+            return await once()
+        finally:
+            await transport.aclose()
+
+    assert asyncio.run(again()) == 200
+
+
+@pytest.mark.anyio
+async def test_failures_inside_a_bound_are_kept() -> None:
+    async def fails(_: object) -> None:
+        raise TransportFailure("mine", "never_sent")
+
+    with pytest.raises(TransportFailure, match="mine"):
+        await async_bounded(fails, None, 1, Deadline())

@@ -1,0 +1,76 @@
+"""What only threads can do: share a client, and cancel each other's waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from skerry._io._sync.driver import Driver
+from skerry._io._sync.httpx import HttpxTransport
+from skerry._io.inprocess import InProcessTransport
+from skerry._io.waiting import sleep
+from skerry._kernel.options import Deadline, RequestOptions
+from skerry._kernel.request import Request
+from skerry.errors import ConfigurationError, DeadlineExceededError
+from tests.io.asgi_app import app
+from tests.io.dialects import TOY, toy_call
+from tests.io.script import Scripted, answer
+from tests.io.server import LoopbackServer
+
+LONG = 3600.0
+
+
+def test_cancelling_from_another_thread_ends_a_back_off() -> None:
+    deadline, waiting = Deadline(), threading.Event()
+
+    def sleeper(seconds: float, given: Deadline | None) -> None:
+        waiting.set()
+        sleep(LONG, given)
+
+    def cancel() -> None:
+        waiting.wait(30)
+        deadline.cancel()
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    driver = Driver(TOY, Scripted(answer(503)), sleeper=sleeper)
+    with pytest.raises(DeadlineExceededError, match="cancelled"):
+        driver.send(toy_call(), RequestOptions(deadline=deadline))
+    other.join()
+
+
+def test_sleeping_to_the_end() -> None:
+    sleep(0.001)
+    sleep(0.001, Deadline())
+
+
+def test_one_transport_for_many_threads(server: LoopbackServer) -> None:
+    transport = HttpxTransport()
+
+    def ask(number: int) -> str:
+        return transport.send(Request("GET", f"{server.url}/n{number}", timeout=30)).text
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(64))) == [f"/n{number}" for number in range(64)]
+    assert len(transport._own) == 1
+    transport.close()
+
+
+def test_an_application_on_a_loop_that_runs_already() -> None:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    transport = InProcessTransport(app, loop)
+    try:
+        assert transport.send(Request("POST", "http://h.test/echo", body=b"x", timeout=10)).body == b"x"
+        transport.close()
+        assert loop.is_running()
+        with pytest.raises(ConfigurationError, match="closed"):
+            transport.send(Request("POST", "http://h.test/echo"))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

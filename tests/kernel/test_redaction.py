@@ -1,0 +1,50 @@
+"""No secret survives, and prose does."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry._kernel.redaction import MASK, redact, redact_headers, redact_url
+
+keys = st.text(string.ascii_letters + string.digits, min_size=16, max_size=64)
+
+
+@given(keys, st.sampled_from(["Bearer ark_live_{}", "ark_live_{}", "key sk_live_{}!", "(r402_{})", "whsec_{}"]))
+def test_keys_are_masked(key: str, frame: str) -> None:
+    shown = redact(frame.format(key))
+    assert key not in shown
+    assert MASK in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["missing bearer token", "no basic authentication", "task-runner", "image ark_ubuntu", "disk-full", "Basic plan"],
+)
+def test_prose_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+@given(keys)
+def test_headers(key: str) -> None:
+    shown = redact_headers(
+        [("Authorization", key), ("x-api-key", key), ("x-note", f"Bearer ark_live_{key}"), ("a", "b")]
+    )
+    assert key not in str(shown)
+    assert ("a", "b") in shown
+
+
+@given(keys)
+def test_urls(key: str) -> None:
+    for url in (
+        f"https://u:{key}@h.test/p",
+        f"https://h.test/p?X-Amz-Signature={key}&b=1",
+        f"wss://h.test/pty?ticket={key}",
+        f"https://h.test/p?a=1&api_key={key}#x",
+    ):
+        assert key not in redact_url(url)
+    assert redact_url(f"https://h.test/_store/{key}?x={key}", secret=True) == f"https://h.test/{MASK}"
+    assert redact_url("https://h.test/v1/vms?limit=3&q=a%20b") == "https://h.test/v1/vms?limit=3&q=a%20b"
