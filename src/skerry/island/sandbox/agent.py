@@ -15,22 +15,28 @@ Requests carry `n` (a number chosen by the caller) and `op`. Replies repeat `n` 
 `"ok": false`, `reason` (a reason of `driver.SandboxError`) and `message`. Replies may come out of order. Packets
 without `n` from the agent are events.
 
-| op | fields, [descriptors] | answer, [descriptors] |
-|---|---|---|
-| `hello` | | `version`, `runs` (ids still running), `port` (egress listener or null) |
-| `exec` | `run`, `argv`, `env`, `cwd`, `timeout`, `grace` (seconds or null), `cap` (kept bytes per stream), `stdin`, `state`, `keep` (booleans); [stdout file, stderr file, record file, then stdin if `stdin`, then the file for descriptor 8 if `state`] | `pid`; an `exit` event follows, at once if the program cannot be started |
-| `terminal` | `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` | `pid`, [master]; an `exit` event follows |
-| `signal` | `run`, `signal` | sent to the run's whole session |
-| `cancel` | `run`, `grace` | SIGTERM now, SIGKILL after `grace` seconds |
-| `watch` | `run`, `stream` (`stdout`, `stderr`), `offset` | `size`, `ended`: answered once the log is longer than `offset` or the run has ended or is unknown |
-| `dial` | `host`, `port` | [connected socket] |
-| `open` | `path`, `beneath` | `size`, [file opened for reading] |
-| `create` | `path`, `beneath`, `mode` | `token`, [temporary file beside the target] |
-| `commit` / `abort` | `token` | the file is in place / gone; a lost connection aborts |
-| `listen` | | `port`, [listening TCP socket on 127.0.0.1 of the sandbox] |
-| `status` | | `runs`, `processes` (alive, without the agent) |
-| `freeze` / `thaw` | | SIGSTOP / SIGCONT to every process; a lost connection thaws |
-| `retire` | | `idle`; when true the agent ends right after this answer and has read no later request |
+Operations: fields, then [descriptors sent along], then what the answer holds and its [descriptors].
+
+hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
+exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
+            `stdin`, `state`, `keep` (booleans); [stdout file, stderr file, record file, then standard input if
+            `stdin`, then the file for descriptor 8 if `state`]
+            -> `pid`; an `exit` event follows, at once if the program cannot be started
+terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
+signal      `run`, `signal`: to the run's whole session
+cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
+watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
+            `offset`, or the run has ended or is unknown
+dial        `host`, `port` -> [connected socket]
+open        `path`, `beneath` -> `size`, [file opened for reading]
+create      `path`, `beneath`, `mode` -> `token`, [temporary file beside the target]
+commit      `token`: the file is in place
+abort       `token`: the file is gone; a lost connection aborts too
+listen      -> `port`, [listening TCP socket on 127.0.0.1 of the sandbox]
+status      -> `runs`, `processes` (alive, without the agent)
+freeze      SIGSTOP to every process
+thaw        SIGCONT to those; a lost connection thaws too
+retire      -> `idle`; when true the agent ends right after this answer and has read no later request
 
 Event `exit`: `run`, `exit_code`, `cause`, `stdout_bytes`, `stderr_bytes`, `dropped_bytes`, `cpu_ns`, `max_rss_bytes`,
 `wall_ns`, `state` (base64, null, or absent when it is only in the record because of its size).
@@ -51,7 +57,6 @@ import select
 import signal
 import socket
 import time
-import traceback
 
 from skerry.island.sandbox import agent_exec, agent_files
 from skerry.island.sandbox import agent_processes as processes
@@ -221,8 +226,8 @@ class Agent:
         """One failure must not end everybody's processes: tell the servers and go on."""
         try:
             function(*args)
-        except Exception:
-            self.broadcast({"event": "fault", "text": traceback.format_exc(limit=8)})
+        except Exception as error:
+            self.broadcast({"event": "fault", "text": f"{type(error).__name__}: {error}"})
 
     def watch(self, fd: int, handler: Callable[[int], object]) -> None:
         """Call `handler(events)` whenever `fd` can be read."""
@@ -437,7 +442,9 @@ def settle(fds: list[int]) -> list[int]:
     Numbers below 10 are then free to be given to commands without ever meeting one of the agent's own.
     """
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FD) for fd in fds]
-    null = fcntl.fcntl(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, max(moved, default=15) + 1)
+    null = fcntl.fcntl(
+        os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, max(moved, default=15) + 1
+    )
     os.closerange(0, _FIRST_FD)
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in moved and int(name) != null:

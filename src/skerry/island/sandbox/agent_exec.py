@@ -87,7 +87,19 @@ class StateStream(Stream):
 class Run:
     """A command from its start to its end."""
 
-    __slots__ = ("ended_by", "err", "hard", "id", "out", "pid", "record", "short_of_memory", "started", "state", "watchers")
+    __slots__ = (
+        "ended_by",
+        "err",
+        "hard",
+        "id",
+        "out",
+        "pid",
+        "record",
+        "short_of_memory",
+        "started",
+        "state",
+        "watchers",
+    )
 
     def __init__(self, id: str, record: int) -> None:
         self.id = id
@@ -101,6 +113,10 @@ class Run:
         self.hard = False
         self.short_of_memory = False
         self.watchers: list[tuple[Client, int, str, int]] = []
+
+    def streams(self) -> list[Stream]:
+        """Its pipes."""
+        return [stream for stream in (self.out, self.err, self.state) if stream is not None]
 
 
 class Runs:
@@ -161,11 +177,11 @@ class Runs:
                 child_ends.append(write)
                 # Only our end: the flag belongs to the open file, and programs expect a blocking standard output.
                 os.set_blocking(read, False)
-                stream = Stream(run, read, sinks[index], request["cap"])
+                output = Stream(run, read, sinks[index], request["cap"])
                 if index == 0:
-                    run.out = stream
+                    run.out = output
                 else:
-                    run.err = stream
+                    run.err = output
                 actions.append((os.POSIX_SPAWN_DUP2, write, index + 1))
             if state_in is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
@@ -180,11 +196,11 @@ class Runs:
             except _NotStarted as error:
                 assert run.err is not None
                 run.err.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
-                return lambda: self._finish(run, error.code, "not_found", 0, 0)
+                code = error.code
+                return lambda: self._finish(run, code, "not_found", 0, 0)
         except BaseException as error:
-            for stream in (run.out, run.err, run.state):
-                if stream is not None:
-                    os.close(stream.fd)
+            for stream in run.streams():
+                os.close(stream.fd)
             for sink in sinks:
                 os.close(sink)
             if isinstance(error, OSError):
@@ -198,9 +214,8 @@ class Runs:
             if state_in is not None:
                 os.close(state_in)
         self._enter(run, request)
-        for stream in (run.out, run.err, run.state):
-            if stream is not None:
-                self._agent.watch(stream.fd, lambda _, stream=stream: self._readable(stream))
+        for stream in run.streams():
+            self._agent.watch(stream.fd, self._reader(stream))
         return lambda: None
 
     def terminal(self, request: dict[str, Any]) -> tuple[Run, int]:
@@ -333,6 +348,9 @@ class Runs:
     def _posix_spawn(self, path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]]) -> int:
         return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESET)
 
+    def _reader(self, stream: Stream) -> Callable[[int], None]:
+        return lambda _: self._readable(stream)
+
     def _readable(self, stream: Stream) -> None:
         try:
             data = os.read(stream.fd, _CHUNK)
@@ -391,9 +409,8 @@ class Runs:
 
     def _finish(self, run: Run, code: int, cause: str, cpu_ns: int, max_rss: int) -> None:
         self.by_id.pop(run.id, None)
-        for stream in (run.out, run.err, run.state):
-            if stream is not None:
-                self._drain(stream)
+        for stream in run.streams():
+            self._drain(stream)
         result: dict[str, Any] = {
             "run": run.id,
             "exit_code": code,
@@ -418,8 +435,8 @@ class Runs:
         elif len(state) <= _INLINE_STATE:
             result["state"] = binascii.b2a_base64(state, newline=False).decode()
         for client, n, stream_name, _ in run.watchers:
-            stream = run.out if stream_name == "stdout" else run.err
-            client.reply(n, {"size": 0 if stream is None else stream.kept, "ended": True})
+            output = run.out if stream_name == "stdout" else run.err
+            client.reply(n, {"size": 0 if output is None else output.kept, "ended": True})
         self._agent.broadcast({"event": "exit", **result})
 
     def _drain(self, stream: Stream) -> None:

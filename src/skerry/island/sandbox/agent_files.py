@@ -104,9 +104,7 @@ class Files:
         if pending is None:
             raise Refusal("not_found", "no such upload")
         try:
-            os.rename(
-                pending.temporary, pending.name, src_dir_fd=pending.directory, dst_dir_fd=pending.directory
-            )
+            os.rename(pending.temporary, pending.name, src_dir_fd=pending.directory, dst_dir_fd=pending.directory)
         except OSError as error:
             self._drop(pending)
             raise _refusal(error, pending.name) from None
@@ -142,10 +140,10 @@ class Files:
         else:
             inner = path.strip("/") or "."
         try:
-            if make:
-                return self._directory(self._root, fence.strip("/"), sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS), inner
-            flags = os.O_PATH | os.O_DIRECTORY
             rules = sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS
+            if make:
+                return self._directory(self._root, fence.strip("/"), rules), inner
+            flags = os.O_PATH | os.O_DIRECTORY
             return sc.openat2(self._root, fence or "/", flags, resolve=rules), inner
         except OSError as error:
             raise _refusal(error, beneath) from None

@@ -41,9 +41,7 @@ def table() -> list[Entry]:
         # The command may contain anything, but only it can contain a parenthesis.
         fields = line[line.rfind(b")") + 2 :].split()
         if len(fields) > 21 and fields[0] not in (b"Z", b"X"):
-            found.append(
-                Entry(int(name), fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[21]) * _PAGE)
-            )
+            found.append(Entry(int(name), fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[21]) * _PAGE))
     return found if own == 1 else _descendants(own, found)
 
 

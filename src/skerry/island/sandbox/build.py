@@ -20,6 +20,7 @@ from skerry.island.sandbox.launcher import Launcher
 from skerry.island.sandbox.layers import LayerStore
 from skerry.island.sandbox.live import peer_pid
 from skerry.island.sandbox.probe import is_privileged, kernel_version, seccomp_ready
+from skerry.island.sandbox.rlimits import rlimits
 from skerry.island.sandbox.spec import Barriers, Limits, NetworkPolicy, SandboxSpec
 
 # The sandbox's ids 0 to 65535 are these on the machine, where nobody else uses them.
@@ -63,10 +64,20 @@ class Built:
         self._control: socket.socket | None = None
         self._given: list[socket.socket | int] = []
 
-    def give(self, control: socket.socket, *given: socket.socket | int) -> None:
-        """Our end of the control socket, and what the builder gets."""
+    def give(self, control: socket.socket, *given: socket.socket) -> None:
+        """Our end of the control socket, and what the zygote gets."""
         self._control = control
         self._given = list(given)
+
+    def give_fd(self, fd: int) -> None:
+        """One more descriptor that the zygote gets."""
+        self._given.append(fd)
+
+    def drop(self) -> None:
+        """Close everything: there will be no start."""
+        if self._control is not None:
+            self._control.close()
+        self.close_fds()
 
     def take_control(self) -> socket.socket:
         """Our end of the control socket, which is the caller's from here on."""
@@ -75,25 +86,17 @@ class Built:
         return control
 
     def fds(self) -> list[int]:
-        """Descriptors for the builder."""
+        """Descriptors for the zygote."""
         return [item if isinstance(item, int) else item.fileno() for item in self._given]
 
     def close_fds(self) -> None:
-        """Close our copies of what the builder got."""
+        """Close our copies of what the zygote got."""
         for item in self._given:
             if isinstance(item, int):
                 os.close(item)
             else:
                 item.close()
         self._given = []
-
-    def enclose(self, pid: int) -> None:
-        """Put the sandbox's first process under its limits. Raises SandboxError `start`."""
-        if self._cgroup is not None:
-            try:
-                self._cgroup.add(pid)
-            except ProcessLookupError:
-                raise SandboxError("start", "the sandbox's first process ended early") from None
 
     def limit(self, limits: Limits) -> None:
         """Put new limits in force. Raises SandboxError `limits`."""
@@ -231,32 +234,35 @@ class Builder:
                 "scratch": str(runs),
                 "binds": [[str(source), target] for source, target in root.binds],
                 "map": [FIRST_ID, ID_COUNT] if self.privileged else [os.getuid(), 1],
+                "group": os.getgid(),
                 "outer": self.privileged,
                 "shm_bytes": (spec.limits.memory_bytes or 2 * _SHARED_MEMORY) // 2,
+                "oom": group.oom_file is not None,
+                "entries": len(group.entries),
                 **self._bounds(spec.limits, group.active),
             }
             control, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             built.give(control, given, self._bind(directory))
+            if group.oom_file is not None:
+                built.give_fd(os.open(group.oom_file, os.O_RDONLY | os.O_CLOEXEC))
+            for entry in group.entries:
+                built.give_fd(os.open(entry, os.O_WRONLY | os.O_CLOEXEC))
         except BaseException:
+            built.drop()
             self.clean(sandbox_id)
             raise
         return built
 
     def _bounds(self, limits: Limits, by_group: tuple[str, ...]) -> dict[str, Any]:
-        rlimits = {"RLIMIT_CORE": 0}
-        if limits.disk_bytes is not None:
-            rlimits["RLIMIT_FSIZE"] = limits.disk_bytes
-        if limits.open_files is not None:
-            rlimits["RLIMIT_NOFILE"] = max(limits.open_files, _AGENT_FILES)
-        if limits.pids is not None and "pids" not in by_group and kernel_version() >= (5, 14):
-            # From that version on processes are counted per user namespace, and so per sandbox.
-            rlimits["RLIMIT_NPROC"] = limits.pids
+        # From 5.14 on processes are counted per user namespace, and so per sandbox.
+        bounds = rlimits(limits, by_group, own_user=kernel_version() >= (5, 14))
         few = limits.open_files is not None and limits.open_files < _AGENT_FILES
+        if few:
+            bounds["RLIMIT_NOFILE"] = _AGENT_FILES
         return {
-            "rlimits": rlimits,
+            "rlimits": bounds,
             "soft_files": limits.open_files if few else None,
             "rss_limit": None if "memory" in by_group else limits.memory_bytes,
-            "oom": False,
         }
 
     def _bind(self, directory: Path) -> socket.socket:
@@ -329,4 +335,3 @@ def check_id(sandbox_id: str) -> str:
     if not _ID.match(sandbox_id):
         raise SandboxError("path", f"{sandbox_id!r} is no sandbox id")
     return sandbox_id
-

@@ -74,17 +74,19 @@ class Launcher:
                 connection.sendmsg([packet], ancillary)
                 return
             except BlockingIOError:
-                ready = loop.create_future()
-                loop.add_writer(connection.fileno(), lambda ready=ready: ready.done() or ready.set_result(None))
+                ready = asyncio.Event()
+                loop.add_writer(connection.fileno(), ready.set)
                 try:
-                    await ready
+                    await ready.wait()
                 finally:
                     loop.remove_writer(connection.fileno())
 
     async def _running(self) -> socket.socket:
-        if self._socket is None:
-            self._process, self._socket = await asyncio.to_thread(_start)
-        return self._socket
+        if self._socket is not None:
+            return self._socket
+        self._process, connection = await asyncio.to_thread(_start)
+        self._socket = connection
+        return connection
 
     @property
     def pid(self) -> int | None:

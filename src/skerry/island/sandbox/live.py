@@ -45,7 +45,6 @@ class LiveAgent:
         self.proxy_port: int | None = None
         self.retiring = False
         self.killed = False
-        self.oom_fd: int | None = None
         self._runs = runs
         self._on_end = on_end
         self._processes: dict[str, AgentProcess | AgentTerminal] = {}
@@ -229,7 +228,7 @@ class LiveAgent:
         loop = asyncio.get_running_loop()
         gone: asyncio.Future[None] = loop.create_future()
         watched = os.dup(self.pidfd)
-        loop.add_reader(watched, lambda: gone.done() or gone.set_result(None))
+        loop.add_reader(watched, _settle, gone)
         try:
             async with asyncio.timeout(timeout):
                 await gone
@@ -243,10 +242,14 @@ class LiveAgent:
     def release(self) -> None:
         """Let go of the agent without ending it."""
         self.channel.close()
-        for fd in (self.pidfd, self.oom_fd):
-            if fd is not None:
-                os.close(fd)
-        self.pidfd = self.oom_fd = None
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def peer_pid(connection: socket.socket) -> int:

@@ -13,6 +13,10 @@ import stat
 
 from skerry.island.sandbox import syscalls as sc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
@@ -24,67 +28,78 @@ _DEVICE_LINKS = (
 _MASKED = (
     "acpi",
     "asound",
-    "interrupts",
-    "kallsyms",
     "kcore",
     "keys",
-    "key-users",
-    "kmsg",
-    "kpagecgroup",
-    "kpagecount",
-    "kpageflags",
     "latency_stats",
     "sched_debug",
     "scsi",
     "sysrq-trigger",
     "timer_list",
     "timer_stats",
-    "vmallocinfo",
 )
 _READ_ONLY = ("bus", "fs", "irq", "sys")
 # Present on every machine, and visited by nothing between the mount on it and the change of root.
-_STAGE = "/tmp"
+_STAGE = "/var"
 _PLAIN = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
 
 
-def outer_mounts(request: dict, userns: int) -> list[int]:
-    """As root: the overlay and the binds of a request as detached mounts, overlay first, owners mapped by `userns`."""
+def withdraw() -> None:
+    """Into a mount namespace of our own, where the machine's later mounts still show and ours show nowhere else."""
     sc.unshare(sc.CLONE_NEWNS)
-    sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+    sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
+
+
+def outer_mounts(request: dict[str, Any], userns: int) -> list[int]:
+    """As root, after `withdraw`: overlay and binds of a request as detached mounts, owners mapped by `userns`."""
     base = request["map"][0]
     for directory in (request["upper"], request["work"]):
         if os.stat(directory).st_uid != base:
             os.chown(directory, base, base)
-    trees = [_host_tree(source, userns) for source, _ in request["binds"]]
     *layers, image = request["lowers"]
-    image_tree = sc.open_tree(image)
-    sc.mount_setattr(image_tree, sc.MOUNT_ATTR_RDONLY, userns=userns)
-    _mount_overlay(request, [*layers, f"/proc/self/fd/{image_tree}"], request["scratch"], "")
-    return [sc.open_tree(request["scratch"]), *trees]
-
-
-def inner_mounts(request: dict) -> list[int]:
-    """As anyone, in the sandbox's user namespace: the binds as detached mounts; the overlay is on the stage."""
-    trees = [_host_tree(source, None) for source, _ in request["binds"]]
-    _mount_overlay(request, request["lowers"], _STAGE, ",userxattr")
+    trees: list[int] = []
+    try:
+        image_tree = sc.open_tree(image)
+        trees.append(image_tree)
+        sc.mount_setattr(image_tree, sc.MOUNT_ATTR_RDONLY, userns=userns)
+        scratch = request["scratch"]
+        _mount_overlay(request, [*layers, f"/proc/self/fd/{image_tree}"], scratch, "redirect_dir=off")
+        try:
+            overlay = sc.open_tree(scratch)
+        finally:
+            sc.umount_detached(scratch)
+        os.close(image_tree)
+        trees[0] = overlay
+        for source, _ in request["binds"]:
+            trees.append(_host_tree(source, userns))
+    except BaseException:
+        for tree in trees:
+            os.close(tree)
+        raise
     return trees
 
 
-def _mount_overlay(request: dict, lowers: list[str], target: str, extra: str) -> None:
+def inner_mounts(request: dict[str, Any]) -> list[int]:
+    """As anyone, in the sandbox's user namespace: the binds as detached mounts; the overlay is on the stage."""
+    trees = [_host_tree(source, None) for source, _ in request["binds"]]
+    _mount_overlay(request, request["lowers"], _STAGE, "userxattr")
+    return trees
+
+
+def _mount_overlay(request: dict[str, Any], lowers: list[str], target: str, marks: str) -> None:
     # Options must fit a page: layers are named relative to the state directory they live in.
     here = os.open(".", os.O_PATH | os.O_DIRECTORY)
     os.chdir(request["state_dir"])
     try:
         short = [_option(request, path) for path in lowers]
         upper, work = _option(request, request["upper"]), _option(request, request["work"])
-        options = f"lowerdir={':'.join(short)},upperdir={upper},workdir={work},redirect_dir=off,index=off{extra}"
+        options = f"lowerdir={':'.join(short)},upperdir={upper},workdir={work},index=off,{marks}"
         sc.mount("overlay", target, "overlay", 0, options)
     finally:
         os.fchdir(here)
         os.close(here)
 
 
-def _option(request: dict, path: str) -> str:
+def _option(request: dict[str, Any], path: str) -> str:
     relative = path.removeprefix(request["state_dir"] + "/")
     for special in "\\:,":
         relative = relative.replace(special, "\\" + special)
@@ -113,7 +128,7 @@ def attach_stage(overlay: int) -> None:
     os.close(overlay)
 
 
-def assemble(request: dict, trees: list[int]) -> None:
+def assemble(request: dict[str, Any], trees: list[int]) -> None:
     """Complete the root on the stage with binds, /proc and /dev, and make it the root of this mount namespace."""
     nodes = [(name, sc.open_tree(f"/dev/{name}")) for name in _DEVICES]
     os.chdir(_STAGE)
@@ -155,9 +170,7 @@ def _enter(directory: int, name: str) -> int:
         os.mkdir(name, 0o755, dir_fd=directory)
     except FileExistsError:
         pass
-    return sc.openat2(
-        directory, name, os.O_PATH | os.O_DIRECTORY, resolve=sc.RESOLVE_NO_SYMLINKS | sc.RESOLVE_BENEATH
-    )
+    return sc.openat2(directory, name, os.O_PATH | os.O_DIRECTORY, resolve=sc.RESOLVE_NO_SYMLINKS | sc.RESOLVE_BENEATH)
 
 
 def _proc(root: int) -> None:
@@ -195,7 +208,7 @@ def _proc(root: int) -> None:
     os.close(keep)
 
 
-def _dev(root: int, nodes: list[tuple[str, int]], request: dict) -> None:
+def _dev(root: int, nodes: list[tuple[str, int]], request: dict[str, Any]) -> None:
     # No MOUNT_ATTR_NODEV: the device nodes are mounts of their own, but programs look at the flags of /dev.
     dev = sc.new_filesystem(
         "tmpfs", {"mode": "755", "size": "1m", "nr_inodes": "4k"}, sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC

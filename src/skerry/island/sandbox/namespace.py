@@ -230,8 +230,6 @@ class NamespaceDriver:
             finally:
                 built.close_fds()
             live.own(int((await live.startup(_START_SECONDS))["pid"]))
-            await self._thread(built.enclose, live.pid)
-            live.channel.send({"go": True})
             await live.startup(_START_SECONDS)
             await self._connect(live, built)
         except BaseException as error:

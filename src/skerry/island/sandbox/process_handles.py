@@ -67,16 +67,18 @@ class AgentProcess(_Ended):
     async def follow(self, stream: str, offset: int = 0) -> AsyncIterator[bytes]:
         """Bytes of `stdout` or `stderr` from `offset` as they appear, ending with the command."""
         path = self.files.stdout if stream == "stdout" else self.files.stderr
-        with open(path, "rb", buffering=0) as log:
-            log.seek(offset)
+        log = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
             while True:
                 over = self._result.done()
-                while chunk := log.read(_CHUNK):
+                while chunk := os.pread(log, _CHUNK, offset):
                     offset += len(chunk)
                     yield chunk
                 if over:
                     return
                 await self._grown(stream, offset)
+        finally:
+            os.close(log)
 
     async def _grown(self, stream: str, offset: int) -> None:
         if self._agent is None:

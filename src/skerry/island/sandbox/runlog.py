@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -36,12 +37,13 @@ def open_new(files: RunFiles) -> list[int]:
     """
     opened: list[int] = []
     try:
-        for path in (files.stdout, files.stderr, record_path(files)):
-            opened.append(os.open(path, _CREATE, 0o600))
+        opened.append(os.open(files.stdout, _CREATE, 0o600))
+        opened.append(os.open(files.stderr, _CREATE, 0o600))
+        opened.append(os.open(record_path(files), _CREATE, 0o600))
     except OSError as error:
         for fd in opened:
             os.close(fd)
-        reason = "disk_full" if error.errno in (28, 122) else "limits"
+        reason = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "limits"
         raise SandboxError(reason, f"cannot keep the run's output: {error.strerror}") from None
     return opened
 

@@ -19,6 +19,7 @@ CLONE_NEWNET = 0x40000000
 
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
 MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY = 0x1
@@ -48,6 +49,7 @@ _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 _MOVE_MOUNT_F_EMPTY_PATH = 0x04
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_SIGCHLD = 17
 _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
@@ -56,10 +58,16 @@ MACHINE = os.uname().machine
 
 # Calls newer than Linux 5.0 have one number on every architecture; the older ones are per architecture.
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 437, 442
-_PIVOT_ROOT, _CAPSET, _SECCOMP = {"x86_64": (155, 126, 317), "aarch64": (41, 91, 277)}.get(MACHINE, (-1, -1, -1))
+_PIVOT_ROOT, _CAPSET, _SECCOMP, _CLONE = {
+    "x86_64": (155, 126, 317, 56),
+    "aarch64": (41, 91, 277, 220),
+}.get(MACHINE, (-1, -1, -1, -1))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+# Keeps the interpreter's lock over a call, as a call that returns twice must.
+_locked = ctypes.PyDLL(None, use_errno=True)
+_locked.syscall.restype = ctypes.c_long
 
 
 def supported() -> bool:
@@ -89,6 +97,18 @@ def unshare(flags: int) -> None:
     """Leave the namespaces named by `CLONE_NEW*` flags for new ones."""
     if _libc.unshare(ctypes.c_int(flags)) < 0:
         raise _fail("unshare")
+
+
+def fork_into(flags: int) -> int:
+    """Fork a child that is born into new namespaces (`CLONE_NEW*`); returns its id, and 0 in the child.
+
+    Only for a process with one thread: nothing but the calling thread exists in the child, and no fork handler runs.
+    """
+    zero = ctypes.c_long(0)
+    pid = _locked.syscall(ctypes.c_long(_CLONE), ctypes.c_long(flags | _SIGCHLD), zero, zero, zero, zero)
+    if pid < 0:
+        raise _fail("clone")
+    return int(pid)
 
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:

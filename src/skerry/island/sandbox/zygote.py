@@ -1,17 +1,19 @@
-"""The small single-threaded process that builds sandboxes: it forks, and its grandchildren become agents.
+"""The small single-threaded process that builds sandboxes: its children become their agents.
 
 A multi-threaded server must not fork, and a fork of it would carry its memory into every sandbox. The zygote loads this
-package's few modules once and shares their pages with all agents. It reads requests from one socket, forks a builder
-for each, and ends when that socket does; agents live on.
+package's few modules once and shares their pages with all agents. It reads requests from one socket and ends when that
+does; agents live on. For each request it forks the sandbox's first process straight into its new namespaces and does
+what only a process outside can do: map owners, mount the overlay.
 
-A request is one JSON packet with descriptors [control socket, listening socket, then the OOM count file if `oom`]:
-`id`, `home`, `state_dir`, `lowers` (top first, image last), `upper`, `work`, `scratch` (any directory to mount on,
-seen by the builder only), `binds` ([source, target] pairs), `map` ([first id on the machine, count]), `outer` (whether
-a privileged builder maps the ids), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`.
+A request is one JSON packet with descriptors [control socket, listening socket, the OOM count file if `oom`, `entries`
+control group files into which the first process writes itself]: `id`, `home`, `state_dir`, `lowers` (top first, image
+last), `upper`, `work`, `scratch` (any directory to mount on, seen by the zygote only), `binds` ([source, target]
+pairs), `map` ([first id on the machine, count]), `group` (our own, for maps of one id), `outer` (whether the zygote has
+the powers to map ids and mount), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`, `entries`. A
+request of more than 60,000 bytes travels as `{"big": true}` with a memory file as its last descriptor.
 
-On the control socket the builder sends `{"pid": <id on this machine>}`; the server answers with any packet once limits
-are in force around that process; the agent then sends `{"ready": true}` and speaks the protocol of `agent`. A failure
-is `{"error": text}`.
+On the control socket the zygote sends `{"pid": <id on this machine>}`, and the agent, when all is done,
+`{"ready": true}`; from then on it speaks the protocol of `agent`. A failure is `{"error": text}`.
 """
 
 from __future__ import annotations
@@ -45,10 +47,11 @@ _PROGRAM = seccomp.program(sc.MACHINE)
 def main(fd: int) -> None:
     """Serve build requests from the socket `fd` until it ends."""
     requests = socket.socket(fileno=fd)
-    sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
-    # Ended builders and agents then vanish by themselves.
+    agent.reset_signals()
+    # Ended agents then vanish by themselves.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _rename("skerry-zygote")
+    withdrawn = False
     gc.collect()
     gc.freeze()
     while True:
@@ -58,71 +61,54 @@ def main(fd: int) -> None:
         fds = array.array("i")
         for _, _, data in ancillary:
             fds.frombytes(data)
-        if os.fork() == 0:
-            requests.close()
-            _build(packet, list(fds))
-        for descriptor in fds:
+        control = socket.socket(fileno=fds[0])
+        try:
+            request = json.loads(packet)
+            if request.get("big"):
+                memory = fds.pop()
+                request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
+                os.close(memory)
+            if request["outer"] and not withdrawn:
+                mounts.withdraw()
+                withdrawn = True
+            _build(request, control, list(fds))
+        except Exception as error:
+            _report(control, error)
+        control.close()
+        for descriptor in fds[1:]:
             os.close(descriptor)
 
 
-def _build(packet: bytes, fds: list[int]) -> None:
-    """In the builder: start the sandbox's first process, do the part that needs privileges, and end."""
-    control = socket.socket(fileno=fds[0])
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        request = json.loads(packet)
-        if request.get("big"):
-            memory = fds.pop()
-            request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
-            os.close(memory)
-        if request["outer"]:
-            _build_mapped(request, control, fds)
-        else:
-            uid, gid = os.getuid(), os.getgid()
-            sc.unshare(_NAMESPACES)
-            _write("/proc/self/setgroups", "deny")
-            _write("/proc/self/uid_map", f"0 {uid} 1")
-            _write("/proc/self/gid_map", f"0 {gid} 1")
-            pid = os.fork()
-            if pid == 0:
-                _become_agent(request, control, fds, None)
-            control.send(json.dumps({"pid": pid}).encode())
-    except BaseException as error:
-        _report(control, error)
-    os._exit(0)
-
-
-def _build_mapped(request: dict[str, Any], control: socket.socket, fds: list[int]) -> None:
+def _build(request: dict[str, Any], control: socket.socket, fds: list[int]) -> None:
     outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    unsharer = os.fork()
-    if unsharer == 0:
-        try:
+    try:
+        pid = sc.fork_into(_NAMESPACES)
+        if pid == 0:
             outer.close()
-            sc.unshare(_NAMESPACES)
-            pid = os.fork()
-            if pid == 0:
-                _become_agent(request, control, fds, inner)
-            inner.send(str(pid).encode())
-        except BaseException as error:
-            _report(control, error)
-        os._exit(0)
-    inner.close()
-    answer = outer.recv(32)
-    if not answer:
-        os._exit(1)  # it has reported
-    pid = int(answer)
-    control.send(json.dumps({"pid": pid}).encode())
-    first, count = request["map"]
-    _write(f"/proc/{pid}/uid_map", f"0 {first} {count}")
-    _write(f"/proc/{pid}/gid_map", f"0 {first} {count}")
-    userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    trees = mounts.outer_mounts(request, userns)
-    outer.sendmsg([b"go"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", trees))])
+            _become_agent(request, control, fds, inner)
+        control.send(json.dumps({"pid": pid}).encode())
+        trees: list[int] = []
+        if request["outer"]:
+            first, count = request["map"]
+            _write(f"/proc/{pid}/uid_map", f"0 {first} {count}")
+            _write(f"/proc/{pid}/gid_map", f"0 {first} {count}")
+            userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                trees = mounts.outer_mounts(request, userns)
+            finally:
+                os.close(userns)
+        try:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", trees))] if trees else []
+            outer.sendmsg([b"go"], rights)
+        finally:
+            for tree in trees:
+                os.close(tree)
+    finally:
+        outer.close()
+        inner.close()
 
 
-def _become_agent(
-    request: dict[str, Any], control: socket.socket, fds: list[int], builder: socket.socket | None
-) -> None:
+def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int], zygote: socket.socket) -> None:
     """In the sandbox's first process: never returns."""
     try:
         os.setsid()
@@ -130,12 +116,15 @@ def _become_agent(
         _rename("skerry-agent")
         # Once undumpable, the process could no longer open this file of its own.
         adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        trees: list[int] = []
-        if builder is not None:
-            packet, ancillary, _, _ = builder.recvmsg(16, socket.CMSG_SPACE(1024), socket.MSG_CMSG_CLOEXEC)
-            builder.close()
-            if not packet:
-                os._exit(1)  # the builder has reported
+        for entry in fds[len(fds) - request["entries"] :]:
+            os.write(entry, b"0")
+        # In its group, so that the group looks like the root of them all from here.
+        sc.unshare(sc.CLONE_NEWCGROUP)
+        packet, ancillary, _, _ = zygote.recvmsg(16, socket.CMSG_SPACE(1024), socket.MSG_CMSG_CLOEXEC)
+        zygote.close()
+        if not packet:
+            os._exit(1)  # the zygote has reported
+        if request["outer"]:
             received = array.array("i")
             for _, _, data in ancillary:
                 received.frombytes(data)
@@ -143,21 +132,20 @@ def _become_agent(
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
             os.setgroups([])
-        sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
-        if builder is None:
-            trees = mounts.inner_mounts(request)
-        else:
+            sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
             mounts.attach_stage(overlay)
+        else:
+            uid, gid = request["map"][0], request["group"]
+            _write("/proc/self/setgroups", "deny")
+            _write("/proc/self/uid_map", f"0 {uid} 1")
+            _write("/proc/self/gid_map", f"0 {gid} 1")
+            sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+            trees = mounts.inner_mounts(request)
         mounts.assemble(request, trees)
         socket.sethostname(request["id"])
         _loopback_up()
         _make_home(request["home"])
-        if not control.recv(64):
-            os._exit(1)  # the server gave up meanwhile
-        # Only now does the process stand in its control group, which is to look like the root of them all.
-        sc.unshare(sc.CLONE_NEWCGROUP)
         _confine(request)
-        agent.reset_signals()
         oom = fds[2:3] if request["oom"] else []
         control_fd, listener_fd, adjust, *rest = agent.settle([control.fileno(), fds[1], adjust, *oom])
         control.detach()
