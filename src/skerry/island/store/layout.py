@@ -54,8 +54,8 @@ def explained(error: OSError, path: Path) -> StoreError:
         return StoreError("full", f"no space is left for {path}; free some, or choose another --data-dir")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(
-            "read_only", f"{path} cannot be written ({error.strerror}); change its owner or mode, or choose another"
-            " --data-dir"
+            "read_only",
+            f"{path} cannot be written ({error.strerror}); change its owner or mode, or choose another --data-dir",
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return StoreError("damaged", f"{path} is not a directory; choose another --data-dir")
@@ -66,9 +66,12 @@ def _check(mark: Path) -> None:
     try:
         version = json.loads(mark.read_bytes())["version"]
     except (ValueError, KeyError, TypeError):
-        raise StoreError("damaged", f"{mark} is unreadable; restore it from a backup or choose another --data-dir") from None
+        raise StoreError(
+            "damaged", f"{mark} is unreadable; restore it from a backup or choose another --data-dir"
+        ) from None
     if not isinstance(version, int) or version > VERSION:
         raise StoreError(
-            "newer", f"{mark.parent} was made by a later Skerry (layout {version}, this one knows {VERSION}); upgrade"
-            " Skerry or choose another --data-dir"
+            "newer",
+            f"{mark.parent} was made by a later Skerry (layout {version}, this one knows {VERSION}); upgrade"
+            " Skerry or choose another --data-dir",
         )

@@ -2,42 +2,181 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import errno
+import functools
+import sqlite3
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from skerry.island.engine.errors import EngineError, Unavailable
+from skerry.island.store import migrate
+from skerry.island.store.errors import StoreError
+from skerry.island.store.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_READERS = 4
+_BUSY_MS = 5000
+
 
 class Store:
-    """SQLite in WAL mode, or Postgres by URL."""
+    """SQLite in WAL mode, or Postgres by URL. Writes follow one another in one thread; reads run beside them."""
+
+    def __init__(self, url: str, writing: Engine, reading: Engine) -> None:
+        self.url = url
+        self.dialect = writing.dialect.name
+        self._writing = writing
+        self._reading = reading
+        self._writer = Writer(writing, self._explain)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="skerry-store-reader")
 
     @classmethod
     async def open(cls, url: str) -> Store:
         """Connect and migrate.
 
+        Args:
+            url: SQLAlchemy URL, such as `sqlite:////path/island.db` or `postgresql://user@host/name`.
+
         Raises:
             StoreError: with what to do about it.
         """
-        ...
+        return await asyncio.to_thread(cls._open, url)
+
+    @classmethod
+    def _open(cls, url: str) -> Store:
+        writing = reading = None
+        try:
+            parsed = make_url(url)
+            if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            if parsed.get_backend_name() == "sqlite":
+                if not parsed.database or parsed.database == ":memory:":
+                    raise StoreError("unreachable", "a store needs a database file; give sqlite:////path/island.db")
+                writing, reading = _sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", _READERS)
+            else:
+                writing = create_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True)
+                reading = create_engine(parsed, pool_size=_READERS, max_overflow=0, pool_pre_ping=True)
+            migrate.upgrade(writing)
+            return cls(url, writing, reading)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise StoreError("unreachable", f"the database URL cannot be used: {error}") from None
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise _described(error, url) from error
+        finally:
+            if reading is None and writing is not None:
+                writing.dispose()
 
     async def run(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(connection, ...)` as one write transaction, committed when this returns; its errors undo it all.
 
         Several waiting functions may share one commit. `fn` may be called a second time after a failed first try, so
-        it must not touch anything but the connection.
+        it must not touch anything but the connection. A cancelled caller does not undo it.
 
         Raises:
             Unavailable: the disk is full or the database cannot be written; nothing of it was kept.
         """
-        ...
+        try:
+            future = self._writer.submit(lambda connection: fn(connection, *args, **kwargs))
+        except RuntimeError:
+            raise Unavailable("the island is stopping") from None
+        result: T = await future
+        return result
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(connection, ...)` on one consistent snapshot in a reader thread."""
-        ...
+
+        def work() -> T:
+            try:
+                with self._reading.connect() as connection:
+                    return fn(connection, *args, **kwargs)
+            except EngineError:
+                raise
+            except Exception as error:
+                raise self._explain(error) from error
+
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, functools.partial(contextvars.copy_context().run, work))
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            raise Unavailable("the island is stopping") from None
 
     async def close(self) -> None:
         """Finish what is queued and disconnect."""
-        ...
+        await asyncio.to_thread(self._close, drop=False)
+
+    async def abandon(self) -> None:
+        """For tests: disconnect at once, dropping what is queued, as a killed process does."""
+        await asyncio.to_thread(self._close, drop=True)
+
+    def _close(self, *, drop: bool) -> None:
+        self._writer.close(drop=drop)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def _explain(self, error: BaseException) -> BaseException:
+        """What a failed transaction means to the request that asked for it."""
+        if isinstance(error, DBAPIError | sqlite3.OperationalError) or (
+            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        ):
+            described = _described(error, self.url)
+            if described.reason in ("full", "read_only", "locked", "unreachable"):
+                raised = Unavailable(described.message)
+                raised.__cause__ = error
+                return raised
+        return error
+
+
+def _sqlite(url: str, begin: str, size: int) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000, "isolation_level": None},
+    )
+
+    def connected(raw: Any, _: object) -> None:
+        cursor = raw.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    def began(connection: Connection) -> None:
+        # The driver would put off the lock until the first write, and then fail instead of waiting for it.
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", began)
+    return engine
+
+
+def _described(error: BaseException, url: str) -> StoreError:
+    """A database error in words that help."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    lowered = text.lower()
+    parsed = make_url(url)
+    place = parsed.database if parsed.get_backend_name() == "sqlite" else parsed.render_as_string()
+    if "full" in lowered or "no space" in lowered or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return StoreError("full", f"the disk is full: {place} cannot grow; free some space and try again")
+    if "locked" in lowered or "busy" in lowered:
+        return StoreError("locked", f"{place} is locked by another program; stop that one, or use another --data-dir")
+    if "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered or "permission" in lowered:
+        folder = Path(str(place)).parent if parsed.get_backend_name() == "sqlite" else place
+        return StoreError("read_only", f"{place} cannot be written; change the owner or mode of {folder}")
+    if "malformed" in lowered or "not a database" in lowered:
+        return StoreError("damaged", f"{place} is damaged; restore it from a backup or use another --data-dir")
+    return StoreError("unreachable", f"{place}: {text}")

@@ -1,0 +1,53 @@
+"""Core statements compiled once, for paths where building them again would cost more than running them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Table, bindparam
+from sqlalchemy.sql.expression import ClauseElement
+
+
+class Prepared:
+    """A Core statement with named parameters, turned into text on its first use with each dialect.
+
+    Values pass through unconverted, which suits the store's columns: integers, text and bytes only.
+
+    Args:
+        statement: any executable; its `bindparam` names are the parameters.
+    """
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+        self._texts: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+
+    def __call__(self, connection: Connection, /, **parameters: Any) -> CursorResult[Any]:
+        """Execute once."""
+        text, order = self._text(connection)
+        if order is None:
+            return connection.exec_driver_sql(text, parameters)
+        return connection.exec_driver_sql(text, tuple([parameters[name] for name in order]))
+
+    def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute for each set of parameters."""
+        text, order = self._text(connection)
+        if order is None:
+            connection.exec_driver_sql(text, [dict(row) for row in rows])
+        else:
+            connection.exec_driver_sql(text, [tuple([row[name] for name in order]) for row in rows])
+
+    def _text(self, connection: Connection) -> tuple[str, tuple[str, ...] | None]:
+        dialect = connection.dialect
+        found = self._texts.get(dialect.name)
+        if found is None:
+            compiled: Any = self._statement.compile(dialect=dialect)
+            order = tuple(compiled.positiontup) if compiled.positional else None
+            found = self._texts[dialect.name] = (str(compiled), order)
+        return found
+
+
+def insertion(table: Table, *leave_out: str) -> Prepared:
+    """INSERT of every column of a table but those left to the database."""
+    names = [column.name for column in table.columns if column.name not in leave_out]
+    return Prepared(table.insert().values({name: bindparam(name) for name in names}).inline())
