@@ -97,7 +97,8 @@ class App:
             else:
                 await self._proxy(scope, receive, send, label)
             return
-        head, _, _ = scope["path"].removeprefix("/").partition("/")
+        # By the undecoded path, because faces cut their prefix from that.
+        head = scope["raw_path"].split(b"?")[0].removeprefix(b"/").partition(b"/")[0].decode("latin-1")
         face = self.faces.get(head)
         if face is not None:
             await face({**scope, "root_path": scope.get("root_path", "") + "/" + head}, receive, send)

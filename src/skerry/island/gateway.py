@@ -90,7 +90,7 @@ def host_of(scope: Scope) -> str:
     """The host name of a request, lower-case, without its port."""
     for name, value in scope["headers"]:
         if name == b"host":
-            text = value.decode("latin-1").lower()
+            text: str = value.decode("latin-1").lower()
             return text if text.endswith("]") else text.rpartition(":")[0] or text
     return ""
 

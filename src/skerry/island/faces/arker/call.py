@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import wire
 from skerry.island.faces.arker.errors import ArkerFault
@@ -90,7 +88,7 @@ class Call:
         return wire.decode(await self.body(), kind, empty_ok=empty_ok)
 
 
-Answerer = Callable[..., Awaitable[msgspec.Struct | list[Any]]]
+Handler = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,7 @@ class Route:
         body_limit: most bytes of request body.
     """
 
-    handler: Answerer
+    handler: Handler
     auth: bool = True
     body_limit: int = 1 << 20
 

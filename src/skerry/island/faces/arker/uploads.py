@@ -117,7 +117,7 @@ def same_upload(upload: Upload, entry: SyncEntry) -> None:
 
 def overlaps(chunks: Iterable[Chunk], start: int, end: int) -> list[Chunk]:
     """Received chunks that share bytes with `[start, end)`."""
-    return [chunk for chunk in chunks if chunk.start < end and start < chunk.end]
+    return [chunk for chunk in chunks if max(chunk.start, start) < min(chunk.end, end)]
 
 
 def merge(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

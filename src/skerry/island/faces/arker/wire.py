@@ -36,6 +36,8 @@ def decode(body: bytes, kind: type[T], *, empty_ok: bool = False) -> T:
         raise ArkerFault("bad_request", "the request body is not valid JSON") from None
     except RecursionError:
         raise ArkerFault("bad_request", "the request body is nested too deeply") from None
+    if b"\\u0000" in body and _has_nul(msgspec.to_builtins(value)):
+        raise ArkerFault("bad_request", "the request body contains a NUL character")
     try:
         json.loads(body, object_pairs_hook=_unrepeated)
     except _RepeatedKey as error:
@@ -43,6 +45,14 @@ def decode(body: bytes, kind: type[T], *, empty_ok: bool = False) -> T:
     except (ValueError, RecursionError):
         raise ArkerFault("bad_request", "the request body is not valid JSON") from None
     return value
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(_has_nul(item) for item in value)
 
 
 class _RepeatedKey(Exception):

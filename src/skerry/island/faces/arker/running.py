@@ -1,0 +1,279 @@
+"""Arker's rules for runs: what a request may ask, where it goes, which of three shapes answers it (section 3.4)."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+import msgspec
+
+from skerry.ids import new_ulid
+from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import NotFound
+from skerry.island.engine.idempotency import IdempotencyKey
+from skerry.island.engine.records import RunRecord, SandboxRecord
+from skerry.island.faces.arker import sizes, tables, views
+from skerry.island.faces.arker.errors import ArkerFault
+from skerry.island.faces.arker.pty import Pty
+from skerry.island.faces.arker.schemas import (
+    BackgroundAnswer,
+    CompletedAnswer,
+    LegacyCompletedAnswer,
+    LegacyRunRequest,
+    RunRequest,
+    RunStatusAnswer,
+    TerminalAnswer,
+)
+from skerry.island.faces.arker.service import Service, check_ceiling
+from skerry.island.faces.arker.tunnels import Place, Tunnels, wanted_ports
+from skerry.island.faces.arker.wire import fingerprint
+
+RUNTIMES = ("auto", "shell", "bash", "sh", "linux")
+LONGEST_TIMEOUT_MS = 30 * 86_400_000
+
+NOTHING_RAN = CompletedAnswer(stdout="", stdout_encoding="utf-8", stderr="", stderr_encoding="utf-8", exit_code=0)
+
+AnyRunRequest = RunRequest | LegacyRunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """How the caller reached the island, for URLs in answers.
+
+    Args:
+        place: of tunnels.
+        ws_base: of terminals, such as `ws://127.0.0.1:4242/arker/v1`.
+    """
+
+    place: Place
+    ws_base: str
+
+
+class Running:
+    """Runs of every VM.
+
+    Args:
+        engine: runs them.
+        service: knows VMs and sessions.
+        tunnels: opens what runs ask for.
+        pty: issues tickets.
+    """
+
+    def __init__(self, engine: Engine, service: Service, tunnels: Tunnels, pty: Pty) -> None:
+        self._engine = engine
+        self._service = service
+        self._tunnels = tunnels
+        self._pty = pty
+
+    async def run(
+        self,
+        account_id: str,
+        vm_id: str,
+        request: AnyRunRequest,
+        *,
+        key: str | None,
+        legacy: bool,
+        where: Where,
+    ) -> CompletedAnswer | BackgroundAnswer | TerminalAnswer:
+        """Accept a run and answer it: at once in the background, at its end in the foreground.
+
+        Args:
+            account_id: who asks.
+            vm_id: where.
+            request: the decoded body.
+            key: the idempotency key, checked.
+            legacy: whether 0.2.0 markers are understood.
+            where: how the caller reached the island.
+
+        Raises:
+            ArkerFault: a refusal in Arker's words.
+            EngineError: the engine's.
+        """
+        vm = await self._service.vm(account_id, vm_id)
+        _check_offered(request)
+        ports = wanted_ports(request.network)
+        limits = sizes.override(
+            self._engine.driver.barriers(),
+            vcpu_count=request.vcpu_count,
+            memory_mib=request.memory_mib,
+            disk_mib=request.disk_mib,
+        )
+        if limits is not None:
+            check_ceiling(vm.labels, limits.memory_bytes)
+        number = _signal_number(request.signal)
+        session_id, told = await self._session(account_id, vm, request, legacy=legacy)
+        if _wants_terminal(request):
+            return await self._terminal(account_id, vm, session_id, request, where)
+        if number is not None:
+            await self._signal(account_id, vm, session_id, number)
+            if not request.command:
+                return CompletedAnswer(
+                    stdout="", stdout_encoding="utf-8", stderr="", stderr_encoding="utf-8", exit_code=0
+                )
+        run = await self._engine.runs.submit(
+            account_id,
+            vm.id,
+            id=new_ulid(),
+            command=request.command,
+            session_id=session_id,
+            background=bool(request.background),
+            timeout=request.timeout / 1000 if request.timeout else None,
+            limits=limits,
+            idempotency=None
+            if key is None
+            else IdempotencyKey(
+                scope=f"arker:{account_id}:{vm.id}", key=key, fingerprint=fingerprint(f"/v1/vms/{vm.id}/run", request)
+            ),
+            labels={views.TIMEOUT_LABEL: str(request.timeout)} if request.timeout else None,
+        )
+        rows = await self._tunnels.open(account_id, vm.id, run.id, ports) if ports else []
+        if request.background:
+            answer = BackgroundAnswer(
+                run_id=run.id,
+                completed=views.ended(run),
+                tunnels=[self._tunnels.info(row, where.place) for row in rows],
+            )
+            network = self._tunnels.network(rows, where.place)
+            return answer if network is None else msgspec.structs.replace(answer, network=network)
+        # The client may leave meanwhile; the run is the engine's and goes on.
+        run = await self._engine.runs.wait(run.id)
+        stdout, stderr = await self._engine.runs.output(run)
+        completed = views.completed_answer(run, stdout, stderr)
+        if told is None:
+            return completed
+        return await self._legacy(account_id, vm, run, completed, told)
+
+    async def status(self, account_id: str, vm_id: str, run_id: str, where: Where) -> RunStatusAnswer:
+        """How a run stands, with its output so far."""
+        run = await self._find(account_id, vm_id, run_id)
+        stdout, stderr = await self._engine.runs.output(run)
+        rows = await self._tunnels.of_run(run.id)
+        return views.status_answer(
+            run,
+            stdout,
+            stderr,
+            [self._tunnels.info(row, where.place) for row in rows],
+            self._tunnels.network(rows, where.place),
+        )
+
+    async def cancel(self, account_id: str, vm_id: str, run_id: str) -> bool:
+        """End a run; False when it had ended by itself."""
+        await self._find(account_id, vm_id, run_id)
+        return await self._engine.runs.cancel(account_id, vm_id, run_id)
+
+    async def _find(self, account_id: str, vm_id: str, run_id: str) -> RunRecord:
+        await self._service.vm(account_id, vm_id)
+        try:
+            return await self._engine.runs.get(account_id, vm_id, run_id)
+        except NotFound:
+            raise ArkerFault("not_found", f"run not found: {run_id[:100]}") from None
+
+    async def _session(
+        self, account_id: str, vm: SandboxRecord, request: AnyRunRequest, *, legacy: bool
+    ) -> tuple[str | None, str | int | None]:
+        """The session to run in, and what a 0.2.0 client calls it (None when it is not one)."""
+        wanted = request.session_id
+        if wanted is None:
+            return None, None
+        if isinstance(wanted, int):
+            if wanted == 0:
+                return None, 0
+            return await self._named(account_id, vm.id, str(wanted)), wanted
+        if legacy and vm.labels.get(views.LEGACY_LABEL):
+            known = {session.id for session in await self._engine.sessions.list(account_id, vm.id)}
+            if wanted not in known:
+                return await self._named(account_id, vm.id, wanted), wanted
+        return (await self._service.session(account_id, vm.id, wanted)).id, None
+
+    async def _named(self, account_id: str, vm_id: str, name: str) -> str:
+        """The session of that name, made on first use as 0.2.0 has it (section 3.8)."""
+        if not 1 <= len(name) <= 128:
+            raise ArkerFault("bad_request", "a session name is 1 to 128 characters")
+        session_id = await self._engine.store.read(tables.get_named_session, vm_id, name)
+        if session_id is not None:
+            try:
+                return (await self._engine.sessions.get(account_id, vm_id, session_id)).id
+            except NotFound:
+                session_id = None
+        session = await self._engine.sessions.create(account_id, vm_id)
+        await self._engine.store.run(tables.put_named_session, vm_id, name, session.id)
+        return session.id
+
+    async def _legacy(
+        self, account_id: str, vm: SandboxRecord, run: RunRecord, answer: CompletedAnswer, told: str | int
+    ) -> LegacyCompletedAnswer:
+        begun = run.started_at or run.created_at
+        spent = (run.ended_at or begun) - begun
+        if run.session_id is None:
+            session = await self._engine.sessions.default(vm.id)
+        else:
+            session = await self._service.session(account_id, vm.id, run.session_id)
+        return LegacyCompletedAnswer(
+            stdout=answer.stdout,
+            stdout_encoding=answer.stdout_encoding,
+            stderr=answer.stderr,
+            stderr_encoding=answer.stderr_encoding,
+            exit_code=answer.exit_code,
+            duration_ms=round(spent.total_seconds() * 1000),
+            session_id=told,
+            cwd=session.cwd,
+        )
+
+    async def _terminal(
+        self, account_id: str, vm: SandboxRecord, session_id: str | None, request: AnyRunRequest, where: Where
+    ) -> TerminalAnswer:
+        if session_id is None:
+            session_id = (await self._engine.sessions.default(vm.id)).id
+        ticket = await self._pty.issue(account_id, vm.id, session_id, request.command or None)
+        return TerminalAnswer(
+            session_id=session_id, ws_url=f"{where.ws_base}/vms/{vm.id}/sessions/{session_id}/pty?ticket={ticket}"
+        )
+
+    async def _signal(self, account_id: str, vm: SandboxRecord, session_id: str | None, number: int) -> None:
+        """Send a signal to what the session executes now."""
+        if session_id is None:
+            session_id = (await self._engine.sessions.default(vm.id)).id
+        for run in await self._engine.runs.list(account_id, vm.id, active=True):
+            if run.session_id in (session_id, None) and run.state == "running":
+                await self._engine.runs.signal(account_id, vm.id, run.id, number)
+                return
+        raise ArkerFault("conflict", "nothing runs in this session, so nothing can be signalled")
+
+
+def _wants_terminal(request: AnyRunRequest) -> bool:
+    return (request.runtime_override or request.runtime) == "pty"
+
+
+def _check_offered(request: AnyRunRequest) -> None:
+    """Refuse what this island cannot honour, saying why (section 3.3: never silently ignored)."""
+    if request.mounts:
+        raise ArkerFault(
+            "unsupported_operation",
+            "mounts: this island has no network file systems to attach; copy files in through sync",
+        )
+    if request.release:
+        raise ArkerFault(
+            "unsupported_operation", "release: this island runs one release and holds no lease between runs"
+        )
+    if request.end_symbol not in (None, "auto", ""):
+        raise ArkerFault(
+            "unsupported_operation", "end_symbol: sessions here run a shell, which needs no marker; use auto"
+        )
+    for runtime in (request.runtime_override, request.runtime):
+        if runtime and runtime != "pty" and runtime not in RUNTIMES:
+            offered = ", ".join((*RUNTIMES, "pty"))
+            raise ArkerFault("unsupported_operation", f"runtime {runtime[:50]!r}: this island offers {offered}")
+    if request.timeout is not None and request.timeout > LONGEST_TIMEOUT_MS:
+        raise ArkerFault("bad_request", f"timeout is in milliseconds, at most {LONGEST_TIMEOUT_MS}")
+
+
+def _signal_number(name: str | None) -> int | None:
+    if not name:
+        return None
+    if name.isascii() and name.isdigit() and 1 <= int(name[:3]) <= 64:
+        return int(name)
+    upper = name.upper()
+    try:
+        return int(signal.Signals[upper if upper.startswith("SIG") else f"SIG{upper}"])
+    except KeyError:
+        raise ArkerFault("bad_request", f"{name[:50]!r} is no signal") from None

@@ -1,0 +1,210 @@
+"""An island as an object: for tests, notebooks and programs that bring their own network."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from skerry.errors import ConfigurationError
+from skerry.island.clock import Clock
+from skerry.island.settings import Settings
+
+if TYPE_CHECKING:
+    from skerry.island.server import RunningServer
+    from skerry.networks.arker import Arker, AsyncArker
+
+
+class Island:
+    """A whole network in this process, gone when the block ends.
+
+    Args:
+        data_dir: where it lives; a temporary directory, removed at the end, when None.
+        port: TCP port on loopback, 0 for any free one.
+        clock: replaces the machine's time.
+        driver: replaces the sandbox driver.
+        images: replaces the image store.
+        settings: any other field of `Settings`.
+
+    Example:
+        >>> with Island() as island:  # doctest: +SKIP
+        ...     print(island.arker().vm("ubuntu").fork().run("echo hello").stdout)
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        port: int = 0,
+        clock: Clock | None = None,
+        driver: Any = None,
+        images: Any = None,
+        **settings: Any,
+    ) -> None:
+        self._given = None if data_dir is None else Path(data_dir)
+        self._port = port
+        self._means = {"clock": clock, "driver": driver, "images": images}
+        self._choices = settings
+        self._temporary: Path | None = None
+        self._running: RunningServer | None = None
+        self._settings: Settings | None = None
+        self._orphaned = False
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything lives."""
+        return self._live_settings.data_dir
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a path."""
+        return self._server.url
+
+    @property
+    def engine(self) -> Any:
+        """The engine, to look inside; use it only through `call`."""
+        return self._server.server.engine
+
+    @property
+    def running(self) -> bool:
+        """Whether it answers."""
+        return self._running is not None
+
+    def base_url(self, network: str) -> str:
+        """What a client of that network takes as its base URL."""
+        return f"{self.url}/{network}"
+
+    def key(self, network: str) -> str:
+        """The API key of the first account for a network.
+
+        Raises:
+            ConfigurationError: the island has no key for it.
+        """
+        keys: dict[str, str] = self.engine.credentials
+        try:
+            return keys[network]
+        except KeyError:
+            raise ConfigurationError(f"this island has no key for {network!r}; it has {', '.join(keys)}") from None
+
+    def env(self) -> dict[str, str]:
+        """The variables that point programs at this island."""
+        return {
+            "ARKER_API_KEY": self.key("arker"),
+            "ARKER_BASE_URL": self.base_url("arker"),
+            "ARKER_BURST_BASE_URL": self.base_url("arker") + "/api",
+        }
+
+    def arker(self, **options: Any) -> Arker:
+        """A client bound to this island; close it, or use it as a context manager."""
+        from skerry.networks.arker import Arker
+
+        return Arker(**self._client_options(options))
+
+    def async_arker(self, **options: Any) -> AsyncArker:
+        """The same for asynchronous programs."""
+        from skerry.networks.arker import AsyncArker
+
+        return AsyncArker(**self._client_options(options))
+
+    def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        base = self.base_url("arker")
+        return {"api_key": self.key("arker"), "base_url": base, "burst_base_url": f"{base}/api", **options}
+
+    def start(self) -> Island:
+        """Begin to answer; after `stop` or `kill`, on the same data and port."""
+        if self._running is not None:
+            return self
+        from skerry.island.server import Means, start_in_thread
+
+        if self._settings is None:
+            if self._given is None:
+                self._temporary = Path(tempfile.mkdtemp(prefix="skerry-"))
+            home = self._given or self._temporary
+            self._settings = Settings.from_env({}, data_dir=home, port=self._port, **self._choices)
+        try:
+            self._running = start_in_thread(self._settings, means=Means(**self._means))
+        except BaseException:
+            self._discard()
+            raise
+        self._orphaned = False
+        # A restart must be found where clients know it to be.
+        self._settings = replace(self._settings, port=self._running.port)
+        return self
+
+    def stop(self) -> None:
+        """End gracefully and remove a temporary data directory."""
+        try:
+            self._halt()
+        finally:
+            self._discard()
+
+    def restart(self) -> Island:
+        """Stop gracefully and begin again on the same data."""
+        self._halt()
+        return self.start()
+
+    def _halt(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.stop()
+
+    def kill(self) -> None:
+        """End as if the machine's owner had killed the process: nothing is said, agents live on; `start` finds them."""
+        running, self._running = self._running, None
+        if running is not None:
+            self._orphaned = True
+            running.crash()
+
+    def reset(self) -> None:
+        """Delete every sandbox of every account; keys, images and the port stay."""
+        self.call(self._delete_sandboxes())
+
+    async def _delete_sandboxes(self) -> None:
+        for account in await self.engine.accounts.list():
+            found, _ = await self.engine.sandboxes.list(account.id)
+            for sandbox in found:
+                await self.engine.sandboxes.delete(account.id, sandbox.id)
+
+    def call(self, coroutine: Any, timeout: float | None = 60.0) -> Any:
+        """Run a coroutine on the island's own event loop and return its result."""
+        return self._server.call(coroutine, timeout)
+
+    def _discard(self) -> None:
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            self._settings = None
+            from skerry.island.erase import erase, remove_tree
+
+            # Only a crash leaves processes behind that have to be found and ended first.
+            (erase if self._orphaned else remove_tree)(temporary)
+
+    @property
+    def _server(self) -> RunningServer:
+        if self._running is None:
+            raise ConfigurationError("this island is not running; use it in a with block or call start()")
+        return self._running
+
+    @property
+    def _live_settings(self) -> Settings:
+        if self._settings is None:
+            raise ConfigurationError("this island is not running; use it in a with block or call start()")
+        return self._settings
+
+    def __enter__(self) -> Island:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Island:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
