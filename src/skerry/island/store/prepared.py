@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Table, bindparam
+from sqlalchemy import Connection, CursorResult, Table, bindparam, literal_column
 from sqlalchemy.sql.expression import ClauseElement
 
 
@@ -22,7 +22,7 @@ class Prepared:
         self._statement = statement
         self._texts: dict[str, tuple[str, tuple[str, ...] | None]] = {}
 
-    def __call__(self, connection: Connection, /, **parameters: Any) -> CursorResult[Any]:
+    def __call__(self, connection: Connection, /, **parameters: Any) -> CursorResult[*tuple[Any, ...]]:
         """Execute once."""
         text, order = self._text(connection)
         if order is None:
@@ -47,7 +47,10 @@ class Prepared:
         return found
 
 
-def insertion(table: Table, *leave_out: str) -> Prepared:
-    """INSERT of every column of a table but those left to the database."""
-    names = [column.name for column in table.columns if column.name not in leave_out]
-    return Prepared(table.insert().values({name: bindparam(name) for name in names}).inline())
+def insertion(table: Table, *leave_out: str, defaults: Mapping[str, int] | None = None) -> Prepared:
+    """INSERT of every column of a table but those left out; those with a default get it."""
+    values: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in table.columns if column.name not in leave_out
+    }
+    values.update({name: literal_column(str(value)) for name, value in (defaults or {}).items()})
+    return Prepared(table.insert().values(values).inline())

@@ -1,0 +1,103 @@
+"""Rows of leases: one per attempt of a run, one per terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select
+
+from skerry.island.engine.records import Lease
+from skerry.island.store.prepared import Prepared, insertion
+from skerry.island.store.tables import leases
+from skerry.island.store.values import maybe_moment, maybe_money, micros, moment
+from skerry.money import Money
+
+_insert = insertion(leases, "closed_at", "captured")
+_close = Prepared(
+    leases.update()
+    .where(leases.c.id == bindparam("of_id"), leases.c.closed_at.is_(None))
+    .values(closed_at=bindparam("at"), captured=bindparam("amount"))
+)
+_restart = Prepared(
+    leases.update()
+    .where(leases.c.id == bindparam("of_id"), leases.c.closed_at.is_(None))
+    .values(opened_at=bindparam("at"), seen_at=bindparam("seen"))
+)
+
+
+def add(connection: Connection, lease: Lease, seen_at: int) -> None:
+    """Insert an open lease."""
+    _insert(
+        connection,
+        id=lease.id,
+        account_id=lease.account_id,
+        node_id=lease.node_id,
+        sandbox_id=lease.sandbox_id,
+        purpose=lease.purpose,
+        cpu_millis=lease.cpu_millis,
+        memory_bytes=lease.memory_bytes,
+        gpus=lease.gpus,
+        currency=lease.held.currency,
+        held=str(lease.held.amount),
+        opened_at=micros(lease.opened_at),
+        seen_at=seen_at,
+    )
+
+
+def get(connection: Connection, lease_id: str) -> Lease | None:
+    """A lease by id."""
+    row = connection.execute(select(leases).where(leases.c.id == lease_id)).first()
+    return None if row is None else _record(row)
+
+
+def still_open(connection: Connection) -> list[tuple[Lease, int]]:
+    """Every lease not yet closed, with the moment it was last seen alive."""
+    return [
+        (_record(row), row.seen_at) for row in connection.execute(select(leases).where(leases.c.closed_at.is_(None)))
+    ]
+
+
+def begin(connection: Connection, lease_id: str, now: int) -> None:
+    """Metering starts now: the work was queued before."""
+    _restart(connection, of_id=lease_id, at=now, seen=now)
+
+
+def seen(connection: Connection, ids: Sequence[str], now: int) -> None:
+    """Note that these leases' work is alive."""
+    if ids:
+        connection.execute(
+            leases.update().where(leases.c.id.in_(ids), leases.c.closed_at.is_(None)).values(seen_at=now)
+        )
+
+
+def set_held(connection: Connection, lease_id: str, held: Money) -> None:
+    """A further hold has been made for a lease."""
+    connection.execute(leases.update().where(leases.c.id == lease_id).values(held=str(held.amount)))
+
+
+def close(connection: Connection, lease_id: str, captured: Money, now: int) -> bool:
+    """End a lease; False when it had ended before."""
+    return _close(connection, of_id=lease_id, at=now, amount=str(captured.amount)).rowcount == 1
+
+
+def purge(connection: Connection, before: int) -> int:
+    """Delete leases closed before a moment; the ledger keeps what they cost."""
+    return connection.execute(leases.delete().where(leases.c.closed_at < before)).rowcount
+
+
+def _record(row: Row[Any]) -> Lease:
+    return Lease(
+        id=row.id,
+        account_id=row.account_id,
+        node_id=row.node_id,
+        sandbox_id=row.sandbox_id,
+        purpose=row.purpose,
+        cpu_millis=row.cpu_millis,
+        memory_bytes=row.memory_bytes,
+        gpus=row.gpus,
+        held=Money(int(row.held), row.currency),
+        opened_at=moment(row.opened_at),
+        closed_at=maybe_moment(row.closed_at),
+        captured=maybe_money(row.captured, row.currency),
+    )

@@ -1,0 +1,160 @@
+"""Rows of nodes and sandboxes. A removed sandbox keeps its row, marked, until nothing refers to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, or_, select
+
+from skerry.island.engine.errors import Conflict
+from skerry.island.engine.records import Node, SandboxRecord
+from skerry.island.store.prepared import Prepared
+from skerry.island.store.tables import nodes, sandboxes
+from skerry.island.store.values import decode_labels, decode_limits, decode_policy, encode, micros, moment
+
+SORTS = {
+    "created_at": sandboxes.c.created_at,
+    "last_active_at": sandboxes.c.last_active_at,
+    "name": sandboxes.c.name,
+    "id": sandboxes.c.id,
+}
+
+_touch = Prepared(
+    sandboxes.update()
+    .where(sandboxes.c.id == bindparam("of_id"))
+    .values(last_active_at=bindparam("at"), suspended=bindparam("asleep"))
+)
+
+
+def put_node(connection: Connection, node: Node) -> None:
+    """Insert or replace a node's description."""
+    values = {"name": node.name, "state": node.state, "detail": encode(node)}
+    if connection.execute(nodes.update().where(nodes.c.id == node.id).values(**values)).rowcount == 0:
+        connection.execute(nodes.insert().values(id=node.id, **values))
+
+
+def add(connection: Connection, record: SandboxRecord) -> None:
+    """Insert a sandbox. Raises Conflict when the id was ever used."""
+    if connection.execute(select(sandboxes.c.id).where(sandboxes.c.id == record.id)).first() is not None:
+        raise Conflict(f"the sandbox id {record.id} is taken")
+    connection.execute(
+        sandboxes.insert().values(
+            id=record.id,
+            account_id=record.account_id,
+            network=record.network,
+            name=record.name,
+            image=record.image,
+            parent_id=record.parent_id,
+            node_id=record.node_id,
+            suspended=0,
+            durable=int(record.durable),
+            limits=encode(record.limits),
+            policy=encode(record.policy),
+            labels=encode(record.labels),
+            created_at=micros(record.created_at),
+            last_active_at=micros(record.last_active_at),
+        )
+    )
+
+
+def get(connection: Connection, id: str) -> SandboxRecord | None:
+    """A sandbox that has not been removed."""
+    row = connection.execute(select(sandboxes).where(sandboxes.c.id == id, sandboxes.c.deleted_at.is_(None))).first()
+    return None if row is None else _record(row)
+
+
+def every(connection: Connection) -> list[SandboxRecord]:
+    """All sandboxes that have not been removed."""
+    return [_record(row) for row in connection.execute(select(sandboxes).where(sandboxes.c.deleted_at.is_(None)))]
+
+
+def page(
+    connection: Connection,
+    account_id: str,
+    *,
+    network: str | None,
+    limit: int | None,
+    offset: int,
+    query: str | None,
+    sort: str,
+) -> tuple[list[SandboxRecord], int]:
+    """One page of an account's sandboxes, and the number of all that match."""
+
+    def matching(base: Select[Any]) -> Select[Any]:
+        chosen = base.where(sandboxes.c.account_id == account_id, sandboxes.c.deleted_at.is_(None))
+        if network is not None:
+            chosen = chosen.where(sandboxes.c.network == network)
+        if query:
+            part = query.lower()
+            chosen = chosen.where(
+                or_(
+                    func.lower(sandboxes.c.id).contains(part, autoescape=True),
+                    func.lower(sandboxes.c.name).contains(part, autoescape=True),
+                )
+            )
+        return chosen
+
+    column = SORTS[sort.removeprefix("-")]
+    ordered = matching(select(sandboxes)).order_by(
+        *((column.desc(), sandboxes.c.id.desc()) if sort.startswith("-") else (column, sandboxes.c.id))
+    )
+    rows = connection.execute(ordered.offset(offset) if limit is None else ordered.limit(limit).offset(offset))
+    total = connection.execute(matching(select(func.count()).select_from(sandboxes))).scalar_one()
+    return [_record(row) for row in rows], total
+
+
+def change(connection: Connection, record: SandboxRecord) -> bool:
+    """Write back what an owner may change; False when it has been removed."""
+    update = (
+        sandboxes.update()
+        .where(sandboxes.c.id == record.id, sandboxes.c.deleted_at.is_(None))
+        .values(
+            name=record.name,
+            limits=encode(record.limits),
+            policy=encode(record.policy),
+            labels=encode(record.labels),
+        )
+    )
+    return connection.execute(update).rowcount == 1
+
+
+def touch(connection: Connection, id: str, now: int, *, suspended: bool = False) -> None:
+    """Note activity, or that the sandbox sleeps now."""
+    _touch(connection, of_id=id, at=now, asleep=int(suspended))
+
+
+def mark_removed(connection: Connection, id: str, now: int) -> bool:
+    """Begin a removal; False when it had begun before."""
+    update = sandboxes.update().where(sandboxes.c.id == id, sandboxes.c.deleted_at.is_(None)).values(deleted_at=now)
+    return connection.execute(update).rowcount == 1
+
+
+def purge_removed(connection: Connection, before: int) -> int:
+    """Delete rows of sandboxes removed before a moment, with their sessions and runs; returns how many."""
+    gone = sandboxes.delete().where(sandboxes.c.deleted_at < before)
+    return connection.execute(gone).rowcount
+
+
+def image_in_use(connection: Connection, image: str) -> bool:
+    """Whether a sandbox stands on an image."""
+    query = select(sandboxes.c.id).where(sandboxes.c.image == image, sandboxes.c.deleted_at.is_(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _record(row: Row[Any]) -> SandboxRecord:
+    return SandboxRecord(
+        id=row.id,
+        account_id=row.account_id,
+        network=row.network,
+        name=row.name,
+        image=row.image,
+        parent_id=row.parent_id,
+        node_id=row.node_id,
+        state="suspended" if row.suspended else "idle",
+        durable=bool(row.durable),
+        limits=decode_limits(row.limits),
+        policy=decode_policy(row.policy),
+        created_at=moment(row.created_at),
+        last_active_at=moment(row.last_active_at),
+        labels=decode_labels(row.labels),
+    )

@@ -1,0 +1,78 @@
+"""Rows of sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select
+
+from skerry.island.engine.records import SessionRecord
+from skerry.island.store.prepared import Prepared
+from skerry.island.store.tables import sessions
+from skerry.island.store.values import decode_words, encode_words, micros, moment
+
+_save = Prepared(
+    sessions.update()
+    .where(sessions.c.id == bindparam("of_id"))
+    .values(cwd=bindparam("new_cwd"), env=bindparam("new_env"), script=bindparam("new_script"))
+)
+
+
+def add(connection: Connection, record: SessionRecord, script: bytes) -> None:
+    """Insert a session."""
+    connection.execute(
+        sessions.insert().values(
+            id=record.id,
+            sandbox_id=record.sandbox_id,
+            is_default=int(record.default),
+            cwd=encode_words(record.cwd),
+            env=encode_words(record.env),
+            script=script,
+            created_at=micros(record.created_at),
+        )
+    )
+
+
+def get(connection: Connection, session_id: str) -> tuple[SessionRecord, bytes] | None:
+    """A session and the script that restores its shell."""
+    row = connection.execute(select(sessions).where(sessions.c.id == session_id)).first()
+    return None if row is None else (_record(row), bytes(row.script))
+
+
+def default(connection: Connection, sandbox_id: str) -> tuple[SessionRecord, bytes] | None:
+    """The default session of a sandbox."""
+    query = select(sessions).where(sessions.c.sandbox_id == sandbox_id, sessions.c.is_default == 1)
+    row = connection.execute(query).first()
+    return None if row is None else (_record(row), bytes(row.script))
+
+
+def of_sandbox(connection: Connection, sandbox_id: str) -> list[SessionRecord]:
+    """A sandbox's sessions, the default one first, then by age."""
+    query = (
+        select(sessions)
+        .where(sessions.c.sandbox_id == sandbox_id)
+        .order_by(sessions.c.is_default.desc(), sessions.c.created_at, sessions.c.id)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def save(connection: Connection, session_id: str, cwd: str, env: dict[str, str], script: bytes) -> None:
+    """Write back what a run left."""
+    _save(connection, of_id=session_id, new_cwd=encode_words(cwd), new_env=encode_words(env), new_script=script)
+
+
+def remove(connection: Connection, session_id: str) -> bool:
+    """Delete a session; False when it was not there."""
+    return connection.execute(sessions.delete().where(sessions.c.id == session_id)).rowcount == 1
+
+
+def _record(row: Row[Any]) -> SessionRecord:
+    return SessionRecord(
+        id=row.id,
+        sandbox_id=row.sandbox_id,
+        default=bool(row.is_default),
+        state="idle",
+        cwd=decode_words(row.cwd),
+        env=decode_words(row.env),
+        created_at=moment(row.created_at),
+    )
