@@ -33,13 +33,13 @@ uploads = Table(
     metadata,
     Column("vm_id", String(64), primary_key=True),
     Column("upload_id", String(128), primary_key=True),
-    Column("path", String, nullable=False),
+    Column("path", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("presigned", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("secret", Integer, nullable=False),
     Column("expected", String(64)),
-    Column("digest", String(64)),
+    Column("digest", String(64), index=True),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
@@ -65,7 +65,7 @@ tunnels = Table(
     Column("label", String(64), nullable=False, index=True),
     Column("visibility", String(16), nullable=False),
     Column("protocol", String(16), nullable=False),
-    Column("run_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False, index=True),
     Column("host_port", Integer),
 )
 
