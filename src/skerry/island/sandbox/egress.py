@@ -12,7 +12,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from skerry.island.sandbox import egress_http as http
@@ -26,7 +26,8 @@ _LINGER = 1.0
 # For documentation only. A machine that lets us bind even to this one (ip_nonlocal_bind) cannot tell its own.
 _NOBODYS = ipaddress.IPv4Address("192.0.2.1")
 _LONGEST_LEFTOVER = 1 << 20
-_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+_BREATH = 0.1
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -94,7 +95,6 @@ class _Gate:
     rules: Rules
     usage: EgressUsage = field(default_factory=EgressUsage)
     links: set[_Link] = field(default_factory=set)
-    acceptor: asyncio.Task[None] | None = None
 
 
 class EgressProxy:
@@ -124,8 +124,7 @@ class EgressProxy:
         self._most_connections = most_connections
         self._resolve = resolver or _system_resolver
         self._gates: dict[str, _Gate] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closing: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None] | None] = set()
 
     def attach(self, sandbox_id: str, listener: socket.socket, policy: NetworkPolicy) -> None:
         """Serve a sandbox from now on; must be called within the event loop. An earlier listener is closed.
@@ -146,10 +145,8 @@ class EgressProxy:
         self.detach(sandbox_id)
         listener.setblocking(False)
         gate = _Gate(listener, rules)
-        gate.acceptor = self._start(self._accept(gate))
-        # Not in the task itself: one that is cancelled before its first step never gets to its own clean-up.
-        gate.acceptor.add_done_callback(lambda _: listener.close())
         self._gates[sandbox_id] = gate
+        self._listen(gate)
 
     def update(self, sandbox_id: str, policy: NetworkPolicy) -> None:
         """Apply another policy at once: open connections that it forbids are cut. Unknown sandboxes are ignored.
@@ -175,8 +172,8 @@ class EgressProxy:
         gate = self._gates.pop(sandbox_id, None)
         if gate is None:
             return EgressUsage()
-        if gate.acceptor is not None:
-            gate.acceptor.cancel()
+        self._pause(gate)
+        gate.listener.close()
         for link in list(gate.links):
             link.cut()
         return gate.usage
@@ -186,48 +183,44 @@ class EgressProxy:
         for sandbox_id in list(self._gates):
             self.detach(sandbox_id)
         while self._tasks:
-            await asyncio.wait(set(self._tasks))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER):
-                while any(used.fileno() >= 0 for used in self._closing):
-                    await asyncio.sleep(0)
-        self._closing.clear()
+            await asyncio.wait([task for task in self._tasks if task is not None])
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _listen(self, gate: _Gate) -> None:
+        """Take connections in; not as a task, since a cancelled accept would lose what it just accepted."""
+        if gate.listener.fileno() >= 0 and len(gate.links) < self._most_connections:
+            asyncio.get_running_loop().add_reader(gate.listener.fileno(), self._accept, gate)
 
-    async def _accept(self, gate: _Gate) -> None:
-        loop = asyncio.get_running_loop()
-        room = asyncio.Semaphore(self._most_connections)
-        while True:
-            await room.acquire()
-            try:
-                connection, _ = await loop.sock_accept(gate.listener)
-            except OSError as error:
-                room.release()
-                if error.errno not in _PASSING:
-                    return
-                # Out of descriptors: others must close theirs first.
-                await asyncio.sleep(0.1)
-                continue
-            self._serve_one(gate, connection, room)
+    def _pause(self, gate: _Gate) -> None:
+        if gate.listener.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(gate.listener.fileno())
 
-    def _serve_one(self, gate: _Gate, connection: socket.socket, room: asyncio.Semaphore) -> None:
+    def _accept(self, gate: _Gate) -> None:
+        try:
+            connection, _ = gate.listener.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                # Others must close theirs first.
+                self._pause(gate)
+                asyncio.get_running_loop().call_later(_BREATH, self._listen, gate)
+            return
+        connection.setblocking(False)
+        link = _Link([connection])
+
         def over(_: asyncio.Task[None]) -> None:
             for used in link.sockets:
                 used.close()
-            # A transport keeps its socket until the loop has told it about the end.
-            self._closing = [used for used in (*self._closing, *link.sockets) if used.fileno() >= 0]
             gate.links.discard(link)
-            room.release()
+            self._tasks.discard(link.task)
+            if len(gate.links) == self._most_connections - 1:
+                self._listen(gate)
 
-        link = _Link([connection])
-        link.task = self._start(self._converse(gate, link, connection))
-        link.task.add_done_callback(over)
+        link.task = asyncio.get_running_loop().create_task(self._converse(gate, link, connection))
         gate.links.add(link)
+        self._tasks.add(link.task)
+        # Not in the task itself: one that is cancelled before its first step never gets to its own clean-up.
+        link.task.add_done_callback(over)
+        if len(gate.links) >= self._most_connections:
+            self._pause(gate)
 
     async def _converse(self, gate: _Gate, link: _Link, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection, limit=http.LONGEST_HEAD)
