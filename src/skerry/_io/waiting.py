@@ -67,9 +67,9 @@ async def async_bounded(
         return await function(argument)
     import asyncio
 
-    loop = asyncio.get_running_loop()
+    loop, scope = asyncio.get_running_loop(), asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as scope:
+        async with scope:
             if deadline is None:
                 return await function(argument)
 

@@ -17,7 +17,7 @@ from msgspec import UNSET as NOT_GIVEN
 from msgspec import UnsetType as NotGiven
 from msgspec import structs
 
-__all__ = ["NOT_GIVEN", "Model", "NotGiven", "decode", "encode", "given", "parse_json", "replace", "shape"]
+__all__ = ["NOT_GIVEN", "Model", "NotGiven", "decode", "encode", "given", "parse_json", "remember", "replace", "shape"]
 
 M = TypeVar("M", bound="Model")
 
@@ -32,7 +32,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def raw(self) -> Any:
         """The JSON this object was read from, unknown fields included; for a hand-made object, its plain data."""
-        kept = self.__dict__
+        kept = vars(self)
         if "_parsed" not in kept:
             body = kept.get("_body")
             kept["_parsed"] = msgspec.to_builtins(self) if body is None else parse_json(body)
@@ -73,8 +73,13 @@ def decode(body: bytes, model: type[M]) -> M:
         value: M = _decoder(model).decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         value = shape(parse_json(body), model)
-    value.__dict__["_body"] = body
-    return value
+    return remember(value, body)
+
+
+def remember(model: M, body: bytes) -> M:
+    """The same model, which from now on knows the bytes it was made from."""
+    vars(model)["_body"] = body
+    return model
 
 
 def shape(value: Any, model: type[M]) -> M:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from skerry.errors import ConfigurationError, InvalidRequestError
@@ -30,10 +30,9 @@ def segment(value: str) -> str:
         raise InvalidRequestError(f"{value!r} cannot be written in a URL") from None
 
 
-def query(parameters: Mapping[str, object] | Iterable[tuple[str, object]]) -> str:
+def query(parameters: Mapping[str, object]) -> str:
     """A query string with its question mark, or nothing when there are no parameters; spaces become `%20`."""
-    pairs = parameters.items() if isinstance(parameters, Mapping) else parameters
-    text = "&".join(f"{segment(name)}={segment(_text(value))}" for name, value in pairs)
+    text = "&".join(f"{segment(name)}={segment(_text(value))}" for name, value in parameters.items())
     return f"?{text}" if text else ""
 
 

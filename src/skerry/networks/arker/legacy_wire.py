@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from skerry._kernel.dialect import Call, Dialect, Operation
-from skerry._kernel.model import Model, decode, encode, parse_json
+from skerry._kernel.model import Model, decode, encode, parse_json, remember
 from skerry._kernel.request import Response, TransportFailure
 from skerry._kernel.retry import Failure, RetryPolicy, Safety, doubling
 from skerry.errors import ConnectionFailedError, SkerryError
@@ -124,8 +124,7 @@ def _run_result(response: Response) -> LegacyRunResult:
         session_id=str(data.get("session_id") or ""),
         cwd=data.get("cwd") or "",
     )
-    result.__dict__["_body"] = response.body
-    return result
+    return remember(result, response.body)
 
 
 def delete(base: str, vm_id: str) -> Call[None]:

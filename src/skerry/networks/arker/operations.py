@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from skerry._kernel.dialect import Call, Operation
-from skerry._kernel.model import NOT_GIVEN, Model, NotGiven, decode, encode, parse_json, shape
+from skerry._kernel.model import NOT_GIVEN, Model, NotGiven, decode, encode, parse_json, remember, shape
 from skerry._kernel.request import Headers, Response
 from skerry._kernel.urls import query, segment
 from skerry.errors import InvalidRequestError
@@ -227,8 +227,7 @@ def parse_fork(response: Response) -> models.ForkVmResponse:
     if not isinstance(vm_id, str) or not vm_id:
         raise protocol_error("fork response.vm_id must be a non-empty string")
     answer = shape({**data, "vm_id": vm_id}, models.ForkVmResponse)
-    answer.__dict__["_body"] = response.body
-    return answer
+    return remember(answer, response.body)
 
 
 def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from skerry._kernel.model import Model, parse_json, shape
+from skerry._kernel.model import Model, parse_json, remember, shape
 from skerry._kernel.request import Response
 from skerry.networks.arker.codes import protocol_error
 from skerry.networks.arker.encoding import decode_text
@@ -88,8 +88,7 @@ def parse_run(response: Response) -> RunResult:
         )
     else:
         raise protocol_error("unrecognized run response shape")
-    result.__dict__["_body"] = response.body
-    return result
+    return remember(result, response.body)
 
 
 def _completed(payload: dict[str, Any]) -> CompletedRunResult:
