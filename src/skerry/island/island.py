@@ -14,6 +14,7 @@ from skerry.island.clock import Clock
 from skerry.island.settings import Settings
 
 if TYPE_CHECKING:
+    from skerry.island.admin.client import Admin
     from skerry.island.server import RunningServer
     from skerry.networks.arker import Arker, AsyncArker
 
@@ -108,6 +109,13 @@ class Island:
         from skerry.networks.arker import AsyncArker
 
         return AsyncArker(**self._client_options(options))
+
+    def admin(self) -> Admin:
+        """A client of the owner's API: images, runs with their cost and barriers, live logs."""
+        from skerry.island.admin.auth import owner_key
+        from skerry.island.admin.client import Admin
+
+        return Admin(self.url, owner_key(self.data_dir))
 
     def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
         base = self.base_url("arker")
