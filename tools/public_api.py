@@ -25,6 +25,7 @@ MODULES = (
     "skerry.networks.arker",
     "skerry.times",
     "skerry.units",
+    "skerry.island.island",
     "skerry.island.settings",
 )
 # What every exception, dataclass and structure has is not ours to promise.
@@ -42,6 +43,9 @@ def _of_module(name: str) -> Iterator[str]:
     for attribute in declared or [word for word in vars(module) if not word.startswith("_")]:
         value = getattr(module, attribute)
         home = getattr(value, "__module__", name) or name
+        if name == "skerry" and inspect.isclass(value):
+            yield f"skerry.{attribute} is one of the classes below"
+            continue
         if declared is None and (inspect.ismodule(value) or not home.startswith("skerry")):
             continue
         if inspect.isclass(value):
@@ -79,9 +83,27 @@ def _of_class(path: str, kind: type) -> Iterator[str]:
 
 def _signature(function: object) -> str:
     try:
-        return str(inspect.signature(function))  # type: ignore[arg-type]
+        found = inspect.signature(function)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return "(...)"
+    # The text of a default such as a function holds its address; that there is one is all that users need.
+    parameters = [
+        parameter.replace(default=parameter.default if _literal(parameter.default) else _SOME)
+        for parameter in found.parameters.values()
+    ]
+    return str(found.replace(parameters=parameters)).replace("'", "")
+
+
+def _literal(value: object) -> bool:
+    return value is inspect.Parameter.empty or value is None or isinstance(value, bool | int | float | str | tuple)
+
+
+class _Some:
+    def __repr__(self) -> str:
+        return "..."
+
+
+_SOME = _Some()
 
 
 def _returns(member: property) -> str:
