@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from skerry import Arker
 from skerry._io._sync.driver import Driver
 from skerry._io._sync.httpx import HttpxTransport
 from skerry._io.inprocess import InProcessTransport
@@ -57,6 +58,24 @@ def test_one_transport_for_many_threads(server: LoopbackServer) -> None:
         assert list(pool.map(ask, range(64))) == [f"/n{number}" for number in range(64)]
     assert len(transport._own) == 1
     transport.close()
+
+
+def test_a_forked_child_gets_its_own_connections(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = HttpxTransport()
+    transport.send(Request("GET", server.url, timeout=10))
+    parents = transport._own["http"]
+    monkeypatch.setattr("skerry._io.waiting.os.getpid", lambda: -1)
+    transport.send(Request("GET", server.url, timeout=10))
+    assert transport._own["http"] is not parents
+    transport.close()
+    parents.close()
+
+
+def test_one_client_for_many_threads(server: LoopbackServer) -> None:
+    with Arker("k", base_url=server.url, environ={}) as arker, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: arker.with_raw_response.get(f"vm-{number}"), range(40)))
+    assert [answer.body for answer in answers] == [f"/v1/vms/vm-{number}".encode() for number in range(40)]
+    assert {answer.attempts for answer in answers} == {1}
 
 
 def test_an_application_on_a_loop_that_runs_already() -> None:

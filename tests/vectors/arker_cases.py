@@ -70,7 +70,8 @@ def resolve(target: Any, step: Step) -> tuple[Any, list[Any], dict[str, Any]]:
     # Upstream takes options as a last object where Python has keywords.
     if snake(step.method) in ("fork", "run", "list", "goldens") and args and isinstance(args[-1], dict):
         named = {**args.pop(), **named}
-    while args and args[-1] is NOT_GIVEN:
+    takes_options = snake(step.method) in ("fork", "run")
+    while args and (args[-1] is NOT_GIVEN or (takes_options and args[-1] is None)):
         args.pop()
     return method, args, _keywords(method, args, named)
 
@@ -102,15 +103,16 @@ def check_error(error: BaseException, expected: dict[str, Any]) -> None:
         assert error.status == expected["status"]
         assert str(error) == message
         return
-    if expected["type"] in ("Error", "ValueError"):
-        assert isinstance(error, ConfigurationError)
+    if isinstance(error, ConfigurationError):
+        assert expected["type"] in ("Error", "ValueError")
         assert isinstance(error, ValueError)
         for name in ("burstBaseUrl", "baseUrl", "apiKey"):
             message = message.replace(name, snake(name))
         assert str(error) == message
         return
+    # Upstream lets the platform's own exception through in places; ours has a place in the tree.
     assert isinstance(error, SkerryError)
-    assert not isinstance(error, ArkerError)
+    assert message in str(error)
 
 
 def check_result(result: Any, expected: Any) -> None:

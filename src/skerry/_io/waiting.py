@@ -6,6 +6,7 @@ Every function comes as a pair, `async_x` for coroutines and `x` for threads; ge
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -107,8 +108,8 @@ def async_scope() -> object:
 
 
 def scope() -> object:
-    """What connections belong to: nothing in particular, any thread may use them."""
-    return None
+    """What connections belong to: the process, for a forked child must not talk over its parent's."""
+    return os.getpid()
 
 
 async def async_chunks(source: BodySource) -> AsyncIterator[bytes]:

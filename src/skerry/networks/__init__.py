@@ -1,0 +1,1 @@
+"""The networks: one folder each, and none knows the words of another."""

@@ -55,12 +55,12 @@ class AsyncHttpxTransport:
             return self._given
         home = async_scope()
         client = self._own.get(scheme)
-        if client is not None and self._home is home:
+        if client is not None and self._home == home:
             return client
         import httpx2
 
         with self._lock:
-            if self._home is not home:
+            if self._home != home:
                 self._own, self._home = {}, home
             if scheme not in self._own:
                 self._own[scheme] = httpx2.AsyncClient(
@@ -134,7 +134,7 @@ class AsyncHttpxTransport:
         """Close the connections of an own client; an injected one is left alone."""
         self._closed = True
         own, self._own = self._own, {}
-        if self._home is async_scope():
+        if self._home == async_scope():
             for client in own.values():
                 await client.aclose()
 

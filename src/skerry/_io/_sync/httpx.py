@@ -56,12 +56,12 @@ class HttpxTransport:
             return self._given
         home = scope()
         client = self._own.get(scheme)
-        if client is not None and self._home is home:
+        if client is not None and self._home == home:
             return client
         import httpx2
 
         with self._lock:
-            if self._home is not home:
+            if self._home != home:
                 self._own, self._home = {}, home
             if scheme not in self._own:
                 self._own[scheme] = httpx2.Client(
@@ -135,7 +135,7 @@ class HttpxTransport:
         """Close the connections of an own client; an injected one is left alone."""
         self._closed = True
         own, self._own = self._own, {}
-        if self._home is scope():
+        if self._home == scope():
             for client in own.values():
                 client.close()
 
