@@ -44,14 +44,18 @@ class Chain:
         return chain
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace or make a file at once; after a power cut it holds the old content or the new, never half of it."""
+def write_file(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Replace or make a file at once; after a power cut it holds the old content or the new, never half of it.
+
+    Without `sync` a power cut may leave it empty; all else, a killed process too, is as safe.
+    """
     new = path.with_name(path.name + ".new")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb", closefd=False) as file:
             file.write(content)
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(new, path)

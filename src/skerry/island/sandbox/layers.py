@@ -30,7 +30,11 @@ from skerry.island.sandbox.journal import Entry, ForkJournal, is_empty
 from skerry.island.sandbox.layout import CHAIN, HELD, ID, Layout, copy_root, rename_directory
 from skerry.island.sandbox.references import References
 from skerry.island.sandbox.treecopy import TreeCopy
-from skerry.island.sandbox.trees import allocated_bytes
+from skerry.island.sandbox.trees import measure
+
+# Below this much a copy is quicker than what must be done to make one in two passes.
+_FEW_BYTES = 32 << 20
+_FEW_ENTRIES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ class LayerStore:
         self._references = References(self._layout.sandboxes, self._unused)
         self._merged: dict[tuple[str, ...], str] = {}
         self._ahead: dict[str, tuple[Path, TreeCopy]] = {}
+        self._unsynced: set[str] = set()
         self._reflink: bool | None = None
 
     def create(self, id: str, image: str, *, files: Mapping[str, bytes] | None = None) -> None:
@@ -148,6 +153,9 @@ class LayerStore:
             self.release(id)
             self._references.scan()
             directory = self.directory(id)
+            if id in self._unsynced:
+                _sync_files(directory)
+                self._unsynced.discard(id)
             os.link(directory / CHAIN, directory / HELD)
             self._references.add(chain.layers)
         return lowers
@@ -155,7 +163,7 @@ class LayerStore:
     def release(self, id: str) -> None:
         """No overlay of this sandbox is mounted any more; harmless when none was."""
         held = self.directory(id) / HELD
-        with self._lock:
+        with self._lock, _space():
             if held.exists():
                 self._references.scan()
                 layers = self._layout.layers_of(held)
@@ -200,19 +208,20 @@ class LayerStore:
     def precopy(self, parent: str, child: str) -> bool:
         """Copy a *running* parent's upper ahead of the freeze, so that `copy` redoes only what changed since.
 
-        False when it would not help or cannot be trusted (reflinks make the copy instant; file systems that do not
-        stamp writes through memory maps). Dropped by `forget_copy` or by `recover`.
+        False when it would not help (little to copy, or instant copies by reflink) or cannot be trusted (file systems
+        that do not stamp writes through memory maps). Dropped by `forget_copy` or by `recover`.
 
         Raises:
             SandboxError: `exists` (child), `disk_full`.
         """
         upper = self.upper(parent)
-        if self.reflink:
-            return False
+        self.forget_copy(child)
         with _space():
+            size = measure(upper, enough=_FEW_BYTES, entries=_FEW_ENTRIES)
+            if self.reflink or (size.complete and size.allocated <= _FEW_BYTES):
+                return False
             with self._lock:
                 self._refuse_existing(child)
-                self.forget_copy(child)
                 staged = self._stage(child, self._chain(parent), None)
             copy = self._tree_copy(upper, staged)
             try:
@@ -230,11 +239,14 @@ class LayerStore:
     def copy(self, parent: str, child: str, *, files: Mapping[str, bytes] | None = None) -> Literal["reflink", "copy"]:
         """Fork a *frozen* parent by copying its upper as of now; the caller freezes before and thaws after.
 
+        Nothing waits for the disk while the parent stands still: until the child's first `hold` a power cut, and only
+        that, may undo the fork.
+
         Raises:
             SandboxError: `exists` (child), `disk_full`.
         """
-        method: Literal["reflink", "copy"] = "reflink" if self.reflink else "copy"
         with contextlib.ExitStack() as stack, _space():
+            method: Literal["reflink", "copy"] = "reflink" if self.reflink else "copy"
             with self._lock:
                 self._refuse_existing(child)
                 chain = self._chain(parent)
@@ -243,10 +255,10 @@ class LayerStore:
                 # The chain may be flattened meanwhile, and nothing but this keeps its layers then.
                 stack.enter_context(self._pinned(chain.layers))
             if staged is None or copy is None:
-                staged = self._stage(child, chain, files)
+                staged = self._stage(child, chain, files, sync=False)
                 copy = self._tree_copy(upper, staged)
             else:
-                self._describe(staged, chain, files)
+                self._describe(staged, chain, files, sync=False)
             try:
                 copy.now()
                 self._layout.discard(staged / "spare")
@@ -255,6 +267,7 @@ class LayerStore:
                 raise
             with self._lock:
                 self._publish(staged, child, chain)
+                self._unsynced.add(child)
         return method
 
     def forget_copy(self, child: str) -> None:
@@ -266,12 +279,13 @@ class LayerStore:
 
     def remove(self, id: str) -> None:
         """Forget a sandbox and the layers only it used; returns at once, deletion goes on in the background."""
-        with self._lock:
+        with self._lock, _space():
             directory = self.directory(id)
             self._references.scan()
             damaged = id in self._references.unreadable
             layers = [*self._layout.layers_of(directory / CHAIN), *self._layout.layers_of(directory / HELD)]
             self._layout.trash.take(directory)
+            self._unsynced.discard(id)
             if damaged:
                 self._references.forget()
             else:
@@ -312,7 +326,7 @@ class LayerStore:
 
     def disk_bytes(self, id: str, *, enough: int | None = None) -> int:
         """Allocated bytes of the upper, hard links once; stops counting beyond `enough` or after many entries."""
-        return allocated_bytes(self.upper(id), enough=enough)
+        return measure(self.upper(id), enough=enough).allocated
 
     @property
     def reflink(self) -> bool:
@@ -328,7 +342,7 @@ class LayerStore:
             completed, undone = self._forks.recover()
             self._ahead.clear()
             for directory in list(self._layout.sandboxes.iterdir()):
-                if directory.name.startswith(".") or not (directory / CHAIN).exists():
+                if directory.name.startswith(".") or not _is_described(directory):
                     removed.append(directory.name)
                     self._layout.discard(directory)
             self._references.forget()
@@ -364,27 +378,27 @@ class LayerStore:
 
     def _refuse_existing(self, id: str) -> None:
         if ID.fullmatch(id) is None:
-            raise SandboxError("limits", f"not a sandbox id: {id!r}")
+            raise SandboxError("path", f"not a sandbox id: {id!r}")
         if self.exists(id):
             raise SandboxError("exists", f"sandbox {id!r} exists already")
 
-    def _stage(self, id: str, chain: Chain, files: Mapping[str, bytes] | None) -> Path:
+    def _stage(self, id: str, chain: Chain, files: Mapping[str, bytes] | None, *, sync: bool = True) -> Path:
         """A whole sandbox directory under a name that no sandbox can have."""
         staged = self._layout.sandboxes / f".{id}.{secrets.token_hex(4)}"
         os.mkdir(staged, self._layout.mode)
         try:
             self._layout.own_directory(staged / "upper", 0o755)
             self._layout.own_directory(staged / "work", 0o700)
-            self._describe(staged, chain, files)
+            self._describe(staged, chain, files, sync=sync)
         except BaseException:
             self._layout.discard(staged)
             raise
         return staged
 
-    def _describe(self, staged: Path, chain: Chain, files: Mapping[str, bytes] | None) -> None:
+    def _describe(self, staged: Path, chain: Chain, files: Mapping[str, bytes] | None, *, sync: bool) -> None:
         for name, content in (files or {}).items():
-            write_file(staged / name, content)
-        write_file(staged / CHAIN, chain.to_bytes())
+            write_file(staged / name, content, sync=sync)
+        write_file(staged / CHAIN, chain.to_bytes(), sync=sync)
 
     def _publish(self, staged: Path, id: str, chain: Chain) -> None:
         try:
@@ -439,6 +453,25 @@ class LayerStore:
     def _unused(self, layer: str) -> None:
         self._merged = {tail: merged for tail, merged in self._merged.items() if merged != layer}
         self._layout.discard(self._layout.layers / layer)
+
+
+def _is_described(directory: Path) -> bool:
+    """Whether a sandbox has a chain file with content; an empty one was never held, so nothing stood on it."""
+    try:
+        return os.stat(directory / CHAIN).st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _sync_files(directory: Path) -> None:
+    with os.scandir(directory) as listing:
+        for entry in listing:
+            if entry.is_file(follow_symlinks=False):
+                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
 
 @contextmanager

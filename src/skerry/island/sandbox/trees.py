@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -136,26 +137,41 @@ def regular_file(directory: int, name: str, *, force: bool = False) -> Iterator[
         os.close(fd)
 
 
-def allocated_bytes(root: Path, *, enough: int | None = None, entries: int = 500_000) -> int:
-    """Bytes of storage below a directory, itself not counted, each hard-linked file once.
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a tree is.
+
+    Args:
+        allocated: bytes of storage.
+        complete: whether everything was counted; otherwise it is at least that large.
+    """
+
+    allocated: int
+    complete: bool
+
+
+def measure(root: Path, *, enough: int | None = None, entries: int = 500_000) -> Size:
+    """Storage used below a directory, itself not counted, each hard-linked file once.
 
     Args:
         root: directory to measure; it may be in use.
-        enough: stop as soon as the sum is beyond this.
-        entries: stop after so many names; the sum is then a lower bound.
+        enough: stop as soon as there are more bytes than this.
+        entries: stop after so many names.
     """
     seen: set[tuple[int, int]] = set()
     with Cursor(root, need=0o500) as cursor:
         names, total, count = _measure(cursor.fd, seen)
         pending = [names]
-        while pending and count <= entries and (enough is None or total <= enough):
+        while pending:
+            if count > entries or (enough is not None and total > enough):
+                return Size(total, False)
             if not pending[-1]:
                 pending.pop()
                 if pending:
                     try:
                         cursor.up()
                     except OSError:
-                        break
+                        return Size(total, False)
                 continue
             try:
                 cursor.down(pending[-1].pop())
@@ -165,7 +181,7 @@ def allocated_bytes(root: Path, *, enough: int | None = None, entries: int = 500
             pending.append(names)
             total += more
             count += read
-    return total
+    return Size(total, count <= entries and (enough is None or total <= enough))
 
 
 def _measure(fd: int, seen: set[tuple[int, int]]) -> tuple[list[str], int, int]:
