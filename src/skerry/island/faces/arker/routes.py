@@ -31,6 +31,7 @@ from skerry.island.faces.arker.schemas import (
     ResizeRequest,
     ResizeTerminalRequest,
     RunRequest,
+    RunsAnswer,
     RunStatusAnswer,
     SessionInfo,
     SessionRequest,
@@ -114,6 +115,10 @@ class Handlers:
         return await self._running.run(
             call.account, vm_id, request, key=key, legacy=call.legacy, where=self._where(call)
         )
+
+    async def runs(self, call: Call, vm_id: str) -> RunsAnswer:
+        """GET /v1/vms/{id}/runs (section 6, adopted early)."""
+        return await self._running.list(call.account, vm_id, call.scope.get("query_string", b""))
 
     async def run_status(self, call: Call, vm_id: str, run_id: str) -> RunStatusAnswer:
         """GET /v1/vms/{id}/runs/{run_id}."""
@@ -213,6 +218,7 @@ def build(handlers: Handlers, *, old: bool) -> Router:
     router.add("DELETE", "/vms/{id}", Route(handler=handlers.delete_vm))
     router.add("POST", "/vms/{id}/fork", Route(handler=handlers.fork))
     router.add("POST", "/vms/{id}/run", Route(handler=handlers.run, body_limit=RUN_BODY))
+    router.add("GET", "/vms/{id}/runs", Route(handler=handlers.runs))
     router.add("GET", "/vms/{id}/runs/{run}", Route(handler=handlers.run_status))
     router.add("DELETE", "/vms/{id}/runs/{run}", Route(handler=handlers.cancel_run))
     router.add("POST", "/vms/{id}/sync", Route(handler=handlers.sync, body_limit=SYNC_BODY))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -21,6 +22,7 @@ from skerry.island.faces.arker.schemas import (
     LegacyCompletedAnswer,
     LegacyRunRequest,
     RunRequest,
+    RunsAnswer,
     RunStatusAnswer,
     TerminalAnswer,
 )
@@ -29,6 +31,7 @@ from skerry.island.faces.arker.tunnels import Place, Tunnels, wanted_ports
 from skerry.island.faces.arker.wire import fingerprint
 
 RUNTIMES = ("auto", "shell", "bash", "sh", "linux")
+MOST_LISTED = 1_000
 LONGEST_TIMEOUT_MS = 30 * 86_400_000
 
 NOTHING_RAN = CompletedAnswer(stdout="", stdout_encoding="utf-8", stderr="", stderr_encoding="utf-8", exit_code=0)
@@ -156,6 +159,21 @@ class Running:
             self._tunnels.network(rows, where.place),
         )
 
+    async def list(self, account_id: str, vm_id: str, query: bytes) -> RunsAnswer:
+        """A page of a VM's runs, newest first."""
+        limit, cursor = _page_of(query)
+        await self._service.vm(account_id, vm_id)
+        runs = await self._engine.runs.list(account_id, vm_id, limit=MOST_LISTED)
+        if cursor is not None:
+            position = next((place for place, run in enumerate(runs) if run.id == cursor), None)
+            if position is None:
+                raise ArkerFault("bad_request", "this cursor leads nowhere; begin again without one")
+            runs = runs[position + 1 :]
+        page = runs[:limit]
+        return RunsAnswer(
+            runs=[views.run_summary(run) for run in page], next_cursor=page[-1].id if len(runs) > limit else None
+        )
+
     async def cancel(self, account_id: str, vm_id: str, run_id: str) -> bool:
         """End a run; False when it had ended by itself."""
         await self._find(account_id, vm_id, run_id)
@@ -238,6 +256,17 @@ class Running:
                 await self._engine.runs.signal(account_id, vm.id, run.id, number)
                 return
         raise ArkerFault("conflict", "nothing runs in this session, so nothing can be signalled")
+
+
+def _page_of(query: bytes) -> tuple[int, str | None]:
+    try:
+        fields = parse_qs(query.decode("ascii"), errors="strict")
+    except ValueError:
+        raise ArkerFault("bad_request", "the query is not valid") from None
+    text = fields.get("limit", ["100"])[-1]
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MOST_LISTED):
+        raise ArkerFault("bad_request", f"limit is a number from 1 to {MOST_LISTED}")
+    return int(text), fields.get("cursor", [None])[-1]
 
 
 def _wants_terminal(request: AnyRunRequest) -> bool:

@@ -312,6 +312,28 @@ class RunStatusAnswer(Answer, kw_only=True):
     network: NetworkInfo | UnsetType = UNSET
 
 
+class RunSummary(Answer, kw_only=True):
+    """A run in a list; its output is asked for by id."""
+
+    run_id: str
+    state: str
+    command: str
+    session_id: str | None
+    exit_code: int | None
+    completed: bool
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    retry_count: int
+
+
+class RunsAnswer(Answer, kw_only=True):
+    """Answer of GET runs, newest first (adopted from later generations, section 6)."""
+
+    runs: list[RunSummary]
+    next_cursor: str | None
+
+
 class CancelAnswer(Answer, kw_only=True):
     """Answer of DELETE run."""
 

@@ -14,6 +14,7 @@ from skerry.island.faces.arker.schemas import (
     GoldenInfo,
     NetworkInfo,
     RunStatusAnswer,
+    RunSummary,
     SessionInfo,
     TunnelInfo,
     VmInfo,
@@ -148,4 +149,21 @@ def status_answer(
         tunnels=tunnels,
         retry_count=max(0, run.attempts - 1),
         network=UNSET if network is None else network,
+    )
+
+
+def run_summary(run: RunRecord) -> RunSummary:
+    """A run in a list."""
+    over = ended(run)
+    return RunSummary(
+        run_id=run.id,
+        state=run.state,
+        command=run.command,
+        session_id=run.session_id,
+        exit_code=exit_code(run) if over else None,
+        completed=over,
+        created_at=rfc3339(run.created_at),
+        started_at=None if run.started_at is None else rfc3339(run.started_at),
+        ended_at=None if run.ended_at is None else rfc3339(run.ended_at),
+        retry_count=max(0, run.attempts - 1),
     )
