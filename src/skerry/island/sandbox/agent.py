@@ -164,6 +164,7 @@ class Agent:
         first: a connection that exists already, or None.
         listener: the socket on which later servers connect, bound and listening, or None.
         oom_fd, oom_adjust, rss_limit, soft_files: see `agent_exec.Runs`.
+        egress: what `listen` hands out, where the agent may not make it itself.
     """
 
     def __init__(
@@ -175,13 +176,14 @@ class Agent:
         oom_adjust: int | None = None,
         rss_limit: int | None = None,
         soft_files: int | None = None,
+        egress: socket.socket | None = None,
     ) -> None:
         self._poll = select.epoll()
         self._handlers: dict[int, Callable[[int], object]] = {}
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
         self._clients: list[Client] = []
-        self._egress: socket.socket | None = None
+        self._egress = egress
         self.runs = agent_exec.Runs(
             self, oom_fd=oom_fd, oom_adjust=oom_adjust, rss_limit=rss_limit, soft_files=soft_files
         )

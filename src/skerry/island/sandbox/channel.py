@@ -51,14 +51,14 @@ class AgentChannel:
         self._loop.add_reader(self._fd, self._readable)
 
     async def request(
-        self, op: str, fds: Sequence[int] = (), *, timeout: float | None = None, **fields: Any
+        self, op: str, fds: Sequence[int] = (), *, within: float | None = None, **fields: Any
     ) -> tuple[dict[str, Any], list[int]]:
         """Ask and wait for the answer; its descriptors are the caller's.
 
         Args:
             op: the operation.
             fds: descriptors to send along; they stay the caller's.
-            timeout: seconds to wait for the answer.
+            within: seconds to wait for the answer.
             fields: the operation's fields.
 
         Raises:
@@ -75,7 +75,7 @@ class AgentChannel:
         taken = False
         try:
             self.send({"n": number, "op": op, **fields}, fds)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 answer, received = await future
             taken = True
         finally:

@@ -14,7 +14,8 @@ from skerry.island.sandbox.live import LiveAgent, Retired
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import Barriers, ExecSpec, SandboxSpec, Usage
 
-_TRIES = 5
+# Each try waits for a whole stop and start, so this many mean that someone does nothing else.
+_TRIES = 100
 _COPY_CHUNK = 1 << 20
 _SMALL_FILE = 65_536
 

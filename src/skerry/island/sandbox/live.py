@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -18,6 +19,8 @@ from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_fi
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
+
+_log = logging.getLogger(__name__)
 
 _HELLO_SECONDS = 5.0
 
@@ -87,7 +90,7 @@ class LiveAgent:
         Raises:
             SandboxError, TimeoutError: it does not answer.
         """
-        answer, _ = await self.channel.request("hello", timeout=_HELLO_SECONDS)
+        answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
         return [str(run) for run in answer["runs"]]
 
     async def listener(self) -> socket.socket:
@@ -191,7 +194,9 @@ class LiveAgent:
             process = self._processes.pop(str(message["run"]), None)
             if process is not None:
                 process.finish(runlog.from_event(message, process.files))
-        elif "event" not in message:
+        elif message.get("event") == "fault":
+            _log.error("the agent of sandbox %s failed at something and went on: %s", self.id, message.get("text"))
+        else:
             self._startup.put_nowait(message)
 
     def _closed(self) -> None:
