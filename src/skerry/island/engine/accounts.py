@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import secrets
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from skerry.ids import new_id
+from skerry.island.clock import Clock
+from skerry.island.engine.errors import Invalid, NotFound, Unauthorized
 from skerry.island.engine.records import Account, Caller, Key
+from skerry.island.store import accounts as rows
+from skerry.island.store import ledger
+from skerry.island.store.layout import write_private
+from skerry.island.store.store import Store
+from skerry.island.store.values import micros
+from skerry.money import Money
 
 PREFIXES = {"arker": "ark_live_", "dc1": "dc1_", "dispersed": "dsp_", "octaspace": "octa_", "run402": "r402_"}
+CREDENTIALS = "credentials.json"
+FIRST = "local"
 
 
 class Accounts:
     """Accounts and keys; a key is known only by its SHA-256."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._callers: dict[tuple[str, str], Caller] = {}
+        self._revocations = 0
 
     async def authenticate(self, network: str, key: str) -> Caller:
         """Who presents this key of this network.
@@ -16,11 +41,31 @@ class Accounts:
         Raises:
             Unauthorized: unknown, revoked, or a key of another network.
         """
-        ...
+        digest = _digest(key)
+        caller = self._callers.get((network, digest))
+        if caller is not None:
+            return caller
+        revocations = self._revocations
+        for key_id, account_id, kept in await self._store.read(rows.live_keys, network, digest):
+            if hmac.compare_digest(kept, digest):
+                caller = Caller(account_id=account_id, key_id=key_id, network=network)
+                # A key revoked while it was being read must not be remembered.
+                if revocations == self._revocations:
+                    self._callers[network, digest] = caller
+                return caller
+        raise Unauthorized(f"this {network} key is unknown or revoked")
 
     async def create(self, name: str) -> Account:
-        """A new account with an empty balance; `ledger.grant` fills it."""
-        ...
+        """A new account with an empty balance; `ledger.grant` fills it.
+
+        Raises:
+            Invalid: the name is empty or longer than 200 characters.
+        """
+        if not 0 < len(name) <= 200:
+            raise Invalid("an account's name has 1 to 200 characters")
+        account = Account(id=new_id("acc"), name=name, created_at=self._clock.now())
+        await self._store.run(rows.add, account, micros(account.created_at))
+        return account
 
     async def get(self, account_id: str) -> Account:
         """An account by id.
@@ -28,11 +73,10 @@ class Accounts:
         Raises:
             NotFound: no such account.
         """
-        ...
-
-    async def list(self) -> list[Account]:
-        """Every account, oldest first."""
-        ...
+        found = await self._store.read(rows.get, account_id)
+        if found is None:
+            raise NotFound(f"there is no account {account_id}")
+        return found
 
     async def create_key(self, account_id: str, network: str, key: str | None = None) -> tuple[str, str]:
         """Add a key, made up unless given; returns its id and, this once, the key itself.
@@ -40,12 +84,94 @@ class Accounts:
         Raises:
             NotFound: no such account. Invalid: unknown network or unusable key. Conflict: the key is taken.
         """
-        ...
+        await self.get(account_id)
+        plain = new_key(network) if key is None else key
+        if not 8 <= len(plain) <= 200 or not plain.isascii() or not plain.isprintable() or " " in plain:
+            raise Invalid("a key has 8 to 200 printable ASCII characters without spaces")
+        record = self._key(account_id, network, plain)
+        await self._store.run(rows.add_key, record, _digest(plain), micros(record.created_at))
+        return record.id, plain
 
     async def revoke_key(self, account_id: str, key_id: str) -> bool:
         """End a key, effective at once; False when it was not there or already revoked."""
-        ...
+        revoked = await self._store.run(rows.revoke_key, account_id, key_id, micros(self._clock.now()))
+        self._revocations += 1
+        self._callers = {known: caller for known, caller in self._callers.items() if caller.key_id != key_id}
+        return revoked
 
     async def list_keys(self, account_id: str) -> list[Key]:
         """The account's keys, without the keys themselves."""
-        ...
+        return await self._store.read(rows.keys_of, account_id)
+
+    async def first_run(self, data_dir: Path, opening_balance: Money) -> tuple[str, dict[str, str]]:
+        """Make the first account with a key per network unless it is there; returns its id and its plain keys.
+
+        The keys are written down before they are accepted, so that a crash in between repeats harmlessly.
+        """
+        path = data_dir / CREDENTIALS
+        known = await self.list()
+        account_id, plain = _read_credentials(path)
+        if known and account_id not in {account.id for account in known}:
+            account_id, plain = known[0].id, {}
+        account_id = account_id or new_id("acc")
+        complete = {network: plain.get(network) or new_key(network) for network in PREFIXES}
+        if complete != plain or not path.exists():
+            write_private(path, json.dumps({"account": account_id, "keys": complete}, indent=2).encode())
+        account = Account(id=account_id, name=FIRST, created_at=self._clock.now())
+        keys = [(self._key(account_id, network, key), _digest(key)) for network, key in complete.items()]
+        await self._store.run(_first, account, keys, opening_balance, micros(account.created_at))
+        return account_id, complete
+
+    async def list(self) -> list[Account]:
+        """Every account, oldest first."""
+        return await self._store.read(rows.every)
+
+    def _key(self, account_id: str, network: str, plain: str) -> Key:
+        if network not in PREFIXES:
+            raise Invalid(f"there is no network {network!r}; use one of {', '.join(PREFIXES)}")
+        return Key(
+            id=new_id("key"),
+            account_id=account_id,
+            network=network,
+            hint=plain[: min(len(plain) // 3, len(PREFIXES[network]) + 4)],
+            created_at=self._clock.now(),
+            revoked_at=None,
+        )
+
+
+def new_key(network: str) -> str:
+    """A fresh key of a network.
+
+    Raises:
+        Invalid: unknown network.
+    """
+    if network not in PREFIXES:
+        raise Invalid(f"there is no network {network!r}; use one of {', '.join(PREFIXES)}")
+    return PREFIXES[network] + secrets.token_hex(20)
+
+
+def _first(
+    connection: Connection, account: Account, keys: list[tuple[Key, str]], opening_balance: Money, now: int
+) -> None:
+    if rows.get(connection, account.id) is None:
+        rows.add(connection, account, now)
+        entries = {"grant": -opening_balance, ledger.owner(account.id): opening_balance}
+        ledger.transfer(connection, f"grant:opening:{account.id}", entries, memo="opening balance", now=now)
+    for key, digest in keys:
+        if not rows.key_exists(connection, key.network, digest):
+            rows.add_key(connection, key, digest, now)
+
+
+def _read_credentials(path: Path) -> tuple[str | None, dict[str, str]]:
+    try:
+        content = json.loads(path.read_bytes())
+        account, keys = content["account"], content["keys"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, {}
+    if not isinstance(account, str) or not isinstance(keys, dict):
+        return None, {}
+    return account, {name: key for name, key in keys.items() if name in PREFIXES and isinstance(key, str)}
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()

@@ -15,8 +15,17 @@ _DECLARATION = re.compile(
 _ELEMENT = re.compile(rb"\[(" + _KEY + rb")\]=(" + _VALUE + rb") ?", re.DOTALL)
 _DOUBLE = re.compile(rb'\\(["$`\\])')
 _ANSI = re.compile(rb"\\([0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)", re.DOTALL)
-_LETTERS = {b"a": b"\a", b"b": b"\b", b"e": b"\x1b", b"E": b"\x1b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t",
-            b"v": b"\v"}
+_LETTERS = {
+    b"a": b"\a",
+    b"b": b"\b",
+    b"e": b"\x1b",
+    b"E": b"\x1b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
 
-from skerry.island.clock import Clock
+from skerry.island.clock import Clock, SystemClock
+from skerry.island.engine import nodes
 from skerry.island.engine.accounts import Accounts
+from skerry.island.engine.activity import Activity
+from skerry.island.engine.core import Core
+from skerry.island.engine.dispatch import Dispatcher
+from skerry.island.engine.errors import Unavailable
 from skerry.island.engine.idempotency import Idempotency
+from skerry.island.engine.leases import Leases
 from skerry.island.engine.ledger import Ledger
 from skerry.island.engine.nodes import Nodes
+from skerry.island.engine.reconcile import reconcile
 from skerry.island.engine.runs import Runs
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.sessions import Sessions
-from skerry.island.objects.blobs import Blobs
+from skerry.island.engine.states import SessionStates
+from skerry.island.engine.terminals import Terminals
+from skerry.island.engine.upkeep import Upkeep
+from skerry.island.objects.blobs import DirectoryBlobs
 from skerry.island.sandbox.driver import Driver
 from skerry.island.settings import Settings
+from skerry.island.store import sandboxes as sandbox_rows
+from skerry.island.store.layout import prepare
 from skerry.island.store.store import Store
+
+if TYPE_CHECKING:
+    from skerry.island.sandbox.egress import EgressProxy
+
+log = logging.getLogger("skerry.engine")
+
+_STOP_SECONDS = 10.0
 
 
 class Engine:
@@ -26,19 +47,30 @@ class Engine:
         credentials: plain keys of the first account by network, as in `credentials.json`.
     """
 
-    settings: Settings
-    clock: Clock
-    store: Store
-    blobs: Blobs
-    driver: Driver
-    images: Any
-    accounts: Accounts
-    ledger: Ledger
-    nodes: Nodes
-    sandboxes: Sandboxes
-    sessions: Sessions
-    runs: Runs
-    idempotency: Idempotency
+    def __init__(self, core: Core, images: Any, egress: EgressProxy | None, account: str, keys: dict[str, str]) -> None:
+        self._core = core
+        self._egress = egress
+        self.settings = core.settings
+        self.clock = core.clock
+        self.store = core.store
+        self.driver = core.driver
+        self.images = images
+        self.account_id = account
+        self.credentials = keys
+        self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
+        self.accounts = Accounts(core.store, core.clock)
+        self.ledger = Ledger(core.store, core.clock)
+        self.idempotency = Idempotency(core.store, core.clock)
+        self.nodes = Nodes(core.node)
+        self.leases = Leases(core)
+        self._states = SessionStates(core)
+        self._activity = Activity(core.clock)
+        self._dispatcher = Dispatcher(core, self.leases, self._states, self._activity)
+        self._terminals = Terminals(core, self.leases, self._states, self._activity)
+        self.sandboxes = Sandboxes(core, self.nodes, self._states, self._activity, self._dispatcher, self._terminals)
+        self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
+        self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
+        self.upkeep = Upkeep(core, self.sandboxes, self.leases, self._dispatcher, self._terminals, self._activity)
 
     @classmethod
     async def open(
@@ -46,15 +78,101 @@ class Engine:
     ) -> Engine:
         """Prepare the data directory, migrate, make the first account, start the driver, find what was going on.
 
+        Args:
+            settings: the owner's choices.
+            clock: the machine's own by default.
+            driver: chosen by `settings.driver` by default.
+            images: those in the data directory by default.
+
         Raises:
             StoreError: the data directory or database cannot be used; the message says what to do.
+            SandboxError: no driver works on this machine.
         """
-        ...
+        await asyncio.to_thread(prepare, settings.data_dir)
+        url = settings.database_url or f"sqlite:///{settings.data_dir / 'island.db'}"
+        store = await Store.open(url)
+        egress: EgressProxy | None = None
+        chosen: Driver | None = None
+        try:
+            time = clock or SystemClock()
+            if images is None:
+                images = await asyncio.to_thread(_local_images, settings, store)
+            if driver is None:
+                driver, egress = await asyncio.to_thread(_local_driver, settings, images)
+            node = await asyncio.to_thread(nodes.detect, settings)
+            core = Core(settings, time, store, driver, images, node)
+            await store.run(sandbox_rows.put_node, node)
+            account, keys = await Accounts(store, time).first_run(settings.data_dir, settings.opening_balance)
+            engine = cls(core, images, egress, account, keys)
+            driver.on_lost(_log_lost)
+            chosen = driver
+            await driver.start()
+            await reconcile(core, engine.leases, engine._dispatcher)
+            engine.upkeep.start()
+            return engine
+        except BaseException:
+            if chosen is not None:
+                await chosen.stop(kill=False)
+            if egress is not None:
+                await egress.aclose()
+            await store.close()
+            raise
 
     async def close(self) -> None:
-        """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent."""
-        ...
+        """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent.
+
+        Runs of durable sandboxes are left to the next start; others that go on are ended, with cause `stopped`.
+        """
+        if self._core.closing:
+            return
+        self._core.closing = True
+        await self.upkeep.stop()
+        foreground = [job.done for job in self._dispatcher.jobs.values() if not job.record.background]
+        if foreground and self.settings.drain > 0:
+            await asyncio.wait(foreground, timeout=self.settings.drain)
+        ending = [job for job in self._dispatcher.jobs.values() if not job.sandbox.durable and job.started]
+        stopping = asyncio.ensure_future(self._dispatcher.stop_all(ending, grace=2.0, cause="stopped"))
+        hanging_up = asyncio.ensure_future(self._terminals.hang_up())
+        await asyncio.wait((stopping, hanging_up), timeout=_STOP_SECONDS)
+        await self._let_go()
+        await self.driver.stop(kill=True)
+        if self._egress is not None:
+            await self._egress.aclose()
+        await self.store.close()
 
     async def crash(self) -> None:
         """For tests: forget everything at once as SIGKILL would, leaving agents to themselves."""
-        ...
+        self._core.closing = True
+        await self.upkeep.stop()
+        await self._let_go()
+        await self.store.abandon()
+        await self.driver.stop(kill=False)
+        if self._egress is not None:
+            await self._egress.aclose()
+
+    async def _let_go(self) -> None:
+        tasks = [
+            *self._dispatcher.abandon(Unavailable("the island is stopping")),
+            *self._terminals.abandon(),
+        ]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _local_images(settings: Settings, store: Store) -> Any:
+    from skerry.island.images.store import ImageStore
+
+    return ImageStore(
+        settings.data_dir / "images", in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image)
+    )
+
+
+def _local_driver(settings: Settings, images: Any) -> tuple[Driver, EgressProxy]:
+    from skerry.island.sandbox.egress import EgressProxy
+    from skerry.island.sandbox.select import choose_driver
+
+    egress = EgressProxy(private_ok=settings.egress_private)
+    return choose_driver(settings, settings.data_dir, images, egress), egress
+
+
+async def _log_lost(sandbox_id: str, cause: str) -> None:
+    log.warning("sandbox %s was lost: %s", sandbox_id, cause)

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import BinaryIO
 
-from skerry.island.engine.records import SandboxRecord
-from skerry.island.sandbox.driver import Terminal
-from skerry.island.sandbox.spec import Limits, NetworkPolicy
+from sqlalchemy import Connection
+
+from skerry.ids import new_id
+from skerry.island.engine.activity import Activity
+from skerry.island.engine.core import Core
+from skerry.island.engine.dispatch import Dispatcher
+from skerry.island.engine.errors import EngineError, Invalid, NotFound, PaymentRequired, Unavailable, Unsupported
+from skerry.island.engine.leases import cost, size
+from skerry.island.engine.nodes import Nodes
+from skerry.island.engine.records import SandboxRecord, SessionRecord
+from skerry.island.engine.refusals import translated
+from skerry.island.engine.shell import HOME, ShellState
+from skerry.island.engine.states import SessionStates
+from skerry.island.engine.terminals import Terminals
+from skerry.island.sandbox.driver import SandboxError, Terminal
+from skerry.island.sandbox.spec import Limits, NetworkPolicy, SandboxSpec
+from skerry.island.store import ledger
+from skerry.island.store import sandboxes as rows
+from skerry.island.store import sessions as session_rows
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Sandboxes:
     """Every call takes the account that asks; what belongs to another is `NotFound`."""
+
+    def __init__(
+        self,
+        core: Core,
+        nodes: Nodes,
+        states: SessionStates,
+        activity: Activity,
+        dispatcher: Dispatcher,
+        terminals: Terminals,
+    ) -> None:
+        self._core = core
+        self._nodes = nodes
+        self._states = states
+        self._activity = activity
+        self._dispatcher = dispatcher
+        self._terminals = terminals
+        self._records: dict[str, SandboxRecord] = {}
 
     async def create(
         self,
@@ -44,7 +81,16 @@ class Sandboxes:
             NotFound: unknown image. Invalid: impossible limits or a bad id. Conflict: the id is taken.
             PaymentRequired: nothing left to spend.
         """
-        ...
+        found = self._core.images.resolve(image)
+        if found is None:
+            raise NotFound(f"there is no image {image!r} here; `skerry image pull {image}` fetches one")
+        wanted = merged(limits, self._nodes.fitting(self._core.settings.limits))
+        record = self._draft(account_id, id, network, name, found, None, wanted, durable, labels)
+        record = replace(record, policy=policy or self._core.settings.network)
+        await self._check(record)
+        with translated():
+            await self._core.driver.create(_spec(record))
+        return await self._enter(record, ShellState(HOME, self._states.base_env(found)))
 
     async def fork(
         self,
@@ -60,12 +106,31 @@ class Sandboxes:
         network: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> SandboxRecord:
-        """A copy-on-write child of a sandbox as of now; None limits (and None fields), policy and labels inherit.
+        """A copy-on-write child of a sandbox as of now; None limits (and None fields) and policy inherit.
 
         The child's default session starts as a copy of the parent's. Another `image` than the parent's is
         `Unsupported`: a chain has one root. Raises as `create`, and NotFound for the parent.
         """
-        ...
+        parent = await self.get(account_id, parent_id)
+        if image is not None and self._core.images.resolve(image) != parent.image:
+            raise Unsupported("a fork stands on its parent's image; create a sandbox on the other image instead")
+        record = self._draft(
+            account_id,
+            id,
+            network or parent.network,
+            name,
+            parent.image,
+            parent_id,
+            merged(limits, parent.limits),
+            durable,
+            labels,
+        )
+        record = replace(record, policy=policy or parent.policy)
+        await self._check(record)
+        state = await self._states.load(parent_id, await self._states.default_id(parent_id))
+        with translated():
+            await self._core.driver.fork(parent_id, _spec(record))
+        return await self._enter(record, state)
 
     async def get(self, account_id: str, id: str) -> SandboxRecord:
         """One sandbox.
@@ -73,7 +138,11 @@ class Sandboxes:
         Raises:
             NotFound: no such sandbox of this account.
         """
-        ...
+        record = self._records.get(id) or await self._core.store.read(rows.get, id)
+        if record is None or record.account_id != account_id:
+            raise NotFound(f"there is no sandbox {id}")
+        self._records[id] = record
+        return self._now(record)
 
     async def list(
         self,
@@ -94,12 +163,36 @@ class Sandboxes:
             offset: skip so many.
             query: part of the id or name, in any case.
             sort: `created_at` (default), `last_active_at`, `name` or `id`, descending with a leading `-`.
+
+        Raises:
+            Invalid: negative numbers, or an unknown order.
         """
-        ...
+        order = sort or "created_at"
+        if order.removeprefix("-") not in rows.SORTS:
+            raise Invalid(f"cannot sort by {order!r}; use one of {', '.join(rows.SORTS)}")
+        if offset < 0 or (limit is not None and limit < 0):
+            raise Invalid("limit and offset cannot be negative")
+        found, total = await self._core.store.read(
+            rows.page, account_id, network=network, limit=limit, offset=offset, query=query, sort=order
+        )
+        return [self._now(record) for record in found], total
 
     async def delete(self, account_id: str, id: str) -> bool:
         """Cancel its runs, end its processes, drop its layer. Children live on. Raises NotFound."""
-        ...
+        await self.get(account_id, id)
+        # From here on it is gone for everyone; a crash leaves the rest of the work to the next start.
+        removed = await self._core.store.run(rows.mark_removed, id, self._core.now())
+        self._records.pop(id, None)
+        await self._dispatcher.stop_all(self._dispatcher.of_sandbox(id), grace=0.0, cause="cancelled")
+        await self._terminals.hang_up(id)
+        self._states.forget_sandbox(id)
+        self._activity.forget(id)
+        try:
+            await self._core.driver.remove(id)
+        except SandboxError as error:
+            if error.reason != "unknown_sandbox":
+                raise Unavailable(f"sandbox {id} is gone, but not all of it: {error}") from error
+        return removed
 
     async def update(
         self,
@@ -111,8 +204,28 @@ class Sandboxes:
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> SandboxRecord:
-        """Change bounds (None fields stay), policy, name or labels, for living processes at once."""
-        ...
+        """Change bounds (None fields stay), policy, name or labels, for living processes at once.
+
+        Raises:
+            NotFound: no such sandbox. Invalid: impossible limits.
+        """
+        present = await self.get(account_id, id)
+        changed = replace(
+            present,
+            limits=merged(limits, present.limits),
+            policy=policy or present.policy,
+            name=present.name if name is None else name,
+            labels=present.labels if labels is None else dict(labels),
+        )
+        self._nodes.check(changed.limits)
+        _check_name(changed.name)
+        if (changed.limits, changed.policy) != (present.limits, present.policy):
+            with translated():
+                await self._core.driver.reconfigure(id, limits=changed.limits, network=changed.policy)
+        if not await self._core.store.run(rows.change, changed):
+            raise NotFound(f"there is no sandbox {id}")
+        self._records[id] = replace(changed, state="suspended" if present.state == "suspended" else "idle")
+        return self._now(changed)
 
     async def read_file(self, account_id: str, id: str, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
         """A regular file opened for reading (close it), and its size; never resolves outside `beneath`.
@@ -120,7 +233,10 @@ class Sandboxes:
         Raises:
             NotFound: no such file. Invalid: outside the rules, or a directory.
         """
-        ...
+        await self._wake(account_id, id)
+        with translated():
+            sandbox = await self._core.driver.open(id)
+            return await sandbox.open_read(path, beneath=beneath)
 
     async def write_file(
         self, account_id: str, id: str, path: str, source: BinaryIO, size: int, *, beneath: str, mode: int = 0o644
@@ -128,9 +244,17 @@ class Sandboxes:
         """Copy `size` bytes of `source` to `path`, atomically, making parents; never outside `beneath`.
 
         Raises:
-            Invalid: outside the rules, or a directory. Unavailable: the disk is full.
+            Invalid: outside the rules, or a directory. TooLarge: beyond the sandbox's disk.
+            Unavailable: the disk is full.
         """
-        ...
+        await self._wake(account_id, id)
+        self._activity.begin(id)
+        try:
+            with translated():
+                sandbox = await self._core.driver.open(id)
+                await sandbox.write_file(path, source, size, beneath=beneath, mode=mode)
+        finally:
+            self._activity.end(id)
 
     async def dial(self, account_id: str, id: str, port: int) -> socket.socket:
         """A connected, non-blocking socket to a TCP port inside; wakes a suspended sandbox.
@@ -138,7 +262,10 @@ class Sandboxes:
         Raises:
             Unavailable: nothing listens there.
         """
-        ...
+        await self._wake(account_id, id)
+        with translated():
+            sandbox = await self._core.driver.open(id)
+            return await sandbox.dial(port)
 
     async def open_terminal(
         self,
@@ -155,5 +282,118 @@ class Sandboxes:
 
         It starts in the session's directory and environment (the default session's when None); what it changes is
         not written back.
+
+        Raises:
+            NotFound: sandbox or session. PaymentRequired: not enough to begin. Invalid: impossible size or command.
         """
-        ...
+        record = await self.get(account_id, id)
+        await self._wake(account_id, id)
+        state = await self._states.load(id, session_id or await self._states.default_id(id))
+        return await self._terminals.open(record, state, command, dict(env or {}), columns, rows)
+
+    def slept(self, id: str) -> None:
+        """Its processes have been ended for being idle."""
+        if id in self._records:
+            self._records[id] = replace(self._records[id], state="suspended")
+
+    def _draft(
+        self,
+        account_id: str,
+        id: str,
+        network: str,
+        name: str | None,
+        image: str,
+        parent_id: str | None,
+        limits: Limits,
+        durable: bool,
+        labels: Mapping[str, str] | None,
+    ) -> SandboxRecord:
+        now = self._core.clock.now()
+        return SandboxRecord(
+            id=id,
+            account_id=account_id,
+            network=network,
+            name=name,
+            image=image,
+            parent_id=parent_id,
+            node_id=self._core.node.id,
+            state="idle",
+            durable=durable,
+            limits=limits,
+            policy=self._core.settings.network,
+            created_at=now,
+            last_active_at=now,
+            labels=dict(labels or {}),
+        )
+
+    async def _check(self, record: SandboxRecord) -> None:
+        if self._core.closing:
+            raise Unavailable("the island is stopping")
+        if not _ID.fullmatch(record.id):
+            raise Invalid(f"{record.id!r} is no sandbox id; use 1 to 64 of A-Z a-z 0-9 _ -")
+        _check_name(record.name)
+        self._nodes.check(record.limits)
+        hourly = cost(self._core.node, *size(self._core.node, record.limits), 0, 3600 * 10**9)
+        if hourly.amount > 0:
+            account = ledger.owner(record.account_id)
+            if await self._core.store.read(ledger.balance, account, hourly.currency) <= 0:
+                raise PaymentRequired("the balance is empty; add credit")
+
+    async def _enter(self, record: SandboxRecord, state: ShellState) -> SandboxRecord:
+        """Record a sandbox that the driver has made; taken back when that fails."""
+        session = SessionRecord(
+            id=new_id("ses"),
+            sandbox_id=record.id,
+            default=True,
+            state="idle",
+            cwd=state.cwd,
+            env=state.env,
+            created_at=record.created_at,
+        )
+        try:
+            await self._core.store.run(_add, record, session, state.script)
+        except EngineError:
+            await self._core.driver.remove(record.id)
+            raise
+        self._records[record.id] = record
+        return record
+
+    async def _wake(self, account_id: str, id: str) -> None:
+        record = await self.get(account_id, id)
+        await self._activity.passage(id)
+        self._activity.touch(id)
+        if record.state == "suspended":
+            self._records[id] = replace(self._records[id], state="idle")
+            await self._core.store.run(rows.touch, id, self._core.now())
+
+    def _now(self, record: SandboxRecord) -> SandboxRecord:
+        return replace(record, state="running") if self._activity.busy(record.id) else record
+
+
+def merged(wanted: Limits | None, present: Limits) -> Limits:
+    """Limits in which every field that is None, or left at its usual value, is taken from the present ones."""
+    if wanted is None:
+        return present
+    usual = Limits()
+    return Limits(
+        **{
+            field.name: getattr(present, field.name)
+            if getattr(wanted, field.name) in (None, getattr(usual, field.name))
+            else getattr(wanted, field.name)
+            for field in fields(Limits)
+        }
+    )
+
+
+def _add(connection: Connection, record: SandboxRecord, session: SessionRecord, script: bytes) -> None:
+    rows.add(connection, record)
+    session_rows.add(connection, session, script)
+
+
+def _spec(record: SandboxRecord) -> SandboxSpec:
+    return SandboxSpec(id=record.id, image=record.image, limits=record.limits, network=record.policy, home=HOME)
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not (0 < len(name) <= 200 and name.isprintable()):
+        raise Invalid("a sandbox's name has 1 to 200 printable characters")

@@ -25,7 +25,16 @@ _END = b"end"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCALE = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE")
 # Given to every command by the driver and bound to this life of the sandbox: never kept in a session unless changed.
-_TRANSIENT = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_TRANSIENT = (
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+)
 
 # What bash itself sets anew, and what is ours.
 _OWN = re.compile(
@@ -136,7 +145,9 @@ def invocation(
     return Invocation((shell.path, "-c", prelude, shell.kind), env, b"\n".join(lines) + b"\n")
 
 
-def saved(shell: Shell, before: ShellState, blob: bytes | None, overrides: Mapping[str, str] | None = None) -> ShellState:
+def saved(
+    shell: Shell, before: ShellState, blob: bytes | None, overrides: Mapping[str, str] | None = None
+) -> ShellState:
     """The session after a run, from what came through descriptor 9; `before` when that is missing or incomplete."""
     fields = (blob or b"").split(b"\0")
     if len(fields) != 7 or fields[0] != _MAGIC or fields[5] != _END:

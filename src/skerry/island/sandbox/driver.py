@@ -123,6 +123,9 @@ class Driver(Protocol):
     async def find(self, sandbox_id: str) -> Sandbox | None:
         """The live sandbox if its agent already runs (after a restart: adopted through its socket), else None."""
 
+    async def result(self, sandbox_id: str, run_id: str) -> ExecResult | None:
+        """The end of a run from its record on disk; None if it has not ended, or nobody lived to tell."""
+
     async def suspend(self, sandbox_id: str) -> bool:
         """End the agent if no command runs; files stay. True if nothing of it lives now."""
 

@@ -32,14 +32,19 @@ def every(connection: Connection) -> list[Account]:
 
 def add_key(connection: Connection, key: Key, digest: str, now: int) -> None:
     """Insert a key. Raises Conflict when the same key exists, even revoked."""
-    taken = select(keys.c.id).where(keys.c.network == key.network, keys.c.digest == digest)
-    if connection.execute(taken).first() is not None:
+    if key_exists(connection, key.network, digest):
         raise Conflict(f"this {key.network} key is already in use")
     connection.execute(
         keys.insert().values(
             id=key.id, account_id=key.account_id, network=key.network, digest=digest, hint=key.hint, created_at=now
         )
     )
+
+
+def key_exists(connection: Connection, network: str, digest: str) -> bool:
+    """Whether a key was ever entered, revoked or not."""
+    query = select(keys.c.id).where(keys.c.network == network, keys.c.digest == digest)
+    return connection.execute(query).first() is not None
 
 
 def live_keys(connection: Connection, network: str, digest: str) -> list[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ from skerry.island.store.values import maybe_moment, maybe_money, micros, moment
 from skerry.money import Money
 
 _insert = insertion(leases, "closed_at", "captured")
+_get = Prepared(select(leases).where(leases.c.id == bindparam("of_id")))
 _close = Prepared(
     leases.update()
     .where(leases.c.id == bindparam("of_id"), leases.c.closed_at.is_(None))
@@ -45,9 +46,14 @@ def add(connection: Connection, lease: Lease, seen_at: int) -> None:
     )
 
 
+def opened(lease: Lease) -> int:
+    """When metering began, in microseconds."""
+    return micros(lease.opened_at)
+
+
 def get(connection: Connection, lease_id: str) -> Lease | None:
     """A lease by id."""
-    row = connection.execute(select(leases).where(leases.c.id == lease_id)).first()
+    row = _get(connection, of_id=lease_id).first()
     return None if row is None else _record(row)
 
 

@@ -120,16 +120,22 @@ def end(connection: Connection, record: RunRecord) -> bool:
     return _end(connection, of_id=record.id, **values).rowcount == 1
 
 
-def add_attempt(
-    connection: Connection, run_id: str, number: int, *, cause: str, exit_code: int, started_at: int | None, now: int
-) -> None:
-    """Keep how an attempt was lost, and count the next one."""
+def add_attempt(connection: Connection, lost: RunRecord, *, cause: str, exit_code: int, now: int) -> None:
+    """Keep how a run's present attempt was lost, and count the next one."""
+    began = lost.started_at
     connection.execute(
         attempts.insert().values(
-            run_id=run_id, number=number, cause=cause, exit_code=exit_code, started_at=started_at, ended_at=now
+            run_id=lost.id,
+            number=lost.attempts,
+            cause=cause,
+            exit_code=exit_code,
+            started_at=None if began is None else micros(began),
+            ended_at=now,
         )
     )
-    connection.execute(runs.update().where(runs.c.id == run_id).values(attempts=number + 1, started_at=now))
+    connection.execute(
+        runs.update().where(runs.c.id == lost.id).values(attempts=lost.attempts + 1, state="running", started_at=now)
+    )
 
 
 def expired(connection: Connection, before: int, limit: int) -> list[tuple[str, str, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, or_, select
 
 from skerry.island.engine.errors import Conflict
 from skerry.island.engine.records import Node, SandboxRecord
@@ -22,7 +22,7 @@ SORTS = {
 _touch = Prepared(
     sandboxes.update()
     .where(sandboxes.c.id == bindparam("of_id"))
-    .values(last_active_at=bindparam("at"), suspended=bindparam("asleep"))
+    .values(last_active_at=bindparam("at"), suspended=literal_column("0"))
 )
 
 
@@ -118,9 +118,14 @@ def change(connection: Connection, record: SandboxRecord) -> bool:
     return connection.execute(update).rowcount == 1
 
 
-def touch(connection: Connection, id: str, now: int, *, suspended: bool = False) -> None:
-    """Note activity, or that the sandbox sleeps now."""
-    _touch(connection, of_id=id, at=now, asleep=int(suspended))
+def touch(connection: Connection, id: str, now: int) -> None:
+    """Note activity, which also means that it does not sleep."""
+    _touch(connection, of_id=id, at=now)
+
+
+def mark_suspended(connection: Connection, id: str) -> None:
+    """Note that its processes have been ended for being idle."""
+    connection.execute(sandboxes.update().where(sandboxes.c.id == id).values(suspended=1))
 
 
 def mark_removed(connection: Connection, id: str, now: int) -> bool:

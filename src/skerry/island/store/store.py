@@ -111,6 +111,11 @@ class Store:
                 raise
             raise Unavailable("the island is stopping") from None
 
+    def read_here(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, in the calling thread, which it blocks."""
+        with self._reading.connect() as connection:
+            return fn(connection, *args, **kwargs)
+
     async def close(self) -> None:
         """Finish what is queued and disconnect."""
         await asyncio.to_thread(self._close, drop=False)

@@ -1,0 +1,66 @@
+"""What runs wrote: read whole, followed as it grows, and annotated when the engine has something to add."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from skerry.island.sandbox.driver import Driver
+from skerry.island.sandbox.spec import ExecResult
+
+_AT_ONCE = 256 * 1024
+
+
+async def read(path: Path, offset: int = 0) -> bytes:
+    """The content of a log from an offset; nothing when it is not there."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            left = os.fstat(file.fileno()).st_size - offset
+            if left <= 0:
+                return b""
+            file.seek(offset)
+            if left <= _AT_ONCE:
+                return file.read(left) or b""
+            return await asyncio.to_thread(_read_all, file.fileno(), left)
+    except FileNotFoundError:
+        return b""
+
+
+def note(driver: Driver, sandbox_id: str, exec_id: str, text: str, result: ExecResult) -> ExecResult:
+    """Add a line to the standard error of an ended attempt, and count it; without room it goes unsaid."""
+    files = driver.run_files(sandbox_id, exec_id)
+    try:
+        with files.stderr.open("ab") as file:
+            file.write(f"skerry: {text}\n".encode(errors="replace"))
+        return replace(result, stdout_bytes=_size(files.stdout), stderr_bytes=_size(files.stderr))
+    except OSError:
+        return result
+
+
+def discard(driver: Driver, sandbox_id: str, exec_id: str) -> None:
+    """Remove every file of an attempt."""
+    stdout = driver.run_files(sandbox_id, exec_id).stdout
+    for path in stdout.parent.glob(f"{stdout.stem}.*"):
+        path.unlink(missing_ok=True)
+
+
+def exists(driver: Driver, sandbox_id: str, exec_id: str) -> bool:
+    """Whether an attempt was ever begun."""
+    return driver.run_files(sandbox_id, exec_id).stdout.exists()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read_all(fd: int, left: int) -> bytes:
+    chunks = []
+    while left > 0 and (chunk := os.read(fd, min(left, 1 << 20))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
