@@ -255,7 +255,10 @@ class Builder:
 
     def _bounds(self, limits: Limits, by_group: tuple[str, ...]) -> dict[str, Any]:
         # From 5.14 on processes are counted per user namespace, and so per sandbox.
-        bounds = rlimits(limits, by_group, own_user=kernel_version() >= (5, 14))
+        return self._bounds_for(limits, by_group, own_user=kernel_version() >= (5, 14))
+
+    def _bounds_for(self, limits: Limits, by_group: tuple[str, ...], *, own_user: bool) -> dict[str, Any]:
+        bounds = rlimits(limits, by_group, own_user=own_user)
         few = limits.open_files is not None and limits.open_files < _AGENT_FILES
         if few:
             bounds["RLIMIT_NOFILE"] = _AGENT_FILES

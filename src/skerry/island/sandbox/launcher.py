@@ -19,21 +19,27 @@ from skerry.island.sandbox.channel import LARGEST_PACKET, memory_file
 # The packages are made by hand, so that none of their other modules is ever loaded into an agent's memory.
 _BOOT = """
 import sys, types
-root, fd = sys.argv[1], int(sys.argv[2])
+root, fd, zygote = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 for name in ("skerry", "skerry.island", "skerry.island.sandbox"):
     package = types.ModuleType(name)
     package.__path__ = [root + "/" + name.replace(".", "/")]
     sys.modules[name] = package
-from skerry.island.sandbox.zygote import main
-main(fd)
+zygote = "skerry.island.sandbox." + zygote
+__import__(zygote)
+sys.modules[zygote].main(fd)
 """
 _STOP_SECONDS = 5.0
 
 
 class Launcher:
-    """One zygote, started on first use and again whenever it died."""
+    """One zygote, started on first use and again whenever it died.
 
-    def __init__(self) -> None:
+    Args:
+        zygote: the module of this package that it runs.
+    """
+
+    def __init__(self, zygote: str = "zygote") -> None:
+        self._zygote = zygote
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._lock = asyncio.Lock()
@@ -84,7 +90,7 @@ class Launcher:
     async def _running(self) -> socket.socket:
         if self._socket is not None:
             return self._socket
-        self._process, connection = await asyncio.to_thread(_start)
+        self._process, connection = await asyncio.to_thread(_start, self._zygote)
         self._socket = connection
         return connection
 
@@ -107,11 +113,11 @@ class Launcher:
             await asyncio.to_thread(_end, process)
 
 
-def _start() -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _start(zygote: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         source = str(Path(skerry.__file__).parent.parent)
-        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, source, str(theirs.fileno())]
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, source, str(theirs.fileno()), zygote]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

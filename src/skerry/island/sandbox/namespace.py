@@ -45,14 +45,21 @@ class NamespaceDriver:
         images: read-only roots.
         egress: serves the sandboxes that may reach a network; without it none can.
         max_layers: chain length at which a sandbox is flattened in the background.
+        builder: what puts a sandbox up; drivers with other walls bring their own.
     """
 
     name = "namespace"
 
     def __init__(
-        self, state_dir: Path, images: ImageSource, *, egress: EgressProxy | None = None, max_layers: int = 48
+        self,
+        state_dir: Path,
+        images: ImageSource,
+        *,
+        egress: EgressProxy | None = None,
+        max_layers: int = 48,
+        builder: type[Builder] = Builder,
     ) -> None:
-        self._builder = Builder(Path(os.path.realpath(state_dir)), images)
+        self._builder = builder(Path(os.path.realpath(state_dir)), images)
         self._egress = egress
         self._max_layers = max_layers
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="skerry-sandbox")

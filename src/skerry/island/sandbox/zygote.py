@@ -50,7 +50,7 @@ def main(fd: int) -> None:
     agent.reset_signals()
     # Ended agents then vanish by themselves.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    _rename("skerry-zygote")
+    rename("skerry-zygote")
     withdrawn = False
     gc.collect()
     gc.freeze()
@@ -73,7 +73,7 @@ def main(fd: int) -> None:
                 withdrawn = True
             _build(request, control, list(fds))
         except Exception as error:
-            _report(control, error)
+            report(control, error)
         control.close()
         for descriptor in fds[1:]:
             os.close(descriptor)
@@ -113,7 +113,7 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
     try:
         os.setsid()
         os.umask(0o022)
-        _rename("skerry-agent")
+        rename("skerry-agent")
         # Once undumpable, the process could no longer open this file of its own.
         adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         for entry in fds[len(fds) - request["entries"] :]:
@@ -164,17 +164,22 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
         control.send(b'{"ready":true}')
         resident.serve()
     except BaseException as error:
-        _report(control, error)
+        report(control, error)
     os._exit(1)
 
 
-def _confine(request: dict[str, Any]) -> None:
-    for name, value in request["rlimits"].items():
+def confine_resources(limits: dict[str, int]) -> None:
+    """Set resource limits (names of the `resource` module), as far as our own leave room."""
+    for name, value in limits.items():
         number = getattr(resource, name)
         hard = resource.getrlimit(number)[1]
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
         resource.setrlimit(number, (value, value))
+
+
+def _confine(request: dict[str, Any]) -> None:
+    confine_resources(request["rlimits"])
     sc.keep_capabilities(_CAPABILITIES)
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
     if _PROGRAM is None:
@@ -196,7 +201,7 @@ def _make_home(home: str) -> None:
         pass  # whatever the sandbox put in its place, a command's `cwd` tells
 
 
-def _rename(title: str) -> None:
+def rename(title: str) -> None:
     """Show `title` instead of the command line, which would tell sandboxes paths of this machine."""
     try:
         with open("/proc/self/stat", "rb") as file:
@@ -215,7 +220,8 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def _report(control: socket.socket, error: BaseException) -> None:
+def report(control: socket.socket, error: BaseException) -> None:
+    """Tell the server why there will be no sandbox."""
     try:
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
     except OSError:
