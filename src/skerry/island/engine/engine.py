@@ -98,15 +98,17 @@ class Engine:
             if images is None:
                 images = await asyncio.to_thread(_local_images, settings, store)
             if driver is None:
-                driver, egress = await asyncio.to_thread(_local_driver, settings, images)
+                used, egress = await asyncio.to_thread(_local_driver, settings, images)
+            else:
+                used = driver
             node = await asyncio.to_thread(nodes.detect, settings)
-            core = Core(settings, time, store, driver, images, node)
+            core = Core(settings, time, store, used, images, node)
             await store.run(sandbox_rows.put_node, node)
             account, keys = await Accounts(store, time).first_run(settings.data_dir, settings.opening_balance)
             engine = cls(core, images, egress, account, keys)
-            driver.on_lost(_log_lost)
-            chosen = driver
-            await driver.start()
+            used.on_lost(_log_lost)
+            chosen = used
+            await used.start()
             await reconcile(core, engine.leases, engine._dispatcher)
             engine.upkeep.start()
             return engine

@@ -20,30 +20,34 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
-        self._texts: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+        self._texts: dict[str, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
 
     def __call__(self, connection: Connection, /, **parameters: Any) -> CursorResult[*tuple[Any, ...]]:
         """Execute once."""
-        text, order = self._text(connection)
+        text, order, fixed = self._text(connection)
+        if fixed:
+            parameters = {**fixed, **parameters}
         if order is None:
             return connection.exec_driver_sql(text, parameters)
         return connection.exec_driver_sql(text, tuple([parameters[name] for name in order]))
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Execute for each set of parameters."""
-        text, order = self._text(connection)
+        text, order, fixed = self._text(connection)
         if order is None:
-            connection.exec_driver_sql(text, [dict(row) for row in rows])
+            connection.exec_driver_sql(text, [{**fixed, **row} for row in rows])
         else:
-            connection.exec_driver_sql(text, [tuple([row[name] for name in order]) for row in rows])
+            complete = ({**fixed, **row} for row in rows)
+            connection.exec_driver_sql(text, [tuple([row[name] for name in order]) for row in complete])
 
-    def _text(self, connection: Connection) -> tuple[str, tuple[str, ...] | None]:
+    def _text(self, connection: Connection) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
         dialect = connection.dialect
         found = self._texts.get(dialect.name)
         if found is None:
             compiled: Any = self._statement.compile(dialect=dialect)
             order = tuple(compiled.positiontup) if compiled.positional else None
-            found = self._texts[dialect.name] = (str(compiled), order)
+            fixed = {name: value for name, value in compiled.params.items() if value is not None}
+            found = self._texts[dialect.name] = (str(compiled), order, fixed)
         return found
 
 

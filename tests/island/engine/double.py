@@ -1,0 +1,325 @@
+"""A driver that runs real processes in plain directories, without walls: for tests of the engine alone.
+
+Each run has a small keeper process of its own, which outlives the driver as an agent does: it pumps the output into the
+logs, ends the command in time and writes the record of its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spec import (
+    Barriers,
+    ExecResult,
+    ExecSpec,
+    ForkReport,
+    Limits,
+    NetworkPolicy,
+    RunFiles,
+    SandboxSpec,
+    Usage,
+)
+
+KEEPER = Path(__file__).with_name("keeper.py")
+
+
+class Root:
+    """The machine itself as a root file system."""
+
+    directory = Path("/")
+    binds: tuple[tuple[Path, str], ...] = ()
+    env: dict[str, str] = {}
+
+
+class Images:
+    """One image, `host`; another name for it is `ubuntu`."""
+
+    def rootfs(self, image_id: str) -> Root:
+        if image_id != "host":
+            raise SandboxError("unknown_image", f"there is no image {image_id!r} here")
+        return Root()
+
+    def resolve(self, name: str) -> str | None:
+        return "host" if name in ("host", "ubuntu") else None
+
+    def list(self) -> list[Any]:
+        return []
+
+
+class DoubleProcess:
+    def __init__(self, driver: DoubleDriver, sandbox_id: str, run_id: str) -> None:
+        self._driver = driver
+        self._directory = driver.directory(sandbox_id)
+        self.id = run_id
+        self.files = driver.run_files(sandbox_id, run_id)
+
+    def _path(self, suffix: str) -> Path:
+        return self._directory / "runs" / f"{self.id}.{suffix}"
+
+    async def wait(self) -> ExecResult:
+        while True:
+            result = read_record(self._path("json"))
+            if result is not None:
+                return result
+            if not alive(self._path("pid")):
+                result = read_record(self._path("json"))
+                if result is not None:
+                    return result
+                return ExecResult(exit_code=-1, cause="lost")
+            await asyncio.sleep(0.005)
+
+    async def signal(self, number: int) -> None:
+        pid = json.loads(self._path("pid").read_bytes())["command"]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+
+    async def cancel(self, grace: float = 2.0) -> None:
+        self._path("cancel").write_text(str(grace))
+
+    async def follow(self, stream: str, offset: int = 0) -> AsyncIterator[bytes]:
+        path = self.files.stdout if stream == "stdout" else self.files.stderr
+        ended = False
+        while True:
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+            if data:
+                offset += len(data)
+                yield data
+            elif ended:
+                return
+            ended = read_record(self._path("json")) is not None or not alive(self._path("pid"))
+            if not data and not ended:
+                await asyncio.sleep(0.005)
+
+
+class DoubleSandbox:
+    def __init__(self, driver: DoubleDriver, id: str) -> None:
+        self._driver = driver
+        self.id = id
+        self.barriers = driver.barriers()
+        self.files = driver.directory(id) / "files"
+
+    async def exec(self, spec: ExecSpec) -> DoubleProcess:
+        await self._driver.step("exec", self.id, spec.id)
+        runs = self._driver.directory(self.id) / "runs"
+        (runs / f"{spec.id}.out").touch()
+        (runs / f"{spec.id}.err").touch()
+        request = asdict(spec)
+        request["stdin"] = spec.stdin.hex()
+        request["state"] = None if spec.state is None else spec.state.hex()
+        request["files"] = str(self.files)
+        (runs / f"{spec.id}.request").write_text(json.dumps(request))
+        keeper = await asyncio.to_thread(
+            subprocess.Popen,
+            [sys.executable, "-I", "-S", str(KEEPER), str(runs / spec.id)],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._driver.keepers.append(keeper)
+        while not (runs / f"{spec.id}.pid").exists() and keeper.poll() is None:
+            await asyncio.sleep(0.002)
+        await self._driver.step("started", self.id, spec.id)
+        return DoubleProcess(self._driver, self.id, spec.id)
+
+    async def attach(self, run_id: str) -> DoubleProcess | None:
+        runs = self._driver.directory(self.id) / "runs"
+        if (runs / f"{run_id}.pid").exists() and alive(runs / f"{run_id}.pid"):
+            return DoubleProcess(self._driver, self.id, run_id)
+        return None
+
+    async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> DoubleTerminal:
+        return DoubleTerminal(spec, self.files, columns, rows)
+
+    async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
+        raise SandboxError("refused", f"nothing listens on {port}")
+
+    async def open_read(self, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
+        try:
+            file = (self.files / os.path.relpath(path, beneath)).open("rb")
+        except FileNotFoundError:
+            raise SandboxError("not_found", f"there is no file {path}") from None
+        return file, os.fstat(file.fileno()).st_size
+
+    async def write_file(self, path: str, source: BinaryIO, size: int, *, beneath: str, mode: int = 0o644) -> None:
+        target = self.files / os.path.relpath(path, beneath)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read(size))
+
+    async def usage(self) -> Usage:
+        used = sum(path.stat().st_size for path in self.files.rglob("*") if path.is_file())
+        return Usage(processes=0, memory_bytes=None, cpu_ns=None, disk_bytes=used)
+
+
+class DoubleTerminal:
+    def __init__(self, spec: ExecSpec, directory: Path, columns: int, rows: int) -> None:
+        self.fd, slave = os.openpty()
+        self._process = subprocess.Popen(
+            spec.argv, env=spec.env, cwd=directory, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+
+    async def resize(self, columns: int, rows: int) -> None:
+        return None
+
+    async def wait(self) -> ExecResult:
+        while self._process.poll() is None:
+            await asyncio.sleep(0.005)
+        return ExecResult(exit_code=self._process.returncode, cause="exited")
+
+    async def cancel(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class DoubleDriver:
+    """Implements `driver.Driver`.
+
+    Args:
+        state_dir: where sandboxes live.
+        on_step: called with (step, sandbox, run) at each point where a crash could come in between.
+    """
+
+    name = "double"
+
+    def __init__(self, state_dir: Path, on_step: Callable[[str, str, str], Awaitable[None]] | None = None) -> None:
+        self._sandboxes = state_dir / "sandboxes"
+        self._on_step = on_step
+        self.keepers: list[subprocess.Popen[bytes]] = []
+        self.awake: set[str] = set()
+        self.suspended: list[str] = []
+        self.reconfigured: list[tuple[str, Limits | None, NetworkPolicy | None]] = []
+
+    async def step(self, name: str, sandbox_id: str, run_id: str) -> None:
+        if self._on_step is not None:
+            await self._on_step(name, sandbox_id, run_id)
+
+    def directory(self, id: str) -> Path:
+        return self._sandboxes / id
+
+    def _known(self, id: str) -> Path:
+        directory = self.directory(id)
+        if not (directory / "spec").exists():
+            raise SandboxError("unknown_sandbox", f"there is no sandbox {id}")
+        return directory
+
+    async def start(self) -> None:
+        self._sandboxes.mkdir(parents=True, exist_ok=True)
+
+    async def stop(self, *, kill: bool = True) -> None:
+        if kill:
+            for id in await self.ids():
+                await self.kill(id)
+        for keeper in self.keepers:
+            if kill:
+                await asyncio.to_thread(keeper.wait)
+            else:
+                keeper.returncode = keeper.poll() or 0
+
+    def barriers(self) -> Barriers:
+        return Barriers(driver="double", active=())
+
+    async def create(self, spec: SandboxSpec) -> None:
+        directory = self.directory(spec.id)
+        if directory.exists():
+            raise SandboxError("exists", f"sandbox {spec.id} exists")
+        (directory / "files").mkdir(parents=True)
+        (directory / "runs").mkdir()
+        (directory / "spec").write_text(spec.image)
+        await self.step("created", spec.id, "")
+
+    async def fork(self, parent_id: str, spec: SandboxSpec) -> ForkReport:
+        parent = self._known(parent_id)
+        await self.create(spec)
+        shutil.copytree(parent / "files", self.directory(spec.id) / "files", dirs_exist_ok=True)
+        return ForkReport(method="copy", frozen_ns=0, depth=0)
+
+    async def open(self, sandbox_id: str) -> DoubleSandbox:
+        self._known(sandbox_id)
+        self.awake.add(sandbox_id)
+        return DoubleSandbox(self, sandbox_id)
+
+    async def find(self, sandbox_id: str) -> DoubleSandbox | None:
+        directory = self._known(sandbox_id)
+        if any(alive(path) for path in (directory / "runs").glob("*.pid")) or sandbox_id in self.awake:
+            return DoubleSandbox(self, sandbox_id)
+        return None
+
+    async def result(self, sandbox_id: str, run_id: str) -> ExecResult | None:
+        return read_record(self._known(sandbox_id) / "runs" / f"{run_id}.json")
+
+    async def suspend(self, sandbox_id: str) -> bool:
+        self.awake.discard(sandbox_id)
+        self.suspended.append(sandbox_id)
+        return True
+
+    async def kill(self, sandbox_id: str) -> None:
+        """As an agent's death does: the commands die with it, and nobody records how."""
+        for path in (self.directory(sandbox_id) / "runs").glob("*.pid"):
+            content = json.loads(path.read_bytes())
+            if alive(path):
+                for group in (content["keeper"], content["command"]):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(group, signal.SIGKILL)
+        for keeper in self.keepers:
+            if keeper.poll() is None and any(
+                json.loads(path.read_bytes())["keeper"] == keeper.pid
+                for path in (self.directory(sandbox_id) / "runs").glob("*.pid")
+            ):
+                await asyncio.to_thread(keeper.wait)
+
+    async def remove(self, sandbox_id: str) -> None:
+        self._known(sandbox_id)
+        await self.kill(sandbox_id)
+        await asyncio.to_thread(shutil.rmtree, self.directory(sandbox_id))
+
+    async def reconfigure(
+        self, sandbox_id: str, *, limits: Limits | None = None, network: NetworkPolicy | None = None
+    ) -> None:
+        self._known(sandbox_id)
+        self.reconfigured.append((sandbox_id, limits, network))
+
+    async def ids(self) -> list[str]:
+        return sorted(path.name for path in self._sandboxes.iterdir())
+
+    def run_files(self, sandbox_id: str, run_id: str) -> RunFiles:
+        runs = self.directory(sandbox_id) / "runs"
+        return RunFiles(stdout=runs / f"{run_id}.out", stderr=runs / f"{run_id}.err")
+
+    def on_lost(self, callback: Callable[[str, str], Awaitable[None]]) -> None:
+        return None
+
+
+def read_record(path: Path) -> ExecResult | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    state = content.pop("state")
+    return ExecResult(state=None if state is None else bytes.fromhex(state), **content)
+
+
+def alive(path: Path) -> bool:
+    """Whether the keeper named in a file lives (and is no zombie of ours)."""
+    try:
+        pid = json.loads(path.read_bytes())["keeper"]
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"

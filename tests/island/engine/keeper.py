@@ -1,0 +1,109 @@
+"""Keeps one command of the test driver: starts it, stores its output, ends it in time, records its end."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+
+def main(base: str) -> None:
+    request = json.loads(Path(f"{base}.request").read_text())
+    stdin = tempfile.TemporaryFile()
+    stdin.write(bytes.fromhex(request["stdin"]))
+    stdin.seek(0)
+    eight = tempfile.TemporaryFile()
+    eight.write(bytes.fromhex(request["state"] or ""))
+    eight.seek(0)
+    read, write = os.pipe()
+    cwd = request["files"] if request["cwd"] == "/home/user" else request["cwd"]
+    env = {**request["env"], "FILES": request["files"]}
+
+    def descriptors() -> None:
+        if request["state"] is not None:
+            os.dup2(eight.fileno(), 8)
+        if request["keep_state"]:
+            os.dup2(write, 9)
+
+    began = time.monotonic_ns()
+    try:
+        process = subprocess.Popen(
+            request["argv"],
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=open(f"{base}.out", "wb"),
+            stderr=open(f"{base}.err", "wb"),
+            preexec_fn=descriptors,
+            pass_fds=[fd for fd, wanted in ((8, request["state"]), (9, request["keep_state"])) if wanted],
+            start_new_session=True,
+        )
+    except OSError:
+        record(base, request, began, 127, "not_found", None)
+        Path(f"{base}.pid").write_text(json.dumps({"keeper": os.getpid(), "command": os.getpid()}))
+        return
+    temporary = Path(f"{base}.pid-new")
+    temporary.write_text(json.dumps({"keeper": os.getpid(), "command": process.pid}))
+    temporary.rename(f"{base}.pid")
+    os.close(write)
+    chunks: list[bytes] = []
+
+    def pump() -> None:
+        while data := os.read(read, 65536):
+            chunks.append(data)
+
+    reader = threading.Thread(target=pump, daemon=True)
+    reader.start()
+    ended_by, hard = None, None
+    while process.poll() is None:
+        now = time.monotonic_ns()
+        cancel = Path(f"{base}.cancel")
+        if ended_by is None:
+            if cancel.exists() and cancel.read_text():
+                ended_by, hard = "cancelled", now + float(cancel.read_text()) * 1e9
+            elif request["timeout"] is not None and now - began > request["timeout"] * 1e9:
+                ended_by, hard = "timeout", now + request["grace"] * 1e9
+            if ended_by is not None:
+                os.killpg(process.pid, signal.SIGTERM)
+        elif hard is not None and now > hard:
+            os.killpg(process.pid, signal.SIGKILL)
+            hard = None
+        time.sleep(0.003)
+    reader.join(0.5)
+    code = process.returncode
+    if ended_by == "timeout":
+        code, cause = 124, "timeout"
+    elif ended_by == "cancelled":
+        code, cause = 137 if code == -9 else 143, "cancelled"
+    elif code < 0:
+        code, cause = 128 - code, "signaled"
+    else:
+        cause = "exited"
+    record(base, request, began, code, cause, b"".join(chunks) if request["keep_state"] else None)
+
+
+def record(base: str, request: dict, began: int, code: int, cause: str, state: "bytes | None") -> None:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    sizes = [os.stat(f"{base}.{kind}").st_size for kind in ("out", "err")]
+    content = {
+        "exit_code": code,
+        "cause": cause,
+        "stdout_bytes": sizes[0],
+        "stderr_bytes": sizes[1],
+        "dropped_bytes": 0,
+        "cpu_ns": round((usage.ru_utime + usage.ru_stime) * 1e9),
+        "max_rss_bytes": usage.ru_maxrss * 1024,
+        "wall_ns": time.monotonic_ns() - began,
+        "state": None if state is None else state.hex(),
+    }
+    temporary = Path(f"{base}.json-new")
+    temporary.write_text(json.dumps(content))
+    temporary.rename(f"{base}.json")
+
+
+main(sys.argv[1])

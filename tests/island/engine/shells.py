@@ -1,0 +1,94 @@
+"""Runs session commands in real shells, with descriptors 8 and 9 as an agent gives them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skerry.island.engine.shell import Shell, ShellState, invocation, saved
+
+BASH = Shell("bash", "/bin/bash")
+DASH = Shell("sh", "/bin/dash")
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+    state: ShellState
+    blob: bytes
+
+
+def execute(
+    shell: Shell,
+    state: ShellState,
+    command: str,
+    *,
+    home: str = "/",
+    overrides: Mapping[str, str] | None = None,
+    ambient: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> Outcome:
+    """One run of a session."""
+    built = invocation(shell, state, command, home=home, overrides=overrides)
+    read, write = os.pipe()
+    with tempfile.TemporaryFile() as eight:
+        eight.write(built.state)
+        eight.seek(0)
+        environment = {**(ambient or {}), **built.env}
+
+        def descriptors() -> None:
+            os.dup2(eight.fileno(), 200)
+            os.dup2(write, 201)
+            os.dup2(200, 8)
+            os.dup2(201, 9)
+            os.closerange(10, 300)
+
+        process = subprocess.Popen(
+            built.argv,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            close_fds=False,
+            preexec_fn=descriptors,
+            start_new_session=True,
+        )
+        os.close(write)
+        chunks: list[bytes] = []
+
+        def pump() -> None:
+            while data := os.read(read, 65536):
+                chunks.append(data)
+
+        reader = threading.Thread(target=pump)
+        reader.start()
+        out, err = process.communicate(stdin, timeout=30)
+        reader.join(10)
+        os.close(read)
+    blob = b"".join(chunks)
+    return Outcome(
+        process.returncode, out.decode(errors="replace"), err.decode(errors="replace"),
+        saved(shell, state, blob, overrides), blob,
+    )
+
+
+class Session:
+    """Commands one after another in one session."""
+
+    def __init__(self, shell: Shell, home: str = "/", env: Mapping[str, str] | None = None) -> None:
+        self.shell = shell
+        self.home = home
+        self.state = ShellState(cwd=home, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": home, **(env or {})})
+
+    def __call__(self, command: str, *, overrides: Mapping[str, str] | None = None, ambient: Mapping[str, str] | None = None,
+                 stdin: bytes = b"") -> Outcome:
+        outcome = execute(self.shell, self.state, command, home=self.home, overrides=overrides, ambient=ambient, stdin=stdin)
+        self.state = outcome.state
+        return outcome
