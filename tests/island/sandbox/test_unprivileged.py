@@ -11,7 +11,15 @@ import pytest
 
 USER = 1001
 HERE = Path(__file__).parent
-SUITES = ("test_exec.py", "test_files.py", "test_life.py", "test_escape.py", "test_hostile.py", "test_survival.py")
+SUITES = (
+    "test_exec.py",
+    "test_files.py",
+    "test_life.py",
+    "test_escape.py",
+    "test_hostile.py",
+    "test_survival.py",
+    "test_select.py",
+)
 
 
 def _python() -> str | None:
