@@ -30,8 +30,11 @@ PROGRAM"""
 
 def main() -> int:
     """Run the demonstration and return its exit status."""
-    with clocked("An island of our own starts"), Island() as island:
+    island = Island()
+    with clocked("An island of our own starts"):
+        island.start()
         click.echo(f"  {island.url}, Arker's protocol at {island.base_url('arker')}")
+    with island:
         with island.arker() as arker, island.admin() as owner:
             with clocked("A sandbox is forked from the golden `ubuntu`"):
                 vm = arker.vm("ubuntu").fork(name="demo")
