@@ -17,7 +17,7 @@ from skerry.island.engine.errors import EngineError, PaymentRequired, Unavailabl
 from skerry.island.engine.jobs import Job, Lanes, exec_id
 from skerry.island.engine.leases import Leases
 from skerry.island.engine.records import RunRecord, RunState
-from skerry.island.engine.shell import HOME, ShellState, invocation, saved
+from skerry.island.engine.shell import HOME, ShellState, invocation
 from skerry.island.engine.states import SessionStates
 from skerry.island.sandbox.driver import Process, SandboxError
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
@@ -174,10 +174,9 @@ class Dispatcher:
             return ExecResult(exit_code=-1, cause="lost"), None
         finally:
             job.process = None
-        if before is None or result.cause != "exited":
+        if before is None or job.lane is None or result.cause != "exited":
             return result, None
-        after = saved(self._states.shell(job.sandbox.image), before, result.state, job.request.env)
-        return result, None if after == before else after
+        return result, self._states.after(job.lane, job.sandbox.image, before, result.state, job.request.env)
 
     def _spec(self, job: Job, state: ShellState | None) -> ExecSpec:
         request = job.request

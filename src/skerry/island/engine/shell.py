@@ -251,13 +251,15 @@ _BASH = _one_line(
       [[ $BASHPID == "$$" && -z $__skerry_done ]] || return 0;
       __skerry_done=1;
       if [[ -p /dev/fd/9 ]]; then __skerry_fd=9; elif [[ -p /dev/fd/10 ]]; then __skerry_fd=10; else return 0; fi;
-      __skerry_on=$SHELLOPTS;
+      set -- "$SHELLOPTS";
       set +e +u +f +x +v +C +a +E +T +o posix +o pipefail;
       trap - DEBUG ERR RETURN;
       if (( ${#FUNCNAME[@]} > 1 )) && [[ ${FUNCNAME[1]} != __skerry_finish ]]; then __skerry_locals; fi;
       unset -f __skerry_locals __skerry_save __skerry_finish;
+      unset -v BASHPID EPOCHREALTIME EPOCHSECONDS HISTCMD LINENO RANDOM SECONDS SRANDOM PIPESTATUS
+        __skerry_command;
       {
-        printf 'skerry-state/1\0%s\0%s\0' "$PWD" "$__skerry_on";
+        printf 'skerry-state/1\0%s\0%s\0' "$PWD" "$1";
         declare -p; printf '\0';
         shopt -p; shopt -u extdebug;
         declare -f; declare -Fx;
@@ -266,7 +268,7 @@ _BASH = _one_line(
       } >&"$__skerry_fd";
     };
     __skerry_finish() {
-      __skerry_code=$?;
+      local __skerry_code=$?;
       __skerry_save;
       return "$__skerry_code";
     };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 from skerry.island.engine.core import Core
 from skerry.island.engine.errors import NotFound
 from skerry.island.engine.refusals import translated
-from skerry.island.engine.shell import DEFAULT_PATH, Shell, ShellState, default_env
+from skerry.island.engine.shell import DEFAULT_PATH, Shell, ShellState, default_env, saved
 from skerry.island.sandbox.driver import RootFs
 from skerry.island.store import sessions as rows
 
@@ -24,6 +25,7 @@ class SessionStates:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._states: OrderedDict[str, tuple[str, ShellState]] = OrderedDict()
+        self._blobs: dict[str, bytes] = {}
         self._defaults: dict[str, str] = {}
         self._shells: dict[str, Shell] = {}
 
@@ -60,17 +62,37 @@ class SessionStates:
         """Keep a stored state at hand."""
         self._states[session_id] = (sandbox_id, state)
         self._states.move_to_end(session_id)
+        self._blobs.pop(session_id, None)
         if len(self._states) > _KEPT:
-            self._states.popitem(last=False)
+            oldest, _ = self._states.popitem(last=False)
+            self._blobs.pop(oldest, None)
+
+    def after(
+        self, session_id: str, image: str, before: ShellState, blob: bytes | None, overrides: Mapping[str, str]
+    ) -> ShellState | None:
+        """The state that a shell told when it ended; None when it is as before.
+
+        Most commands change nothing: what the shell told last time is compared before anything is taken apart.
+        """
+        if blob is not None and not overrides and self._blobs.get(session_id) == blob:
+            return None
+        found = saved(self.shell(image), before, blob, overrides)
+        if found != before:
+            return found
+        if blob is not None and not overrides and session_id in self._states:
+            self._blobs[session_id] = blob
+        return None
 
     def forget(self, session_id: str) -> None:
         """A session is gone."""
         self._states.pop(session_id, None)
+        self._blobs.pop(session_id, None)
 
     def forget_sandbox(self, sandbox_id: str) -> None:
         """A sandbox is gone, with its sessions."""
         self._defaults.pop(sandbox_id, None)
-        self._states = OrderedDict((key, kept) for key, kept in self._states.items() if kept[0] != sandbox_id)
+        for session_id in [key for key, kept in self._states.items() if kept[0] == sandbox_id]:
+            self.forget(session_id)
 
     def shell(self, image: str) -> Shell:
         """The best shell of an image.
