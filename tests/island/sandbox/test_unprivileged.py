@@ -11,15 +11,7 @@ import pytest
 
 USER = 1001
 HERE = Path(__file__).parent
-SUITES = (
-    "test_exec.py",
-    "test_files.py",
-    "test_life.py",
-    "test_escape.py",
-    "test_hostile.py",
-    "test_survival.py",
-    "test_select.py",
-)
+SUITES = ("exec", "files", "life", "escape", "hostile", "survival", "network", "select")
 
 
 def _python() -> str | None:
@@ -38,8 +30,7 @@ def _python() -> str | None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs these tests anyway")
-@pytest.mark.parametrize("suite", SUITES)
-def test_as_a_plain_user(suite: str) -> None:
+def test_as_a_plain_user() -> None:
     python = _python()
     if python is None:
         pytest.skip("no Python of this version that a plain user may run")
@@ -50,7 +41,8 @@ def test_as_a_plain_user(suite: str) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/nonexistent",
     }
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(HERE / suite)]
+    suites = [str(HERE / f"test_{name}.py") for name in SUITES]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *suites]
     done = subprocess.run(
         command,
         user=USER,

@@ -8,7 +8,7 @@ uses only the standard library, so that a root file system needs no Python.
 Wire protocol
 =============
 `SOCK_SEQPACKET` unix sockets. One packet is one JSON object in UTF-8, with descriptors attached by `SCM_RIGHTS`. A
-packet larger than 60,000 bytes travels as `{"big": true}` with a memory file holding the JSON as its *first*
+packet larger than 60,000 bytes travels as `{"big": true, "n": ...}` with a memory file holding the JSON as its *first*
 descriptor, the packet's own descriptors after it. Any number of servers may be connected; each gets every event.
 
 Requests carry `n` (a number chosen by the caller) and `op`. Replies repeat `n` with `"ok": true` and the answer, or
@@ -272,12 +272,14 @@ class Agent:
     def handle(self, client: Client, packet: bytes, fds: list[int]) -> None:
         """Do what a packet asks."""
         request = json.loads(packet)
-        if request.get("big"):
-            memory = fds.pop(0)
-            request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
-            os.close(memory)
         n = request["n"]
         try:
+            if request.get("big"):
+                if not fds:
+                    raise Refusal("limits", "the agent has no room for more descriptors")
+                memory = fds.pop(0)
+                request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
+                os.close(memory)
             operation = _OPERATIONS.get(request["op"])
             if operation is None:
                 raise Refusal("unsupported", f"this agent cannot do {request['op']}")

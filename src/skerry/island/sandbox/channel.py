@@ -93,7 +93,8 @@ class AgentChannel:
         extra: list[int] = []
         if len(packet) > LARGEST_PACKET:
             extra = [memory_file(packet)]
-            packet = b'{"big":true}'
+            # Its number outside, so that an agent without room for the descriptor can still answer.
+            packet = json.dumps({"big": True, "n": message.get("n")}).encode()
         try:
             if self._unsent or not self._send(packet, [*extra, *fds]):
                 self._unsent.append((packet, [os.dup(fd) for fd in (*extra, *fds)]))
@@ -124,21 +125,27 @@ class AgentChannel:
 
     def _readable(self) -> None:
         for _ in range(_MOST_PER_WAKE):
-            if self.closed:
+            if not self._receive():
                 return
-            try:
-                packet, ancillary, _, _ = self._socket.recvmsg(
-                    _RECEIVE, socket.CMSG_SPACE(4 * _MOST_FDS), socket.MSG_CMSG_CLOEXEC
-                )
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                packet, ancillary = b"", []
-            if not packet:
-                self.close()
-                self._on_close()
-                return
-            self._dispatch(packet, _descriptors(ancillary))
+
+    def _receive(self) -> bool:
+        """Handle one packet; False when there is none."""
+        if self.closed:
+            return False
+        try:
+            packet, ancillary, _, _ = self._socket.recvmsg(
+                _RECEIVE, socket.CMSG_SPACE(4 * _MOST_FDS), socket.MSG_CMSG_CLOEXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            packet, ancillary = b"", []
+        if not packet:
+            self.close()
+            self._on_close()
+            return False
+        self._dispatch(packet, _descriptors(ancillary))
+        return True
 
     def _dispatch(self, packet: bytes, fds: list[int]) -> None:
         message: dict[str, Any] = json.loads(packet)
@@ -157,6 +164,11 @@ class AgentChannel:
             _close_all(fds)
         else:
             future.set_result((message, fds))
+
+    def drain(self) -> None:
+        """Take what has arrived already, so that nothing an agent said before it ended is lost."""
+        while self._receive():
+            continue
 
     def close(self) -> None:
         """Close our end; the agent lives on. Requests under way end with ChannelClosed."""

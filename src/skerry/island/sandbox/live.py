@@ -244,9 +244,17 @@ class LiveAgent:
             loop.remove_reader(watched)
             os.close(watched)
 
-    def release(self) -> None:
-        """Let go of the agent without ending it."""
+    def release(self, *, ended: bool = False) -> None:
+        """Let go of the agent, without ending it; one that `ended` is first heard out."""
+        if ended:
+            self.channel.drain()
         self.channel.close()
+        processes, self._processes = self._processes, {}
+        for process in processes.values():
+            if ended:
+                process.finish(self._unseen_end(process))
+            else:
+                process.discard()
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -30,8 +31,11 @@ from skerry.island.sandbox.spec import (
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 _START_SECONDS = 30.0
 _GONE_SECONDS = 20.0
+_ANSWER_SECONDS = 15.0
 _THREADS = 8
 # More at once only makes each of them slower.
 _STARTS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
@@ -79,7 +83,12 @@ class NamespaceDriver:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("work in the background failed", exc_info=error)
 
     def _lock(self, sandbox_id: str) -> asyncio.Lock:
         return self._locks.setdefault(sandbox_id, asyncio.Lock())
@@ -89,8 +98,11 @@ class NamespaceDriver:
         sockets = await self._thread(self._builder.recover)
         for sandbox_id in sockets:
             async with self._lock(sandbox_id):
-                if await self._adopt(sandbox_id) is None:
-                    await self._thread(self._builder.clean, sandbox_id)
+                try:
+                    if await self._adopt(sandbox_id) is None:
+                        await self._thread(self._builder.clean, sandbox_id)
+                except SandboxError as error:
+                    _log.error("sandbox %s is left as it is: %s", sandbox_id, error)
 
     async def stop(self, *, kill: bool = True) -> None:
         """Stop helpers; with `kill`, end every sandbox's processes first."""
@@ -155,7 +167,7 @@ class NamespaceDriver:
             began = time.monotonic_ns()
             by_group = await self._thread(built.freeze)
             if not by_group:
-                await live.request("freeze")
+                await live.request("freeze", within=_ANSWER_SECONDS)
             try:
                 method = await self._thread(lambda: layers.copy(live.id, child_id, files=files))
             finally:
@@ -290,11 +302,12 @@ class NamespaceDriver:
 
     async def _bury(self, live: LiveAgent) -> None:
         """Wait until nothing of an agent lives and drop what stood around it, with the sandbox's lock held."""
-        if not await live.ended(_GONE_SECONDS):
+        gone = await live.ended(_GONE_SECONDS)
+        if not gone:
             live.kill()
-            await live.ended(_GONE_SECONDS)
+            gone = await live.ended(_GONE_SECONDS)
         self._detach(live.id)
-        live.release()
+        live.release(ended=gone)
         if self._live.get(live.id) is live:
             del self._live[live.id]
         self._built.pop(live.id, None)
@@ -310,10 +323,13 @@ class NamespaceDriver:
             return False
         live.retiring = True
         try:
-            answer, _ = await live.channel.request("retire")
+            answer, _ = await live.channel.request("retire", within=_ANSWER_SECONDS)
         except SandboxError:
             await self._bury(live)
             return True
+        except TimeoutError:
+            live.retiring = False
+            return False
         if not answer["idle"]:
             live.retiring = False
             return False
