@@ -21,7 +21,7 @@ from skerry.island.sandbox.driver import ImageSource
 from skerry.island.sandbox.egress import EgressProxy
 from skerry.island.sandbox.handle import AgentSandbox, Host
 from skerry.island.sandbox.namespace import NamespaceDriver
-from skerry.island.sandbox.process_build import ProcessBuilder
+from skerry.island.sandbox.process_build import TEMPORARY, ProcessBuilder
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import ExecSpec, ForkReport, SandboxSpec
 
@@ -36,19 +36,21 @@ class Paths:
 
     def __init__(self, root: Path, home: str) -> None:
         self._root = str(root)
-        self._shown = (home, "/tmp")  # noqa: S108
+        self._all = str(root.parent.parent)
+        self._shown = (home, f"/{TEMPORARY}")
         # A fork's session remembers paths of its parent.
-        others = (
-            re.escape(str(root.parent.parent)) + r"/[A-Za-z0-9_-]{1,64}/" + re.escape(root.name) + r"(?=[/:\s'\"]|$)"
-        )
+        others = re.escape(self._all) + r"/[A-Za-z0-9_-]{1,64}/" + re.escape(root.name) + r"(?=[/:\s'\"]|$)"
         self._relative = re.compile(others)
         self._relative_bytes = re.compile(others.encode())
 
     def directory(self, path: str) -> str:
         """A working directory, or the value of a variable that names one."""
+        # The data directory itself may lie below one that is shown as the sandbox's.
+        if path.startswith(f"{self._all}/"):
+            return self._relative.sub(lambda _: self._root, path)
         if any(path == shown or path.startswith(f"{shown}/") for shown in self._shown):
             return self._root + path
-        return self._relative.sub(lambda _: self._root, path)
+        return path
 
     def variable(self, value: str) -> str:
         """The value of a variable: a path, or several with colons between them."""
@@ -89,7 +91,7 @@ class ProcessSandbox(AgentSandbox):
         await super().write_file(self._paths.file(path), source, size, beneath=self._paths.file(beneath), mode=mode)
 
     def _translated(self, spec: ExecSpec) -> ExecSpec:
-        env = {"TMPDIR": "/tmp", **spec.env}  # noqa: S108
+        env = {"TMPDIR": f"/{TEMPORARY}", **spec.env}
         return replace(
             spec,
             cwd=self._paths.directory(spec.cwd),
