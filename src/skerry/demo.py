@@ -34,31 +34,30 @@ def main() -> int:
     with clocked("An island of our own starts"):
         island.start()
         click.echo(f"  {island.url}, Arker's protocol at {island.base_url('arker')}")
-    with island:
-        with island.arker() as arker, island.admin() as owner:
-            with clocked("A sandbox is forked from the golden `ubuntu`"):
-                vm = arker.vm("ubuntu").fork(name="demo")
-                click.echo(f"  {vm.id}")
+    with island, island.arker() as arker, island.admin() as owner:
+        with clocked("A sandbox is forked from the golden `ubuntu`"):
+            vm = arker.vm("ubuntu").fork(name="demo")
+            click.echo(f"  {vm.id}")
 
-            with clocked("A Python program runs in it"):
-                started = vm.run(COMMAND, background=True)
-                if started.type != "background":
-                    raise click.ClickException("the island did not take the run into the background")
-                run = None
-                for event in owner.events(started.run_id):
-                    for line in event.data.decode(errors="replace").splitlines():
-                        click.echo(f"  | {line}")
-                    run = event.run or run
-            if run is None:
-                raise click.ClickException("the island ended its answer before the run had ended")
-            report(run)
+        with clocked("A Python program runs in it"):
+            started = vm.run(COMMAND, background=True)
+            if started.type != "background":
+                raise click.ClickException("the island did not take the run into the background")
+            run = None
+            for event in owner.events(started.run_id):
+                for line in event.data.decode(errors="replace").splitlines():
+                    click.echo(f"  | {line}")
+                run = event.run or run
+        if run is None:
+            raise click.ClickException("the island ended its answer before the run had ended")
+        report(run)
 
-            with clocked("The sandbox is forked, and the fork has its files"):
-                child = vm.fork()
-                child.run("echo changed > total.txt")
-                click.echo(f"  parent still reads {vm.sync.read_file(PATH).decode().strip()}")
-                click.echo(f"  child reads        {child.sync.read_file(PATH).decode().strip()}")
-            click.echo(f"  balance: {owner.island().balance.amount} USD left of the opening credit")
+        with clocked("The sandbox is forked, and the fork has its files"):
+            child = vm.fork()
+            child.run("echo changed > total.txt")
+            click.echo(f"  parent still reads {vm.sync.read_file(PATH).decode().strip()}")
+            click.echo(f"  child reads        {child.sync.read_file(PATH).decode().strip()}")
+        click.echo(f"  balance: {owner.island().balance.amount} USD left of the opening credit")
     click.echo(
         """
 Next:

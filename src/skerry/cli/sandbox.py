@@ -104,11 +104,14 @@ def run(
 
     Without `--env` it runs in the sandbox's default session, which keeps directory and variables between runs.
     """
+    words = command[1:] if command[0] == "--" else command
+    if not words or (words is command and words[0].startswith("-")):
+        raise click.UsageError("options come before SANDBOX, the command after `--`")
     env = environment(pairs)
     link = island_link.need(directory)
     with link.arker() as arker:
         vm = arker.vm(sandbox_id)
-        run_id = start(vm, command, timeout=timeout, env=env, stdin=read_stdin(with_stdin))
+        run_id = start(vm, words, timeout=timeout, env=env, stdin=read_stdin(with_stdin))
         if detach:
             return announce(sandbox_id, run_id, form)
         return finish(link, vm, run_id, form, remove=False)

@@ -74,8 +74,8 @@ class Watch:
 
     def _detach(self) -> bool:
         """Give a second Ctrl-C its chance to cancel. True: detach; False: cancelled, watch it end."""
-        note(f"\nskerry: detaching; press Ctrl-C again within {SECOND_CHANCE:.0f} s to cancel the run")
         try:
+            note(f"\nskerry: detaching; press Ctrl-C again within {SECOND_CHANCE:.0f} s to cancel the run")
             threading.Event().wait(SECOND_CHANCE)
         except KeyboardInterrupt:
             with self.link.arker() as arker:
