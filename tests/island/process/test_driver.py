@@ -348,20 +348,17 @@ async def test_work_survives_the_servers_death(scratch: Path) -> None:
             await asyncio.sleep(60)
         asyncio.run(main())
     """
+    lab = Lab(scratch)
     server = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program), str(scratch)], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert server.stdout is not None
-        assert await asyncio.to_thread(server.stdout.readline) == "ready\n"
-    finally:
-        server.kill()
-        server.wait()
-        if server.stdout is not None:
-            server.stdout.close()
-    lab = Lab(scratch)
-    await lab.driver.start()
-    try:
+        with server:
+            assert server.stdout is not None
+            ready = await asyncio.to_thread(server.stdout.readline)
+            server.kill()
+        assert ready == "ready\n"
+        await lab.driver.start()
         box = await lab.driver.find("box")
         assert box is not None
         process = await box.attach("slow")
@@ -370,6 +367,7 @@ async def test_work_survives_the_servers_death(scratch: Path) -> None:
         assert (await asyncio.wait_for(process.wait(), 30)).exit_code == 0
         assert process.files.stdout.read_text() == "done\n"
     finally:
+        server.kill()
         await lab.stop()
 
 
