@@ -39,6 +39,23 @@ async def test_import(store: ImageStore, archive: Path) -> None:
     assert ImageStore(store.directory, machine=Path("/nonexistent")).get("mine:1") == image
 
 
+async def test_names_of_another_machine_are_replaced(store: ImageStore, tmp_path: Path, tar: Any) -> None:
+    path = tmp_path / "root.tar"
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.write_bytes(
+        tar.make(
+            tar.link("etc/resolv.conf", str(victim)),
+            tar.file("etc/hosts", b"10.0.0.1 theirs\n"),
+            tar.directory("etc/hostname"),
+        )
+    )
+    root = store.rootfs((await store.import_tar(path, "mine")).id).directory
+    assert "nameserver" not in (root / "etc/resolv.conf").read_text()
+    assert "theirs" not in (root / "etc/hosts").read_text()
+    assert victim.read_text() == "precious"
+
+
 async def test_what_cannot_be_imported(store: ImageStore, tmp_path: Path, tar: Any, archive: Path) -> None:
     saved = tmp_path / "saved.tar"
     saved.write_bytes(tar.make(tar.file("manifest.json", b"[]"), tar.file("oci-layout", b"{}")))

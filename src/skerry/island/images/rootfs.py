@@ -34,9 +34,10 @@ class LocalRootFs:
 
 
 def complete(root: Path) -> None:
-    """Add what a driver mounts on and what libc expects, where an image came without it.
+    """Add what a driver mounts on where an image came without it, and say how names are found in a sandbox.
 
-    Existing entries, of whatever kind, are left alone: a link planted in place of a directory is not followed.
+    Existing directories, or what stands in their place, are left alone; links are not followed. What the image says
+    of hosts and name servers is replaced, as every container engine does: it is about the machine that made it.
     """
     for name, mode in _MOUNT_POINTS + _COMMON:
         path = root / name
@@ -48,9 +49,11 @@ def complete(root: Path) -> None:
         return
     for name, text in (("hosts", HOSTS), ("resolv.conf", RESOLV_CONF), ("hostname", "sandbox\n")):
         path = etc / name
-        if not os.path.lexists(path):
-            path.write_text(text)
-            path.chmod(0o644)
+        if path.is_dir() and not path.is_symlink():
+            continue
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+        path.chmod(0o644)
 
 
 def with_default_path(env: dict[str, str]) -> dict[str, str]:
