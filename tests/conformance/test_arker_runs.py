@@ -64,7 +64,7 @@ def vm(island: Island) -> str:
         ('echo "grüße 🪨"', "grüße 🪨\n", "", 0),
         ("cat <<'END'\na\n  b $HOME\nEND", "a\n  b $HOME\n", "", 0),
         ("pwd; echo $HOME", "/home/user\n/home/user\n", "", 0),
-        ('read line; echo "[$line] $?"', "[] 0\n", "", 0),
+        ('read line; echo "[$line] $?"', "[] 1\n", "", 0),
     ],
 )
 def test_a_command_and_its_end(raw: Raw, vm: str, command: str, stdout: str, stderr: str | None, code: int) -> None:
@@ -102,7 +102,7 @@ def test_a_timeout_is_milliseconds_and_ends_with_124(raw: Raw, background: bool)
     if background:
         answer = ended(raw, vm, answer["run_id"])
     assert (answer["stdout"], answer["exit_code"], answer["completed"]) == ("before\n", 124, True)
-    assert answer["stderr"] == "skerry: the run exceeded its timeout of 300 ms\n"
+    assert answer["stderr"] == "skerry: ended after 0.3 seconds, its time limit\n"
     assert raw.out(vm, "echo still here", timeout=60_000) == "still here\n"
 
 

@@ -132,6 +132,7 @@ class Server:
 
     async def _open_engine(self) -> None:
         from skerry.island.engine.engine import Engine
+        from skerry.island.sandbox.driver import SandboxError
 
         try:
             self.engine = await Engine.open(
@@ -141,6 +142,8 @@ class Server:
             raise ConfigurationError(
                 f"the data directory {self.settings.data_dir} is not usable: {error.strerror or error}"
             ) from error
+        except SandboxError as error:
+            raise ConfigurationError(f"sandboxes cannot be made on this machine: {error}; see skerry doctor") from error
         # The command line reads it to tell this island from a stranger on the same port.
         owner_key(self.settings.data_dir)
 

@@ -127,7 +127,6 @@ class Running:
             else IdempotencyKey(
                 scope=f"arker:{account_id}:{vm.id}", key=key, fingerprint=fingerprint(f"/v1/vms/{vm.id}/run", request)
             ),
-            labels={views.TIMEOUT_LABEL: str(request.timeout)} if request.timeout else None,
         )
         rows = await self._tunnels.open(account_id, vm.id, run.id, ports) if ports else []
         if request.background:

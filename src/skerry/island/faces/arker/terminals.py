@@ -70,6 +70,7 @@ class LiveTerminal:
     Attributes:
         exit_code: of its command, once that is over.
         visits: how often somebody attached.
+        closing: whether somebody has decided its end.
     """
 
     def __init__(self, terminal: Terminal) -> None:
@@ -84,6 +85,7 @@ class LiveTerminal:
         self._gone = False
         self._end = asyncio.Event()
         self.visits = 0
+        self.closing = False
         self.exit_code: int | None = None
         os.set_blocking(terminal.fd, False)
         self._read_on()
@@ -127,6 +129,7 @@ class LiveTerminal:
 
     async def close(self) -> None:
         """Hang up and wait for the end."""
+        self.closing = True
         if not self.ended:
             await self._terminal.cancel()
         await self._waiter
@@ -227,7 +230,7 @@ class Terminals:
     def find(self, vm_id: str, session_id: str) -> LiveTerminal | None:
         """The living terminal of a session."""
         live = self._live.get((vm_id, session_id))
-        if live is not None and live.ended:
+        if live is not None and (live.ended or live.closing):
             del self._live[vm_id, session_id]
             return None
         return live

@@ -27,7 +27,6 @@ from skerry.units import MIB
 GOLDEN_LABEL = "arker.golden"
 CEILING_LABEL = "arker.max_memory_mib"
 LEGACY_LABEL = "arker.legacy"
-TIMEOUT_LABEL = "arker.timeout_ms"
 
 _ENDED = frozenset({"completed", "failed", "cancelled"})
 LOST = -1
@@ -98,19 +97,14 @@ def exit_code(run: RunRecord) -> int:
 
 
 def notes(run: RunRecord) -> bytes:
-    """What the island adds to standard error about an end that the command itself could not explain."""
+    """What the face adds to standard error where neither the command nor the engine has explained the end."""
     lines = []
     if run.dropped_bytes:
         lines.append(f"skerry: {run.dropped_bytes} bytes of output beyond the limit were dropped")
-    if run.cause == "timeout":
-        limit = run.labels.get(TIMEOUT_LABEL)
-        lines.append(f"skerry: the run exceeded its timeout of {limit} ms" if limit else "skerry: the run timed out")
-    elif run.cause == "out_of_memory":
+    if run.cause == "out_of_memory":
         lines.append("skerry: the run was killed because the VM's memory was used up")
     elif run.cause == "disk_full":
         lines.append("skerry: the run was stopped because the VM's disk was full")
-    elif run.cause == "lost":
-        lines.append("skerry: the host of this run was lost, and the VM is not durable; how it ended is not known")
     return "".join(line + "\n" for line in lines).encode()
 
 
