@@ -11,7 +11,7 @@ from skerry.island.sandbox import trial
 from skerry.island.sandbox.probe import findings
 from skerry.island.sandbox.select import choose_driver
 from skerry.island.settings import Settings
-from tests.island.sandbox.sandbox_lab import HostImage
+from tests.island.sandbox.sandbox_lab import HostImage, Lab, alive
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +35,21 @@ async def test_a_driver_that_was_asked_for(scratch: Path) -> None:
 async def test_automatic_choice(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await choose("auto", scratch) == "namespace"
     state = scratch / "state"
-    assert not [name for name in state.iterdir() if name.name.startswith("trial")]
+    assert not (state / "trial").exists()
     monkeypatch.setattr("skerry.island.sandbox.select.namespaces_fail", lambda directory: "clone: not permitted")
     assert await choose("auto", scratch) == "process"
+
+
+async def test_a_trial_that_was_cut_off_is_cleaned_up(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = Lab(scratch, state=scratch / "trial" / "state")
+    await left.driver.start()
+    await left.box("trial")
+    agent = left.pid("trial")
+    await left.driver.stop(kill=False)
+    monkeypatch.setattr(trial, "_known", {})
+    assert trial.namespaces_fail(scratch) is None
+    assert not alive(agent)
+    assert not (scratch / "trial").exists()
 
 
 def test_a_trial_that_fails_says_where(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:

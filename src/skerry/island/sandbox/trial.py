@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
+import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,21 +36,24 @@ def namespaces_fail(state_dir: Path) -> str | None:
 
 
 async def _try(state_dir: Path) -> str | None:
-    with tempfile.TemporaryDirectory(prefix="trial-", dir=state_dir, ignore_cleanup_errors=True) as scratch:
-        directory = Path(scratch)
-        for name in _DIRECTORIES:
-            (directory / "image" / name).mkdir(parents=True)
-        driver = NamespaceDriver(directory / "state", _Images(directory / "image"))
+    # Always the same place: should we be killed meanwhile, the next trial ends what this one left alive.
+    directory = state_dir / "trial"
+    for name in _DIRECTORIES:
+        (directory / "image" / name).mkdir(parents=True, exist_ok=True)
+    driver = NamespaceDriver(directory / "state", _Images(directory / "image"))
+    try:
         await driver.start()
-        try:
-            await driver.create(SandboxSpec(id="trial", image="trial"))
-            await driver.open("trial")
-            await driver.remove("trial")
-        except (SandboxError, OSError) as error:
-            return str(error)
-        finally:
-            await driver.stop()
-        return None
+        for left in await driver.ids():
+            await driver.remove(left)
+        await driver.create(SandboxSpec(id="trial", image="trial"))
+        await driver.open("trial")
+        await driver.remove("trial")
+    except (SandboxError, OSError) as error:
+        return str(error)
+    finally:
+        await driver.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    return None
 
 
 @dataclass(slots=True)
