@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -287,3 +288,28 @@ async def test_barriers_are_named(lab: Lab) -> None:
     assert {"user-namespace", "pid-namespace", "network-namespace", "mount-namespace", "overlay", "seccomp"} <= active
     assert box.barriers.driver == "namespace"
     assert ("mapped-ids" in active) == (os.geteuid() == 0)
+
+
+async def test_a_caller_that_gives_up_leaves_nothing_half_done(lab: Lab) -> None:
+    box = await lab.box("parent")
+    process = await box.exec(lab.spec("while :; do echo x >> /home/user/log; sleep 0.01; done"))
+    for number in range(12):
+        child = f"child{number}"
+        task = asyncio.create_task(lab.driver.fork("parent", SandboxSpec(id=child, image="host")))
+        await asyncio.sleep(number * 0.002)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await until(lambda: not lab.driver._whole_tasks)
+    for child in await lab.driver.ids():
+        await lab.output(await lab.driver.open(child), "true")
+    before = process.files.stdout.stat().st_size
+    assert before == 0
+    for _ in range(10):
+        task = asyncio.create_task(lab.driver.suspend("parent"))
+        await asyncio.sleep(0)
+        task.cancel()
+    await lab.output(box, "echo still here")
+    assert not process._result.done()
+    await process.cancel()
+    await process.wait()

@@ -73,12 +73,25 @@ class NamespaceDriver:
         self._locks: dict[str, asyncio.Lock] = {}
         self._starting: dict[str, asyncio.Task[LiveAgent]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._whole_tasks: set[asyncio.Task[Any]] = set()
         self._start_slots = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._lost: list[Callable[[str, str], Awaitable[None]]] = []
         self._stopping = False
 
     async def _thread(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what must not stop half-way: a caller that is cancelled goes away, the work is carried through."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._whole_tasks.add(task)
+        task.add_done_callback(self._carried_through)
+        return await asyncio.shield(task)
+
+    def _carried_through(self, task: asyncio.Task[Any]) -> None:
+        self._whole_tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen by the caller, unless it went away
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -108,7 +121,7 @@ class NamespaceDriver:
         """Stop helpers; with `kill`, end every sandbox's processes first."""
         self._stopping = True
         starting = list(self._starting.values())
-        await asyncio.gather(*starting, return_exceptions=True)
+        await asyncio.gather(*starting, *self._whole_tasks, return_exceptions=True)
         if kill:
             ids = set(self._live) | set(await self._thread(self._builder.with_socket))
             await asyncio.gather(*(self.kill(sandbox_id) for sandbox_id in ids))
@@ -143,6 +156,9 @@ class NamespaceDriver:
         Raises:
             SandboxError: `unknown_sandbox`, `exists`, `disk_full`.
         """
+        return await self._whole(self._fork(parent_id, spec))
+
+    async def _fork(self, parent_id: str, spec: SandboxSpec) -> ForkReport:
         layers = self._builder.layers
         async with self._lock(parent_id):
             files = await self._thread(self._builder.child_files, parent_id, spec)
@@ -339,11 +355,13 @@ class NamespaceDriver:
     async def find(self, sandbox_id: str) -> AgentSandbox | None:
         """The live sandbox if its agent already runs, else None."""
         live = self._live.get(sandbox_id)
-        if live is None or not live.usable:
-            async with self._lock(sandbox_id):
-                if await self._known(sandbox_id) is None:
-                    return None
+        if (live is None or not live.usable) and not await self._whole(self._runs_already(sandbox_id)):
+            return None
         return self._handle(sandbox_id)
+
+    async def _runs_already(self, sandbox_id: str) -> bool:
+        async with self._lock(sandbox_id):
+            return await self._known(sandbox_id) is not None
 
     async def result(self, sandbox_id: str, run_id: str) -> ExecResult | None:
         """The end of a run from its record on disk; None if it has not ended, or nobody lived to tell."""
@@ -352,12 +370,18 @@ class NamespaceDriver:
 
     async def suspend(self, sandbox_id: str) -> bool:
         """End the agent if no process lives beside it; files stay. True if nothing of the sandbox lives now."""
+        return await self._whole(self._suspend(sandbox_id))
+
+    async def _suspend(self, sandbox_id: str) -> bool:
         async with self._lock(sandbox_id):
             live = await self._known(sandbox_id)
             return live is None or await self._retire(live)
 
     async def kill(self, sandbox_id: str) -> None:
         """End every process of the sandbox at once; files stay."""
+        await self._whole(self._kill(sandbox_id))
+
+    async def _kill(self, sandbox_id: str) -> None:
         async with self._lock(sandbox_id):
             live = self._live.get(sandbox_id) or await self._adopt(sandbox_id)
             if live is None:
@@ -377,7 +401,10 @@ class NamespaceDriver:
         Raises:
             SandboxError: `unknown_sandbox`.
         """
-        await self.kill(sandbox_id)
+        await self._whole(self._remove(sandbox_id))
+
+    async def _remove(self, sandbox_id: str) -> None:
+        await self._kill(sandbox_id)
         async with self._lock(sandbox_id):
             self._handles.pop(sandbox_id, None)
             await self._thread(self._builder.layers.remove, sandbox_id)
@@ -392,6 +419,9 @@ class NamespaceDriver:
         Raises:
             SandboxError: `unknown_sandbox`, `limits`.
         """
+        await self._whole(self._reconfigure(sandbox_id, limits, network))
+
+    async def _reconfigure(self, sandbox_id: str, limits: Limits | None, network: NetworkPolicy | None) -> None:
         async with self._lock(sandbox_id):
             live = await self._known(sandbox_id)
             built = self._built.get(sandbox_id)
