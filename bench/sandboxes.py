@@ -35,7 +35,7 @@ def exec_in_live_sandbox(island: Island, rounds: int) -> list[Row]:
         try:
             vm.run(COMMAND)
             over_http, *rest = in_turn({"skerry": lambda: vm.run(COMMAND), **peers}, rounds)
-            through_engine = Series("engine", island.portal(_engine_exec, vm.id, rounds))
+            through_engine = Series("engine", island.call(_engine_exec(island.engine, vm.id, rounds)))
         finally:
             vm.delete()
     http_goal, http_reached = at_most(over_http, 5)

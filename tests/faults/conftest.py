@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -37,6 +39,7 @@ class ServerProcess:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.process: subprocess.Popen[bytes] | None = None
+        self.seen: set[int] = set()
 
     def start(self) -> None:
         """Start it and return once it answers."""
@@ -94,16 +97,35 @@ class ServerProcess:
             connection.close()
 
     def agents(self) -> set[int]:
-        """Processes that belong to this data directory's sandboxes: first ones of foreign process namespaces."""
-        ours = str(self.data_dir)
-        server = self.process.pid if self.process else 0
+        """First processes of this data directory's live sandboxes, as seen from outside."""
         found = set()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                named = ours in (folder / "cmdline").read_bytes().decode(errors="replace")
-                if (named and int(folder.name) != server) or ours in (folder / "mountinfo").read_text():
-                    found.add(int(folder.name))
-        return found - {os.getpid()}
+        for path in self.data_dir.glob("sandboxes/*/agent.sock"):
+            folder = os.open(path.parent, os.O_PATH)
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+                    connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+                    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                    found.add(struct.unpack("3i", credentials)[0])
+            except OSError:
+                continue
+            finally:
+                os.close(folder)
+        self.seen |= found
+        return found
+
+    def kill_sandboxes(self) -> None:
+        """Take the host away: every process of every sandbox."""
+        for pid in self.agents():
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda pid=pid: not alive(pid), f"the death of sandbox process {pid}")  # type: ignore[misc]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists that is more than a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -123,11 +145,12 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         if server.process is not None and server.process.poll() is not None:
             # Killed by the test: the next start finds what it left, and a graceful stop then removes it.
             server.start()
+        server.agents()
         server.stop()
-    leftovers = server.agents()
+    leftovers = {pid for pid in server.seen if alive(pid)}
     for pid in leftovers:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    assert not leftovers, "processes outlived a graceful stop"
+    assert not leftovers, "sandboxes outlived a graceful stop"
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(data_dir) in line]
     assert not mounts

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
 import threading
 import uuid
 
@@ -26,14 +24,6 @@ def ledger_is_sound(server: ServerProcess) -> None:
     assert server.query("SELECT id FROM leases WHERE closed_at IS NULL") == []
     held = server.query("SELECT SUM(amount) FROM postings WHERE account LIKE '%:held'")
     assert held in ([(0,)], [(None,)])
-
-
-def kill_sandboxes(server: ServerProcess) -> None:
-    """Take the host away too: every process of every sandbox."""
-    for pid in server.agents():
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not server.agents(), "the death of all sandboxes")
 
 
 def test_a_run_goes_on_while_the_server_is_dead(server: ServerProcess) -> None:
@@ -74,7 +64,7 @@ def test_a_durable_run_is_done_again_when_its_host_is_lost(server: ServerProcess
         run = vm.run(command, background=True, idempotency_key="only-once")
         eventually(lambda: _has(vm, "/home/user/second"), "the first attempt")
     server.kill9()
-    kill_sandboxes(server)
+    server.kill_sandboxes()
     server.start()
     with server.arker() as arker:
         vm = arker.vm(vm.id)
@@ -100,7 +90,7 @@ def test_an_ordinary_run_whose_host_is_lost_is_reported_so(server: ServerProcess
         run = vm.run("echo alive; sleep 60", background=True)
         eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout_bytes, "the first line")
     server.kill9()
-    kill_sandboxes(server)
+    server.kill_sandboxes()
     server.start()
     with server.arker() as arker:
         vm = arker.vm(vm.id)
@@ -116,21 +106,11 @@ def test_the_agent_alone_killed_ends_its_run(server: ServerProcess) -> None:
         vm = arker.vm("ubuntu").fork()
         run = vm.run("echo alive; sleep 60", background=True)
         eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout_bytes, "the first line")
-        for pid in server.agents():
-            if (zygote := _command_of(pid)) and "zygote" in zygote:
-                continue
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        server.kill_sandboxes()
         status = finished(vm, run.run_id)
         assert status.exit_code == -1
         assert vm.run("echo usable").stdout == b"usable\n"
     ledger_is_sound(server)
-
-
-def _command_of(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().decode(errors="replace")
-    return ""
 
 
 def test_an_idempotency_key_outlives_the_server(server: ServerProcess) -> None:
