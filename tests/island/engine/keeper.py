@@ -14,10 +14,10 @@ from pathlib import Path
 
 def main(base: str) -> None:
     request = json.loads(Path(f"{base}.request").read_text())
-    stdin = tempfile.TemporaryFile()
+    stdin = tempfile.TemporaryFile()  # noqa: SIM115
     stdin.write(bytes.fromhex(request["stdin"]))
     stdin.seek(0)
-    eight = tempfile.TemporaryFile()
+    eight = tempfile.TemporaryFile()  # noqa: SIM115
     eight.write(bytes.fromhex(request["state"] or ""))
     eight.seek(0)
     read, write = os.pipe()
@@ -37,8 +37,8 @@ def main(base: str) -> None:
             cwd=cwd,
             env=env,
             stdin=stdin,
-            stdout=open(f"{base}.out", "wb"),
-            stderr=open(f"{base}.err", "wb"),
+            stdout=open(f"{base}.out", "wb"),  # noqa: SIM115
+            stderr=open(f"{base}.err", "wb"),  # noqa: SIM115
             preexec_fn=descriptors,
             pass_fds=[fd for fd, wanted in ((8, request["state"]), (9, request["keep_state"])) if wanted],
             start_new_session=True,

@@ -74,8 +74,11 @@ def execute(
         os.close(read)
     blob = b"".join(chunks)
     return Outcome(
-        process.returncode, out.decode(errors="replace"), err.decode(errors="replace"),
-        saved(shell, state, blob, overrides), blob,
+        process.returncode,
+        out.decode(errors="replace"),
+        err.decode(errors="replace"),
+        saved(shell, state, blob, overrides),
+        blob,
     )
 
 
@@ -85,10 +88,20 @@ class Session:
     def __init__(self, shell: Shell, home: str = "/", env: Mapping[str, str] | None = None) -> None:
         self.shell = shell
         self.home = home
-        self.state = ShellState(cwd=home, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": home, **(env or {})})
+        self.state = ShellState(
+            cwd=home, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": home, **(env or {})}
+        )
 
-    def __call__(self, command: str, *, overrides: Mapping[str, str] | None = None, ambient: Mapping[str, str] | None = None,
-                 stdin: bytes = b"") -> Outcome:
-        outcome = execute(self.shell, self.state, command, home=self.home, overrides=overrides, ambient=ambient, stdin=stdin)
+    def __call__(
+        self,
+        command: str,
+        *,
+        overrides: Mapping[str, str] | None = None,
+        ambient: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ) -> Outcome:
+        outcome = execute(
+            self.shell, self.state, command, home=self.home, overrides=overrides, ambient=ambient, stdin=stdin
+        )
         self.state = outcome.state
         return outcome

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from skerry.island.engine.errors import EngineError, Unavailable
@@ -53,7 +53,7 @@ class Store:
 
     @classmethod
     def _open(cls, url: str) -> Store:
-        writing = reading = None
+        engines: list[Engine] = []
         try:
             parsed = make_url(url)
             if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
@@ -61,19 +61,29 @@ class Store:
             if parsed.get_backend_name() == "sqlite":
                 if not parsed.database or parsed.database == ":memory:":
                     raise StoreError("unreachable", "a store needs a database file; give sqlite:////path/island.db")
-                writing, reading = _sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", _READERS)
+                engines += (_sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", _READERS))
             else:
-                writing = create_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True)
-                reading = create_engine(parsed, pool_size=_READERS, max_overflow=0, pool_pre_ping=True)
-            migrate.upgrade(writing)
-            return cls(url, writing, reading)
+                engines.append(create_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True))
+                engines.append(
+                    create_engine(
+                        parsed,
+                        pool_size=_READERS,
+                        max_overflow=0,
+                        pool_pre_ping=True,
+                        isolation_level="REPEATABLE READ",
+                    )
+                )
+            migrate.upgrade(engines[0])
+            return cls(url, *engines)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            _dispose(engines)
             raise StoreError("unreachable", f"the database URL cannot be used: {error}") from None
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            _dispose(engines)
             raise _described(error, url) from error
-        finally:
-            if reading is None and writing is not None:
-                writing.dispose()
+        except BaseException:
+            _dispose(engines)
+            raise
 
     async def run(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(connection, ...)` as one write transaction, committed when this returns; its errors undo it all.
@@ -132,7 +142,7 @@ class Store:
 
     def _explain(self, error: BaseException) -> BaseException:
         """What a failed transaction means to the request that asked for it."""
-        if isinstance(error, DBAPIError | sqlite3.OperationalError) or (
+        if isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError) or (
             isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         ):
             described = _described(error, self.url)
@@ -141,6 +151,11 @@ class Store:
                 raised.__cause__ = error
                 return raised
         return error
+
+
+def _dispose(engines: list[Engine]) -> None:
+    for engine in engines:
+        engine.dispose()
 
 
 def _sqlite(url: str, begin: str, size: int) -> Engine:

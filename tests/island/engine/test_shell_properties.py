@@ -1,0 +1,96 @@
+"""Whatever bytes a variable holds, the next command finds them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from skerry.island.engine.declarations import parse_declarations
+from skerry.island.engine.shell import quote
+from tests.island.engine.shells import BASH, DASH, Session
+
+# Every byte but NUL; with a lean towards what shells care about.
+ODD = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [b"'", b'"', b"\\", b"\n", b"$", b"`", b"!", b"\t", b"\x1b", b"\x7f", b"\xff", b"\xc3\xa9", b" ", b"]"]
+        ),
+        st.integers(1, 255).map(lambda code: bytes([code])),
+    ),
+    max_size=30,
+).map(b"".join)
+SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
+
+
+def run(session: Session, script: bytes):
+    return session(script.decode(errors="surrogateescape"))
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+@SLOW
+@given(value=ODD)
+def test_bash_scalars(locale: str, value: bytes) -> None:
+    session = Session(BASH, env={"LANG": locale})
+    run(session, b"plain=" + quote(value) + b"; export shown=" + quote(value))
+    assert session.state.env["shown"] == text(value)
+    for _ in range(2):
+        outcome = run(session, b"[[ $plain == " + quote(value) + b" && $shown == " + quote(value) + b" ]]; A=$((A+1))")
+        assert session("echo same").out == "same\n"
+        assert run(session, b'[ "$plain" = ' + quote(value) + b' ] && [ "$shown" = ' + quote(value) + b" ]").code == 0
+        assert outcome.code == 0
+
+
+@SLOW
+@given(
+    values=st.lists(ODD, min_size=1, max_size=5), keys=st.lists(ODD.filter(bool), min_size=1, max_size=5, unique=True)
+)
+def test_bash_arrays(values: list[bytes], keys: list[bytes]) -> None:
+    session = Session(BASH)
+    items = b" ".join(map(quote, values))
+    script = b"list=(" + items + b"); declare -A map; "
+    script += b"; ".join(b"k=" + quote(key) + b"; map[$k]=" + quote(key) for key in keys)
+    assert run(session, script).code == 0
+    session("true")
+    check = b"".join(
+        b"[[ ${list[%d]} == %s ]] || exit 1\n" % (index, quote(value)) for index, value in enumerate(values)
+    )
+    check += b"".join(b"k=" + quote(key) + b"; [[ ${map[$k]} == " + quote(key) + b" ]] || exit 2\n" for key in keys)
+    check += b"echo ${#list[@]} ${#map[@]}"
+    outcome = run(session, check)
+    assert (outcome.code, outcome.out) == (0, f"{len(values)} {len(keys)}\n")
+
+
+@SLOW
+@given(value=ODD)
+def test_sh_exported(value: bytes) -> None:
+    session = Session(DASH)
+    run(session, b"export shown=" + quote(value))
+    assert session.state.env["shown"] == text(value)
+    assert run(session, b'[ "$shown" = ' + quote(value) + b" ]").code == 0
+
+
+@SLOW
+@given(names=st.dictionaries(st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True), ODD, max_size=6))
+def test_many_names(names: dict[str, bytes]) -> None:
+    # Names with a meaning of their own to the shell are another matter.
+    chosen = {f"v_{name}": value for name, value in names.items()}
+    session = Session(BASH)
+    run(session, b"\n".join(name.encode() + b"=" + quote(value) for name, value in chosen.items()) or b":")
+    session("true")
+    check = b"\n".join(
+        b"[[ $" + name.encode() + b" == " + quote(value) + b" ]] || exit 1" for name, value in chosen.items()
+    )
+    assert run(session, check or b":").code == 0
+
+
+@given(junk=st.binary(max_size=200))
+def test_reading_declarations_never_fails_badly(junk: bytes) -> None:
+    found = parse_declarations(junk)
+    assert found is None or all(re.fullmatch(r"\w+", name) for name in found)
