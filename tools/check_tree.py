@@ -15,11 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 800
-# `/home/user` is the home directory inside every sandbox, a word of Arker's protocol.
+# `/home/user` is the home directory inside every sandbox, a word of Arker's protocol; tests name its neighbours.
 RULES: list[tuple[str, re.Pattern[str], tuple[str, ...]]] = [
     (
         "a path of somebody's machine",
-        re.compile(r"""(?:^|[\s"'`=(])/(?:work|root|home/(?!user)[a-z0-9]+)/"""),
+        re.compile(r"""(?:^|[\s"'`=(])/(?:work|root|home/(?!user|other)[a-z0-9]+)/"""),
         (".py", ".md", ".toml", ".sh", "run", "Makefile"),
     ),
     (

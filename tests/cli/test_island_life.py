@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 from tests.cli.command import Skerry
@@ -48,17 +49,9 @@ def test_keys_are_for_the_owner_alone(skerry: Skerry) -> None:
 
 
 def test_an_island_in_the_foreground_says_where_it_is_and_ends_on_a_signal(skerry: Skerry) -> None:
-    import subprocess
-
     server = skerry.popen("up", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert server.stdout is not None
-    told = b""
-    while not told.endswith(b"}\n"):
-        piece = server.stdout.readline()
-        assert piece, server.communicate()
-        told += piece
-        if piece == b"}\n":
-            break
+    told = b"".join(iter(server.stdout.readline, b"}\n")) + b"}\n"
     assert json.loads(told)["pid"] == server.pid
     server.send_signal(signal.SIGTERM)
     _, errors = server.communicate(timeout=60)

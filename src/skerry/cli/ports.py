@@ -11,6 +11,7 @@ from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import data_dir_option
 
 _LISTEN = "0A"
+SCRIPT = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; echo proxy $http_proxy"
 
 
 @click.command()
@@ -24,8 +25,10 @@ def ports(sandbox_id: str, *, directory: Path, form: str) -> int:
     """
     link = island_link.need(directory)
     with link.arker() as arker:
-        table = files.shell(arker.vm(sandbox_id), "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true")
-    found = [{"port": port, "url": url_of(link.url, sandbox_id, port)} for port in listening(table)]
+        table, _, proxy = files.shell(arker.vm(sandbox_id), SCRIPT).rpartition("proxy ")
+    # The way out of the sandbox listens in it, too, but is no service of the user's.
+    own = urlsplit(proxy.strip()).port
+    found = [{"port": port, "url": url_of(link.url, sandbox_id, port)} for port in listening(table) if port != own]
     if form == "json":
         output.print_json("ports", {"sandbox_id": sandbox_id, "ports": found})
         return exits.OK
