@@ -1,5 +1,7 @@
 """Keeps one command of the test driver: starts it, stores its output, ends it in time, records its end."""
 
+from __future__ import annotations
+
 import json
 import os
 import resource

@@ -44,7 +44,7 @@ def image(name: str, id: str) -> Image:
         (False, NetworkPolicy(mode="none")),
         ("open", NetworkPolicy(mode="open")),
         ("blocked", NetworkPolicy(mode="none")),
-        ("pypi.org", NetworkPolicy(mode="allow", hosts=("pypi.org",))),
+        ("files.example", NetworkPolicy(mode="allow", hosts=("files.example",))),
         ("10.0.0.0/8", NetworkPolicy(mode="allow", hosts=("10.0.0.0/8",))),
         (PolicyBody(type="open"), NetworkPolicy(mode="open")),
         (PolicyBody(type="blocked"), NetworkPolicy(mode="none")),
