@@ -89,7 +89,7 @@ def main(base: str) -> None:
     record(base, request, began, code, cause, b"".join(chunks) if request["keep_state"] else None)
 
 
-def record(base: str, request: dict, began: int, code: int, cause: str, state: "bytes | None") -> None:
+def record(base: str, request: dict, began: int, code: int, cause: str, state: bytes | None) -> None:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     sizes = [os.stat(f"{base}.{kind}").st_size for kind in ("out", "err")]
     content = {
