@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy.exc import IntegrityError
@@ -55,6 +55,11 @@ class Sessions:
         except IntegrityError:
             raise NotFound(f"there is no sandbox {sandbox_id}") from None
         return record
+
+    async def of_many(self, sandbox_ids: Sequence[str]) -> dict[str, list[SessionRecord]]:
+        """The sessions of sandboxes that the caller is known to own, by sandbox, in one look."""
+        found = await self._core.store.read(rows.of_sandboxes, sandbox_ids)
+        return {sandbox_id: [self._now(record) for record in records] for sandbox_id, records in found.items()}
 
     async def list(self, account_id: str, sandbox_id: str) -> list[SessionRecord]:
         """The sandbox's sessions, the default one first."""

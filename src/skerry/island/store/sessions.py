@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
@@ -10,6 +11,8 @@ from skerry.island.engine.records import SessionRecord
 from skerry.island.store.prepared import Prepared
 from skerry.island.store.tables import sessions
 from skerry.island.store.values import decode_words, encode_words, micros, moment
+
+_AT_ONCE = 500
 
 _save = Prepared(
     sessions.update()
@@ -54,6 +57,21 @@ def of_sandbox(connection: Connection, sandbox_id: str) -> list[SessionRecord]:
         .order_by(sessions.c.is_default.desc(), sessions.c.created_at, sessions.c.id)
     )
     return [_record(row) for row in connection.execute(query)]
+
+
+def of_sandboxes(connection: Connection, sandbox_ids: Sequence[str]) -> dict[str, list[SessionRecord]]:
+    """The sessions of many sandboxes at once, each list in the order of `of_sandbox`."""
+    found: dict[str, list[SessionRecord]] = {sandbox_id: [] for sandbox_id in sandbox_ids}
+    columns = [column for column in sessions.c if column.name != "script"]
+    for start in range(0, len(sandbox_ids), _AT_ONCE):
+        query = (
+            select(*columns)
+            .where(sessions.c.sandbox_id.in_(sandbox_ids[start : start + _AT_ONCE]))
+            .order_by(sessions.c.is_default.desc(), sessions.c.created_at, sessions.c.id)
+        )
+        for row in connection.execute(query):
+            found[row.sandbox_id].append(_record(row))
+    return found
 
 
 def save(connection: Connection, session_id: str, cwd: str, env: dict[str, str], script: bytes) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 from skerry.island.engine.engine import Engine
@@ -72,19 +70,9 @@ class Service:
         found, total = await self._engine.sandboxes.list(
             account_id, network=NETWORK, limit=limit, offset=offset, query=query, sort=sort
         )
-        return await self._with_sessions(account_id, found), total
-
-    async def _with_sessions(
-        self, account_id: str, vms: Sequence[SandboxRecord]
-    ) -> list[tuple[SandboxRecord, list[SessionRecord]]]:
-        async def sessions(vm: SandboxRecord) -> tuple[SandboxRecord, list[SessionRecord]] | None:
-            try:
-                return vm, await self._engine.sessions.list(account_id, vm.id)
-            except NotFound:
-                # Deleted between the two looks.
-                return None
-
-        return [pair for pair in await asyncio.gather(*map(sessions, vms)) if pair is not None]
+        # One that was deleted between the two looks has no session any more, and is left out.
+        sessions = await self._engine.sessions.of_many([vm.id for vm in found])
+        return [(vm, sessions[vm.id]) for vm in found if sessions[vm.id]], total
 
     async def fork(
         self, account_id: str, source: str, request: ForkRequest, *, legacy: bool = False
