@@ -36,7 +36,7 @@ class Service:
             images.list(),
             images.resolve(goldens.UBUNTU_IMAGE) or images.resolve("host") or "host",
             (await self._engine.nodes.list())[0],
-            self._engine.settings.limits,
+            self._engine.nodes.fitting(self._engine.settings.limits),
             sizes=sizes.can_bound(self._engine.driver.barriers()),
         )
 
