@@ -87,3 +87,10 @@ def test_reset_deletes_an_island_and_nothing_else(skerry: Skerry, tmp_path: Path
     (other.data_dir / "thesis.txt").write_text("years of work")
     assert other("reset", "--yes").status == 2
     assert (other.data_dir / "thesis.txt").exists()
+
+
+def test_a_data_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = Skerry(tmp_path / "file" / "island")("run", "--", "true")
+    assert refused.status == 2
+    assert "SKERRY_DATA_DIR" in refused.stderr

@@ -210,7 +210,12 @@ def start(
         DeadlineExceededError: it runs but does not answer.
     """
     require_island()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{directory} cannot be made ({error.strerror}); set SKERRY_DATA_DIR to a directory of yours"
+        ) from None
     command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(directory), "--port", str(port)]
     if host:
         command += ["--host", host]
