@@ -28,6 +28,23 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
+def parse_moment(text: str) -> datetime:
+    """An aware moment from ISO 8601 text, a bare date included; without an offset it is taken to be UTC.
+
+    Raises:
+        InvalidRequestError: it is neither a date nor a date with a time.
+
+    Example:
+        >>> parse_moment("2026-05-08").isoformat()
+        '2026-05-08T00:00:00+00:00'
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidRequestError(f"{text!r} is not a moment; write 2026-05-08T18:23:45Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def parse_duration(value: str | float | timedelta) -> float:
     """Seconds from a number, a `timedelta` or text such as `90`, `500ms`, `15m` or `1h30m`.
 

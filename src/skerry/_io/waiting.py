@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import TypeVar
 
 from skerry._kernel.options import Deadline
 from skerry._kernel.request import BodySource, TransportFailure
+from skerry.errors import ConfigurationError
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -98,6 +99,24 @@ async def async_bounded(
 def bounded(function: Callable[[A], R], argument: A, timeout: float | None, deadline: Deadline | None) -> R:
     """Call a function of one argument that keeps to the time limit by itself: a thread cannot be interrupted."""
     return function(argument)
+
+
+async def async_settled(value: object) -> None:
+    """Await what a hook returned, if that is to be awaited."""
+    if isinstance(value, Awaitable):
+        await value
+
+
+def settled(value: object) -> None:
+    """Take what a hook returned.
+
+    Raises:
+        ConfigurationError: it would have to be awaited, which a synchronous client cannot do.
+    """
+    if isinstance(value, Awaitable):
+        if isinstance(value, Coroutine):
+            value.close()
+        raise ConfigurationError("a hook of a synchronous client must be a plain function, not a coroutine")
 
 
 def async_scope() -> object:

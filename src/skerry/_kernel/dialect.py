@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+from skerry._kernel.interception import NO_INTERCEPTORS, Interceptors
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.request import Body, Headers, Request, Response, TransportFailure
 from skerry._kernel.retry import RetryPolicy, Safety
-from skerry.errors import SkerryError
+from skerry.errors import DeadlineExceededError, SkerryError
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -87,6 +88,9 @@ class Dialect:
         retry: the network's documented retry policy, as configured.
         timeout: default seconds per try, None for no limit.
         headers: sent with every call of the API.
+        defaults: sent with every call of the API, unless the caller gives the same header.
+        interceptors: what the network's own hooks do around every try.
+        out_of_time: the error for a caller who gave up or whose deadline passed.
     """
 
     network: str
@@ -96,3 +100,6 @@ class Dialect:
     retry: RetryPolicy
     timeout: float | None = None
     headers: Headers = ()
+    defaults: Headers = ()
+    interceptors: Interceptors = NO_INTERCEPTORS
+    out_of_time: type[DeadlineExceededError] = DeadlineExceededError

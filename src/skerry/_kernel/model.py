@@ -8,16 +8,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET as NOT_GIVEN
 from msgspec import UnsetType as NotGiven
 from msgspec import structs
 
-__all__ = ["NOT_GIVEN", "Model", "NotGiven", "decode", "encode", "given", "parse_json", "remember", "replace", "shape"]
+from skerry.errors import InvalidRequestError
+from skerry.times import parse_moment
+
+__all__ = [
+    "NOT_GIVEN",
+    "Model",
+    "Moment",
+    "NotGiven",
+    "decode",
+    "encode",
+    "given",
+    "parse_json",
+    "remember",
+    "replace",
+    "shape",
+]
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware moment. What is no full RFC 3339 text is read leniently: a bare date is its first moment in UTC."""
 
 M = TypeVar("M", bound="Model")
 
@@ -105,10 +124,19 @@ def _fit(value: Any, annotation: Any) -> Any:
         return [_fit(item, get_args(annotation)[0]) for item in value]
     if isinstance(annotation, type) and issubclass(annotation, Model) and isinstance(value, Mapping):
         return shape(value, annotation)
+    if annotation == Moment and isinstance(value, str):
+        return _moment(value)
     try:
         return msgspec.convert(value, annotation)
     except msgspec.MsgspecError:
         return value
+
+
+def _moment(text: str) -> datetime | str:
+    try:
+        return parse_moment(text)
+    except InvalidRequestError:
+        return text
 
 
 def parse_json(body: bytes) -> Any:

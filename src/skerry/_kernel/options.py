@@ -76,14 +76,25 @@ class Deadline:
         with self._lock:
             self._listeners.pop(token, None)
 
-    def check(self, network: str | None = None, operation: str | None = None) -> None:
+    def check(
+        self,
+        network: str | None = None,
+        operation: str | None = None,
+        *,
+        kind: type[DeadlineExceededError] = DeadlineExceededError,
+    ) -> None:
         """Raise when the moment has passed.
+
+        Args:
+            network: named in the error.
+            operation: named in the error.
+            kind: class of the error.
 
         Raises:
             DeadlineExceededError: it has.
         """
         if self.expired:
-            raise DeadlineExceededError(
+            raise kind(
                 "cancelled by the caller" if self._cancelled else "the caller's deadline has passed",
                 network=network,
                 operation=operation,
@@ -99,7 +110,8 @@ class RequestOptions:
     Attributes:
         timeout: seconds each try may take; None for no limit; not given for the operation's default.
         headers: further headers; those that authenticate always win.
-        retries: further tries after the first, at most as many as the client's policy allows; not more than that.
+        retries: further tries after the first; more than the client's policy allows only where the network's own client
+            lets callers ask for more.
         idempotency_key: for operations whose wire has one.
         deadline: for the whole call, back-offs included.
     """

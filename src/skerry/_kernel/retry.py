@@ -92,6 +92,8 @@ class RetryPolicy:
         when: which failures are worth another try.
         obey_retry_after: wait as long as the server asks when it asks.
         longest_wait: seconds; a server that asks for more than this gets no further try.
+        shorten: wait `longest_wait` when the server asks for more, instead of giving up.
+        adjustable: callers may ask for more tries as well as for fewer.
     """
 
     attempts: int = 3
@@ -99,6 +101,8 @@ class RetryPolicy:
     when: Predicate = by_safety
     obey_retry_after: bool = True
     longest_wait: float = 120.0
+    shorten: bool = False
+    adjustable: bool = False
 
     def wait(self, failure: Failure, safety: Safety, attempt: int, chance: Callable[[], float]) -> float | None:
         """Seconds until the next try, or None when there is to be none.
@@ -112,12 +116,14 @@ class RetryPolicy:
         if attempt >= self.attempts or not self.when(failure, safety):
             return None
         if self.obey_retry_after and failure.retry_after is not None:
-            return failure.retry_after if failure.retry_after <= self.longest_wait else None
+            if failure.retry_after <= self.longest_wait:
+                return failure.retry_after
+            return self.longest_wait if self.shorten else None
         return self.backoff(attempt, chance)
 
     def tightened(self, retries: int | None) -> RetryPolicy:
-        """This policy with at most so many further tries; never more than it allows by itself."""
-        if retries is None or retries + 1 >= self.attempts:
+        """This policy with at most so many further tries; more than it allows by itself only if it is adjustable."""
+        if retries is None or (retries + 1 >= self.attempts and not self.adjustable):
             return self
         return replace(self, attempts=retries + 1)
 

@@ -8,10 +8,11 @@ from itertools import count
 from typing import TypeVar
 
 from skerry._io.transport import Transport
-from skerry._io.waiting import Sleeper, bounded, sleep
+from skerry._io.waiting import Sleeper, bounded, settled, sleep
 from skerry._kernel.dialect import Call, Dialect
 from skerry._kernel.effects import SYSTEM, Effects
 from skerry._kernel.hooks import ErrorSeen, Hooks, RetrySeen, request_seen, response_seen, tell
+from skerry._kernel.interception import RequestInfo, ResponseInfo
 from skerry._kernel.model import NotGiven
 from skerry._kernel.options import NO_OPTIONS, Deadline, RequestOptions
 from skerry._kernel.raw import RawResponse, capture
@@ -79,14 +80,23 @@ class Driver:
 
         Raises:
             SkerryError: the network refused, the answer made no sense, the transport failed, or the deadline passed.
+            Exception: whatever an interceptor raised; it stops the call.
         """
         chosen = self.options if options is None else options.over(self.options)
         template = self._request(call, chosen)
         policy = (call.retry or self.dialect.retry).tightened(chosen.retries)
         started = self.effects.monotonic()
         for attempt in count(1):
-            request = self._try(template, call, attempt, chosen.deadline)
-            outcome = self._exchange(request, call, chosen.deadline)
+            request = self._next(template, attempt, chosen.deadline)
+            shown = RequestInfo(request) if self.dialect.interceptors and call.operation.base == "network" else None
+            if shown is not None:
+                for before in self.dialect.interceptors.before:
+                    settled(before(shown))
+                fixed = (*self.dialect.headers, *call.headers)
+                request = request.but(headers=merge_headers(shown.headers.items(), fixed))
+            if call.operation.auth:
+                request = self.dialect.sign(request)
+            outcome = self._exchange(request, call, chosen.deadline, shown)
             if isinstance(outcome, Response):
                 return self._read(outcome, call, request, self.effects.monotonic() - started)
             delay = policy.wait(outcome, call.safety, attempt, self.effects.random)
@@ -154,7 +164,7 @@ class Driver:
         ours: Headers = ()
         # A URL handed out by the server leads elsewhere: nothing meant for the network may go there.
         if operation.base == "network":
-            ours = (*(options.headers or {}).items(), *self.dialect.headers)
+            ours = (*self.dialect.defaults, *(options.headers or {}).items(), *self.dialect.headers)
         return Request(
             method=operation.method,
             url=call.url,
@@ -165,19 +175,20 @@ class Driver:
             secret=operation.base == "absolute",
         )
 
-    def _try(self, template: Request, call: Call[T], attempt: int, deadline: Deadline | None) -> Request:
+    def _next(self, template: Request, attempt: int, deadline: Deadline | None) -> Request:
         timeout = template.timeout
         if deadline is not None:
-            deadline.check(self.dialect.network, template.operation)
+            deadline.check(self.dialect.network, template.operation, kind=self.dialect.out_of_time)
             left = deadline.remaining()
             if left is not None:
                 timeout = left if timeout is None else min(timeout, left)
-        request = template
         if attempt > 1 or timeout != template.timeout:
-            request = template.but(attempt=attempt, timeout=timeout)
-        return self.dialect.sign(request) if call.operation.auth else request
+            return template.but(attempt=attempt, timeout=timeout)
+        return template
 
-    def _exchange(self, request: Request, call: Call[T], deadline: Deadline | None) -> Response | Failure:
+    def _exchange(
+        self, request: Request, call: Call[T], deadline: Deadline | None, shown: RequestInfo | None
+    ) -> Response | Failure:
         hooks, network = self.hooks, self.dialect.network
         seen = request_seen(network, request) if hooks else None
         if seen is not None:
@@ -195,6 +206,9 @@ class Driver:
         self._log(request, response.status, began)
         if seen is not None and hooks.on_response:
             tell(hooks.on_response, response_seen(seen, response, self.effects.monotonic() - began))
+        if shown is not None:
+            for after in self.dialect.interceptors.after:
+                settled(after(ResponseInfo(response), shown))
         problem = (call.error or self.dialect.error)(response)
         if problem is None:
             return response
@@ -221,7 +235,7 @@ class Driver:
         return error
 
     def _out_of_time(self, deadline: Deadline, cause: SkerryError | None) -> DeadlineExceededError:
-        error = DeadlineExceededError(
+        error = self.dialect.out_of_time(
             "cancelled by the caller" if deadline.cancelled else "the caller's deadline has passed",
             network=self.dialect.network,
             operation=cause.operation if cause else None,
