@@ -49,12 +49,11 @@ def exec_in_live_sandbox(island: Island, rounds: int) -> list[Row]:
 async def _engine_exec(engine, sandbox_id: str, rounds: int) -> list[float]:  # type: ignore[no-untyped-def]
     from skerry.ids import new_ulid
 
-    record = await engine.sandboxes.find(sandbox_id)
     samples = []
     for _ in range(rounds + 5):
         start = time.perf_counter_ns()
         run = await engine.runs.submit(
-            record.account_id, sandbox_id, id=new_ulid(), command=["/bin/true"], sessionless=True
+            engine.account_id, sandbox_id, id=new_ulid(), command=["/bin/true"], sessionless=True
         )
         await engine.runs.wait(run.id)
         samples.append((time.perf_counter_ns() - start) / 1e6)
