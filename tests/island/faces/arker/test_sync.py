@@ -142,6 +142,14 @@ async def test_an_empty_file(world: World) -> None:
     assert world.sandboxes.files == {"/home/user/f": b""}
 
 
+async def test_an_empty_chunk_says_nothing(world: World) -> None:
+    (result,) = await world.write(chunk(b"hello", 2, 2))
+    assert (result.complete, result.ranges, result.error) == (False, [], None)
+    await world.write(chunk(b"hello", 0, 5))
+    (result,) = await world.write(chunk(b"hello", 2, 2))
+    assert (result.written, result.received_bytes, world.kept()) == (True, 5, 0)
+
+
 async def test_a_secret_is_for_its_owner_only(world: World) -> None:
     await world.write(chunk(b"hello", 0, 5, is_secret=True))
     assert world.sandboxes.modes == {"/home/user/f": 0o600}

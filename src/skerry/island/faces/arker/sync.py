@@ -184,7 +184,7 @@ class Sync:
             await self._agree(upload, chunks, chunk, data)
         ranges = merge([(item.start, item.end) for item in (*chunks, chunk)])
         if upload.state == "written" or not covers(ranges, upload.size):
-            if not known:
+            if not known and data and upload.state != "written":
                 await self._keep(upload, chunk, data)
             return _chunk_result(upload, ranges)
         written = await self._finish(account_id, upload, chunks, chunk, data, known=known)
