@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -214,3 +217,18 @@ def test_an_archive_cannot_lay_a_link_and_write_through_it(tmp_path: Path) -> No
     crooked = _tar((_entry("door", tarfile.SYMTYPE, str(outside)), b""), (_entry("door/evil"), b"x"))
     files.unpack(crooked, tmp_path / "out")
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_our_command(shell: str) -> None:
+    shown = CliRunner().invoke(cli, ["completion", shell])
+    assert shown.exit_code == 0
+    assert "_SKERRY_COMPLETE" in shown.output
+
+
+def test_completion_completes() -> None:
+    environment = {"_SKERRY_COMPLETE": "bash_complete", "COMP_WORDS": "skerry sandbox f", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "skerry"], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["plain,fork"]

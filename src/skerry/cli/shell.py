@@ -100,7 +100,8 @@ def _raw_terminal() -> Iterator[None]:
     """Let every key through as it is typed; the terminal is put back whatever happens."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
+    # Not the default, which throws away what was typed ahead.
+    tty.setraw(descriptor, termios.TCSADRAIN)
     try:
         yield
     finally:
