@@ -123,14 +123,18 @@ class DoubleSandbox:
         request["state"] = None if spec.state is None else spec.state.hex()
         request["files"] = str(self.files)
         (runs / f"{spec.id}.request").write_text(json.dumps(request))
-        keeper = await asyncio.to_thread(
-            subprocess.Popen,
+        keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(KEEPER), str(runs / spec.id)],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         self._driver.keepers.append(keeper)
-        while not (runs / f"{spec.id}.pid").exists() and keeper.poll() is None:
+        pid = runs / f"{spec.id}.pid"
+        if not pid.exists():
+            pid.with_suffix(".pid-first").write_text(json.dumps({"keeper": keeper.pid, "command": None}))
+            with contextlib.suppress(FileExistsError):
+                os.link(pid.with_suffix(".pid-first"), pid)
+        while keeper.poll() is None and json.loads(pid.read_bytes())["command"] is None:
             await asyncio.sleep(0.002)
         await self._driver.step("started", self.id, spec.id)
         return DoubleProcess(self._driver, self.id, spec.id)
@@ -142,7 +146,9 @@ class DoubleSandbox:
         return None
 
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> DoubleTerminal:
-        return DoubleTerminal(spec, self.files, columns, rows)
+        terminal = DoubleTerminal(spec, self.files)
+        self._driver.keepers.append(terminal.process)
+        return terminal
 
     async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
         raise SandboxError("refused", f"nothing listens on {port}")
@@ -165,9 +171,9 @@ class DoubleSandbox:
 
 
 class DoubleTerminal:
-    def __init__(self, spec: ExecSpec, directory: Path, columns: int, rows: int) -> None:
+    def __init__(self, spec: ExecSpec, directory: Path) -> None:
         self.fd, slave = os.openpty()
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             spec.argv, env=spec.env, cwd=directory, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
         os.close(slave)
@@ -176,13 +182,13 @@ class DoubleTerminal:
         return None
 
     async def wait(self) -> ExecResult:
-        while self._process.poll() is None:
+        while self.process.poll() is None:
             await asyncio.sleep(0.005)
-        return ExecResult(exit_code=self._process.returncode, cause="exited")
+        return ExecResult(exit_code=self.process.returncode, cause="exited")
 
     async def cancel(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -226,11 +232,10 @@ class DoubleDriver:
         if kill:
             for id in await self.ids():
                 await self.kill(id)
-        for keeper in self.keepers:
-            if kill:
+        if kill:
+            for keeper in self.keepers:
+                keeper.kill()
                 await asyncio.to_thread(keeper.wait)
-            else:
-                keeper.returncode = keeper.poll() or 0
 
     def barriers(self) -> Barriers:
         return Barriers(driver="double", active=())
@@ -274,9 +279,12 @@ class DoubleDriver:
         for path in (self.directory(sandbox_id) / "runs").glob("*.pid"):
             content = json.loads(path.read_bytes())
             if alive(path):
-                for group in (content["keeper"], content["command"]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(content["keeper"], signal.SIGKILL)
+                command = json.loads(path.read_bytes())["command"]
+                if command is not None:
                     with contextlib.suppress(ProcessLookupError):
-                        os.killpg(group, signal.SIGKILL)
+                        os.killpg(command, signal.SIGKILL)
         for keeper in self.keepers:
             if keeper.poll() is None and any(
                 json.loads(path.read_bytes())["keeper"] == keeper.pid

@@ -13,6 +13,9 @@ import threading
 import time
 from pathlib import Path
 
+# The sandbox's own home stands for the one that the engine names.
+HOME = b"/home/user"
+
 
 def main(base: str) -> None:
     request = json.loads(Path(f"{base}.request").read_text())
@@ -20,11 +23,12 @@ def main(base: str) -> None:
     stdin.write(bytes.fromhex(request["stdin"]))
     stdin.seek(0)
     eight = tempfile.TemporaryFile()  # noqa: SIM115
-    eight.write(bytes.fromhex(request["state"] or ""))
+    files = request["files"].encode()
+    eight.write(bytes.fromhex(request["state"] or "").replace(HOME, files))
     eight.seek(0)
     read, write = os.pipe()
-    cwd = request["files"] if request["cwd"] == "/home/user" else request["cwd"]
-    env = {**request["env"], "FILES": request["files"]}
+    cwd = request["files"] if request["cwd"] == HOME.decode() else request["cwd"]
+    env = {name: value.replace(HOME.decode(), request["files"]) for name, value in request["env"].items()}
 
     def descriptors() -> None:
         if request["state"] is not None:
@@ -86,7 +90,8 @@ def main(base: str) -> None:
         code, cause = 128 - code, "signaled"
     else:
         cause = "exited"
-    record(base, request, began, code, cause, b"".join(chunks) if request["keep_state"] else None)
+    state = b"".join(chunks).replace(files, HOME) if request["keep_state"] else None
+    record(base, request, began, code, cause, state)
 
 
 def record(base: str, request: dict, began: int, code: int, cause: str, state: bytes | None) -> None:

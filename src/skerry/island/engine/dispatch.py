@@ -50,6 +50,7 @@ class Dispatcher:
         self._activity = activity
         self.lanes = Lanes()
         self.jobs: dict[str, Job] = {}
+        self._abandoned = False
 
     def enter(self, job: Job) -> bool:
         """Take a place in the session's lane before the store accepts the run; True when its turn is now."""
@@ -109,6 +110,7 @@ class Dispatcher:
 
     def abandon(self, reason: EngineError | None = None) -> list[asyncio.Task[None]]:
         """Let go of everything without recording anything; returns the tasks that are ending."""
+        self._abandoned = True
         tasks = []
         for job in list(self.jobs.values()):
             if job.task is not None:
@@ -120,7 +122,7 @@ class Dispatcher:
         return tasks
 
     def _start(self, job: Job) -> None:
-        if job.started:
+        if job.started or self._abandoned:
             return
         job.started = True
         job.task = asyncio.get_running_loop().create_task(self._carry_out(job), name=f"run {job.record.id}")
