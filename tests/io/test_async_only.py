@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 from skerry._io._async.driver import AsyncDriver
 from skerry._io._async.httpx import AsyncHttpxTransport
 from skerry._io.waiting import async_bounded, async_sleep
+from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request, TransportFailure
 from skerry.errors import DeadlineExceededError
@@ -147,3 +149,22 @@ async def test_failures_inside_a_bound_are_kept() -> None:
 
     with pytest.raises(TransportFailure, match="mine"):
         await async_bounded(fails, None, 1, Deadline())
+
+
+@pytest.mark.anyio
+async def test_hooks_that_take_part_may_be_coroutines() -> None:
+    async def before(request: RequestInfo) -> None:
+        await asyncio.sleep(0)
+        request.headers["x-own"] = "1"
+
+    seen: list[int] = []
+
+    async def after(response: ResponseInfo, request: RequestInfo) -> None:
+        await asyncio.sleep(0)
+        seen.append(response.status)
+
+    transport = AsyncScripted(answer(200))
+    driver = AsyncDriver(replace(TOY, interceptors=Interceptors([before], [after])), transport)
+    await driver.send(toy_call())
+    assert transport.sent[0].header("x-own") == "1"
+    assert seen == [200]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from skerry._io._sync.driver import Driver
 from skerry._io._sync.httpx import HttpxTransport
 from skerry._io.inprocess import InProcessTransport
 from skerry._io.waiting import sleep
+from skerry._kernel.interception import Interceptors, RequestInfo
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request
 from skerry.errors import ConfigurationError, DeadlineExceededError
@@ -93,3 +95,14 @@ def test_an_application_on_a_loop_that_runs_already() -> None:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def test_coroutines_cannot_be_hooks_of_threads() -> None:
+    async def before(request: RequestInfo) -> None:
+        raise AssertionError("nobody awaits this")
+
+    transport = Scripted(answer(200))
+    driver = Driver(replace(TOY, interceptors=Interceptors([before], [])), transport)
+    with pytest.raises(ConfigurationError, match="plain function"):
+        driver.send(toy_call())
+    assert transport.sent == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry._kernel.model import NOT_GIVEN, Model, NotGiven, decode, encode, parse_json, replace, shape
+from skerry._kernel.model import NOT_GIVEN, Model, Moment, NotGiven, decode, encode, parse_json, replace, shape
 from skerry._kernel.model import given as only_given
 
 plain = st.recursive(
@@ -105,3 +106,27 @@ def test_models_are_values() -> None:
     assert replace(part, size=3) == Part(name="p", size=3)
     assert part.raw == {"name": "p", "size": 0}
     assert part.extra == {}
+
+
+class Dated(Model, frozen=True, kw_only=True):
+    at: Moment | None = None
+    other: Moment | None = None
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-05-08T18:23:45.166Z", datetime(2026, 5, 8, 18, 23, 45, 166000, UTC)),
+        ("2026-05-08T20:23:45+02:00", datetime(2026, 5, 8, 18, 23, 45, tzinfo=UTC)),
+        ("2026-05-08T18:23:45", datetime(2026, 5, 8, 18, 23, 45, tzinfo=UTC)),
+        ("2026-05-08", datetime(2026, 5, 8, tzinfo=UTC)),
+        ("soon", "soon"),
+        (5, 5),
+        (None, None),
+    ],
+)
+def test_moments_are_aware(text: Any, moment: Any) -> None:
+    read = decode(json.dumps({"at": text, "other": "2026-01-01T00:00:00Z"}).encode(), Dated)
+    assert read.at == moment
+    assert read.other == datetime(2026, 1, 1, tzinfo=UTC)
+    assert read.raw["at"] == text

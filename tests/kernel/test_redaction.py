@@ -28,6 +28,12 @@ def test_prose_stays(text: str) -> None:
     assert redact(text) == text
 
 
+def test_signing_secrets() -> None:
+    assert redact("bad key sk_test_c0ffee00112233, sorry") == f"bad key {MASK}, sorry"
+    assert redact("task_0123456789abcdef and sk_learn_models") == "task_0123456789abcdef and sk_learn_models"
+    assert redact_headers([("X-Signature", "0f" * 32)]) == (("X-Signature", MASK),)
+
+
 @given(keys)
 def test_headers(key: str) -> None:
     shown = redact_headers(

@@ -77,6 +77,18 @@ def test_callers_only_tighten(retries: int, attempts: int) -> None:
     assert RetryPolicy(attempts=attempts).tightened(None).attempts == attempts
 
 
+@given(st.integers(0, 10), st.integers(1, 6))
+def test_callers_may_ask_for_more_where_the_network_says_so(retries: int, attempts: int) -> None:
+    policy = RetryPolicy(attempts=attempts, adjustable=True)
+    assert policy.tightened(retries).attempts == retries + 1
+    assert policy.tightened(None) is policy
+
+
+def test_a_wish_above_the_limit_may_be_shortened() -> None:
+    policy = RetryPolicy(longest_wait=30.0, shorten=True)
+    assert [policy.wait(failed(503, after), "keyed", 1, lambda: 0.0) for after in (29.0, 31.0)] == [29.0, 30.0]
+
+
 def test_servers_wish_is_followed_up_to_a_limit() -> None:
     policy = RetryPolicy(longest_wait=60)
     assert policy.wait(failed(retry_after=7), "idempotent", 1, lambda: 0.0) == 7

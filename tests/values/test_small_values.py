@@ -14,7 +14,7 @@ from skerry import errors
 from skerry.errors import InvalidRequestError, SkerryError
 from skerry.ids import CROCKFORD, new_id, new_ulid, ulid_from
 from skerry.networks.arker.errors import ArkerNotFoundError
-from skerry.times import parse_duration, rfc3339, utc_now
+from skerry.times import parse_duration, parse_moment, rfc3339, utc_now
 from skerry.units import GIB, KIB, MIB, format_size, parse_size
 
 KNOWN_ULIDS = [
@@ -97,6 +97,11 @@ def test_moments() -> None:
     assert utc_now().tzinfo is UTC
     with pytest.raises(InvalidRequestError, match="naive"):
         rfc3339(datetime(2026, 5, 8))
+    assert parse_moment(rfc3339(moment)) == moment
+    assert parse_moment(" 2026-05-08 ") == parse_moment("2026-05-08T00:00:00") == datetime(2026, 5, 8, tzinfo=UTC)
+    for text in ("", "soon", "2026-13-01", "1767225600"):
+        with pytest.raises(InvalidRequestError, match="is not a moment"):
+            parse_moment(text)
 
 
 def test_every_error_is_one_of_ours_and_says_so() -> None:

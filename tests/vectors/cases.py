@@ -57,7 +57,7 @@ def find(network: str, place: str | None) -> list[Path]:
     Args:
         network: such as `arker`.
         place: a directory with `<network>*.json`, a file, or None for the cases that came with the tests. A file whose
-            name mentions no network is taken to be Arker's.
+            name mentions no network is judged by its first case.
     """
     if place is None:
         return [DATA / f"{network}.json"]
@@ -65,7 +65,14 @@ def find(network: str, place: str | None) -> list[Path]:
     if path.is_dir():
         return sorted(path.glob(f"{network}*.json"))
     known = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
-    return [path] if network in (known or ["arker"]) else []
+    return [path] if network in (known or [_network_of(path)]) else []
+
+
+def _network_of(path: Path) -> str:
+    cases = json.loads(path.read_text(encoding="utf-8"))
+    # Cases that are signed or verified, with no client in them, are Dispersed's (section 2.9 of its protocol).
+    signed = isinstance(cases, list) and cases and cases[0].get("kind") in ("sign", "verify")
+    return "dispersed" if signed else "arker"
 
 
 def _case(content: dict[str, Any]) -> Case:

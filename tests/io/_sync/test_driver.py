@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from skerry._io._sync.driver import Driver
 from skerry._kernel.hooks import Hooks
+from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.raw import raw
 from skerry._kernel.request import TransportFailure
@@ -226,3 +228,53 @@ def test_debug_log_has_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
     assert "toys.make POST https://toy.test/toys -> 200" in caplog.text
     assert "hunter2" not in caplog.text
     assert "Signed" not in caplog.text
+
+
+def test_interceptors_work_before_the_signature_and_on_every_answer() -> None:
+    seen: list[str] = []
+
+    def before(request: RequestInfo) -> None:
+        seen.append(f"before {request.attempt} {'authorization' in request.headers}")
+        request.headers.update({"X-Toy": "2", "X-Own": "3", "Content-Type": "text/plain", "Authorization": "forged"})
+
+    def after(response: ResponseInfo, request: RequestInfo) -> None:
+        seen.append(f"after {request.attempt} {response.status} {request.headers['x-own']}")
+
+    dialect = replace(TOY, interceptors=Interceptors([before], [after]), defaults=(("x-default", "1"), ("x-own", "1")))
+    transport, notes = Scripted(answer(503), TransportFailure("cut"), answer(200)), Notes()
+    driver = Driver(dialect, transport, effects=notes.effects, sleeper=notes.sleep)
+    call = toy_call(body={}, headers=(("content-type", "application/json"),))
+    driver.send(call, RequestOptions(headers={"X-Default": "mine"}))
+    assert seen == ["before 1 False", "after 1 503 3", "before 2 False", "before 3 False", "after 3 200 3"]
+    for number, request in enumerate(transport.sent, 1):
+        assert [value for name, value in request.headers if name == "authorization"][-1] == f"Signed {number}"
+        assert (request.header("x-toy"), request.header("x-own")) == ("1", "3")
+        assert (request.header("x-default"), request.header("content-type")) == ("mine", "application/json")
+    driver.send(toy_call(auth=False))
+    assert len(seen) == 5
+    assert transport.sent[-1].headers == ()
+
+
+def test_what_an_interceptor_raises_ends_the_call() -> None:
+    def stop(*_: object) -> None:
+        raise RuntimeError("stop")
+
+    for interceptors, tries in ((Interceptors([stop], []), 0), (Interceptors([], [stop]), 1)):
+        transport = Scripted(answer(503))
+        driver = Driver(replace(TOY, interceptors=interceptors), transport)
+        with pytest.raises(RuntimeError, match="stop"):
+            driver.send(toy_call())
+        assert len(transport.sent) == tries
+
+
+def test_a_network_may_name_its_own_error_for_callers_who_gave_up() -> None:
+    class GaveUpError(DeadlineExceededError):
+        pass
+
+    deadline = Deadline()
+    driver = Driver(replace(TOY, out_of_time=GaveUpError), Scripted(answer(503)), sleeper=Notes().sleep)
+    deadline.cancel()
+    with pytest.raises(GaveUpError, match="cancelled"):
+        driver.send(toy_call(), RequestOptions(deadline=deadline))
+    with pytest.raises(GaveUpError, match="passed"):
+        driver.pause(5, Deadline(1))

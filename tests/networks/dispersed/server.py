@@ -1,0 +1,78 @@
+"""A small server that answers only what it can verify, from the very bytes that came over the socket."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from skerry.networks.dispersed.verification import Credentials, read_credentials, signature_matches
+
+PUBLIC_KEY, SECRET_KEY = "pk_test_1", "sk_test_0123456789"
+
+
+@dataclass
+class SignedServer:
+    """The running server: what it was asked, and which nonces it has seen."""
+
+    url: str
+    targets: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    nonces: set[str] = field(default_factory=set)
+    failures: list[int] = field(default_factory=list)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    known: SignedServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.known.targets.append(self.path)
+        self.known.headers.append({name.lower(): value for name, value in self.headers.items()})
+        code = self._verdict(body)
+        if code is not None:
+            self._answer(401, {"code": code, "detail": "no", "details": []})
+        elif self.known.failures:
+            self._answer(self.known.failures.pop(0), {"code": "SERVICE_UNAVAILABLE", "detail": "later"})
+        else:
+            self._answer(200, {"object": "echo", "target": self.path, "body": body.decode()})
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+
+    def _verdict(self, body: bytes) -> str | None:
+        found = read_credentials(self.headers.items(), time.time_ns() // 1_000_000)
+        if not isinstance(found, Credentials):
+            return found
+        if not signature_matches(found, SECRET_KEY, method=self.command, target=self.path, body=body):
+            return "INVALID_SIGNATURE"
+        if found.nonce in self.known.nonces:
+            return "NONCE_REUSED"
+        self.known.nonces.add(found.nonce)
+        return None
+
+    def _answer(self, status: int, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def start() -> tuple[SignedServer, ThreadingHTTPServer, threading.Thread]:
+    """Start a server on a free port."""
+    handler = type("Handler", (_Handler,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    known = SignedServer(f"http://127.0.0.1:{server.server_address[1]}")
+    handler.known = known  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    return known, server, thread
