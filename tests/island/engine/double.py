@@ -33,6 +33,7 @@ from skerry.island.sandbox.spec import (
     Usage,
 )
 
+HOME = "/home/user"
 KEEPER = Path(__file__).with_name("keeper.py")
 
 
@@ -174,7 +175,13 @@ class DoubleTerminal:
     def __init__(self, spec: ExecSpec, directory: Path) -> None:
         self.fd, slave = os.openpty()
         self.process = subprocess.Popen(
-            spec.argv, env=spec.env, cwd=directory, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+            [word.replace(HOME, str(directory)) for word in spec.argv],
+            env={name: value.replace(HOME, str(directory)) for name, value in spec.env.items()},
+            cwd=directory,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
         )
         os.close(slave)
 

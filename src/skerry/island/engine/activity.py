@@ -10,18 +10,19 @@ from skerry.island.clock import Clock
 
 
 class Activity:
-    """Counts of what goes on in each sandbox, in memory: after a restart everything starts idle."""
+    """Counts of what goes on in each sandbox, in memory; the store remembers which of them sleep."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._counts: dict[str, int] = {}
         self._last: dict[str, float] = {}
         self._gates: dict[str, asyncio.Future[None]] = {}
+        self._asleep: set[str] = set()
 
     def begin(self, sandbox_id: str) -> None:
         """Something starts that needs the sandbox."""
         self._counts[sandbox_id] = self._counts.get(sandbox_id, 0) + 1
-        self._last[sandbox_id] = self._clock.monotonic()
+        self.touch(sandbox_id)
 
     def end(self, sandbox_id: str) -> None:
         """It is over."""
@@ -35,10 +36,21 @@ class Activity:
     def touch(self, sandbox_id: str) -> None:
         """It was used for a moment."""
         self._last[sandbox_id] = self._clock.monotonic()
+        self._asleep.discard(sandbox_id)
+
+    def sleeps(self, sandbox_id: str) -> None:
+        """Its processes have been ended for being idle."""
+        self._last.pop(sandbox_id, None)
+        self._asleep.add(sandbox_id)
 
     def forget(self, sandbox_id: str) -> None:
-        """It sleeps, or is gone."""
+        """It is gone."""
         self._last.pop(sandbox_id, None)
+        self._asleep.discard(sandbox_id)
+
+    def asleep(self, sandbox_id: str) -> bool:
+        """Whether it sleeps."""
+        return sandbox_id in self._asleep
 
     def busy(self, sandbox_id: str) -> bool:
         """Whether something goes on in it."""

@@ -70,7 +70,7 @@ class Engine:
         self.sandboxes = Sandboxes(core, self.nodes, self._states, self._activity, self._dispatcher, self._terminals)
         self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
         self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
-        self.upkeep = Upkeep(core, self.sandboxes, self.leases, self._dispatcher, self._terminals, self._activity)
+        self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity)
 
     @classmethod
     async def open(
@@ -109,7 +109,7 @@ class Engine:
             used.on_lost(_log_lost)
             chosen = used
             await used.start()
-            await reconcile(core, engine.leases, engine._dispatcher)
+            await reconcile(core, engine.leases, engine._dispatcher, engine._activity)
             engine.upkeep.start()
             return engine
         except BaseException:

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from skerry.island.engine import output
+from skerry.island.engine.activity import Activity
 from skerry.island.engine.core import Core
 from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.jobs import Job, decode_request, exec_id
@@ -50,13 +51,16 @@ class Ended:
             yield rest
 
 
-async def reconcile(core: Core, leases: Leases, dispatcher: Dispatcher) -> None:
+async def reconcile(core: Core, leases: Leases, dispatcher: Dispatcher, activity: Activity) -> None:
     """Remove what was being removed, take up every unfinished run where it stands, close what nobody uses.
 
     A run whose agent still lives goes on; one that ended meanwhile is recorded from its agent's record; one that was
     never begun begins; of the others, those of durable sandboxes begin again and the rest end as lost.
     """
     sandboxes = {record.id: record for record in await core.store.read(sandbox_rows.every)}
+    for known in sandboxes.values():
+        if known.state == "suspended":
+            activity.sleeps(known.id)
     for id in set(await core.driver.ids()) - set(sandboxes):
         log.info("removing what is left of sandbox %s", id)
         await core.driver.remove(id)
@@ -77,8 +81,8 @@ async def reconcile(core: Core, leases: Leases, dispatcher: Dispatcher) -> None:
                 job.began = core.clock.monotonic() - _known_seconds(seen.get(job.exec_id))
         jobs.append(job)
     for record in orphans:
-        known = seen.get(exec_id(record.id, record.attempts))
-        await core.store.run(_end_orphan, leases, record, known, core.clock.now())
+        lease = seen.get(exec_id(record.id, record.attempts))
+        await core.store.run(_end_orphan, leases, record, lease, core.clock.now())
     alive = {job.exec_id for job in jobs}
     closed = await core.store.run(leases.close_orphans, alive, core.now())
     if jobs or closed:

@@ -17,7 +17,7 @@ from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import EngineError, Invalid, NotFound, PaymentRequired, Unavailable, Unsupported
 from skerry.island.engine.leases import cost, size
 from skerry.island.engine.nodes import Nodes
-from skerry.island.engine.records import SandboxRecord, SessionRecord
+from skerry.island.engine.records import SandboxRecord, SandboxState, SessionRecord
 from skerry.island.engine.refusals import translated
 from skerry.island.engine.shell import HOME, ShellState
 from skerry.island.engine.states import SessionStates
@@ -224,7 +224,7 @@ class Sandboxes:
                 await self._core.driver.reconfigure(id, limits=changed.limits, network=changed.policy)
         if not await self._core.store.run(rows.change, changed):
             raise NotFound(f"there is no sandbox {id}")
-        self._records[id] = replace(changed, state="suspended" if present.state == "suspended" else "idle")
+        self._records[id] = changed
         return self._now(changed)
 
     async def read_file(self, account_id: str, id: str, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
@@ -291,11 +291,6 @@ class Sandboxes:
         state = await self._states.load(id, session_id or await self._states.default_id(id))
         return await self._terminals.open(record, state, command, dict(env or {}), columns, rows)
 
-    def slept(self, id: str) -> None:
-        """Its processes have been ended for being idle."""
-        if id in self._records:
-            self._records[id] = replace(self._records[id], state="suspended")
-
     def _draft(
         self,
         account_id: str,
@@ -359,15 +354,20 @@ class Sandboxes:
         return record
 
     async def _wake(self, account_id: str, id: str) -> None:
-        record = await self.get(account_id, id)
+        await self.get(account_id, id)
         await self._activity.passage(id)
+        asleep = self._activity.asleep(id)
         self._activity.touch(id)
-        if record.state == "suspended":
-            self._records[id] = replace(self._records[id], state="idle")
+        if asleep:
             await self._core.store.run(rows.touch, id, self._core.now())
 
     def _now(self, record: SandboxRecord) -> SandboxRecord:
-        return replace(record, state="running") if self._activity.busy(record.id) else record
+        state: SandboxState = "idle"
+        if self._activity.busy(record.id):
+            state = "running"
+        elif self._activity.asleep(record.id):
+            state = "suspended"
+        return record if record.state == state else replace(record, state=state)
 
 
 def merged(wanted: Limits | None, present: Limits) -> Limits:

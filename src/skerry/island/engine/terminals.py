@@ -114,7 +114,7 @@ class Terminals:
             inner = tuple(command)
         check_command(inner)
         # The directory may be gone since: a shell finds that out where the agent could only refuse.
-        enter = 'cd -- "$1" 2>/dev/null || cd; shift; exec "$@"'
+        enter = 'cd -- "$1" 2>/dev/null || cd 2>/dev/null || cd /; shift; exec "$@"'
         argv = (shell, "-c", enter, "sh", state.cwd, *inner)
         terminal = {"TERM": "xterm-256color"}
         inherited = {name: value for name, value in state.env.items() if name != "TERM"}

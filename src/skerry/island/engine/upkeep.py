@@ -15,7 +15,6 @@ from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import PaymentRequired
 from skerry.island.engine.jobs import exec_id
 from skerry.island.engine.leases import HOLD_SECONDS, Leases
-from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.terminals import Terminals
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store import idempotency as bindings
@@ -36,14 +35,12 @@ class Upkeep:
     def __init__(
         self,
         core: Core,
-        sandboxes: Sandboxes,
         leases: Leases,
         dispatcher: Dispatcher,
         terminals: Terminals,
         activity: Activity,
     ) -> None:
         self._core = core
-        self._sandboxes = sandboxes
         self._leases = leases
         self._dispatcher = dispatcher
         self._terminals = terminals
@@ -119,9 +116,8 @@ class Upkeep:
                         await self._core.driver.kill(sandbox_id)
                 except SandboxError as error:
                     log.info("cannot suspend sandbox %s: %s", sandbox_id, error)
-                self._activity.forget(sandbox_id)
+                self._activity.sleeps(sandbox_id)
                 await self._core.store.run(sandbox_rows.mark_suspended, sandbox_id)
-                self._sandboxes.slept(sandbox_id)
 
     async def forget_old(self) -> None:
         """Drop ended runs with their logs, keys, leases and removed sandboxes that are older than the owner wants."""
