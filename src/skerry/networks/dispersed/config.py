@@ -155,10 +155,9 @@ def normal_base_url(value: str) -> str:
     trimmed = trimmed_base_url(value)
     try:
         parts = urlsplit(trimmed)
-        host = parts.hostname
     except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
+        parts = None
+    if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
         raise ConfigurationError("base_url must start with http:// or https:// and name a host", network="dispersed")
     if "?" in trimmed or "#" in trimmed or {".", ".."} & set(parts.path.split("/")):
         raise ConfigurationError("base_url takes no query, no fragment and no dot segments", network="dispersed")

@@ -87,7 +87,8 @@ def list_parameters(kind: type[ListOptions], parameters: Parameters, given: List
             keywords.append((name if name in _PLAIN else f"filter[{name}]", value))
     replaced = {name for name, _ in keywords}
     kept: list[tuple[str, Any]] = []
-    for name, value in parameters.items() if isinstance(parameters, Mapping) else parameters or ():
+    pairs = parameters.items() if isinstance(parameters, Mapping) else parameters or ()
+    for name, value in cast("Iterable[tuple[str, Any]]", pairs):
         if name == "filter" and isinstance(value, Mapping):
             kept += _filters(value)
         else:

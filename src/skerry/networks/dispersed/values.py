@@ -28,17 +28,21 @@ def usd(amount: Any) -> Money | None:
 
 def seconds_of(milliseconds: Any) -> float | None:
     """Seconds."""
-    return milliseconds / 1000 if isinstance(milliseconds, int | float) else None
+    return milliseconds / 1000 if _is_number(milliseconds) else None
 
 
 def moment_of(unix_ms: Any) -> datetime | None:
     """The moment that is so many milliseconds after 1970 began."""
-    if not isinstance(unix_ms, int | float):
+    if not _is_number(unix_ms):
         return None
     try:
         return datetime.fromtimestamp(unix_ms / 1000, UTC)
     except (OverflowError, OSError, ValueError):
         return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def first_token(tokens: Any) -> str | None:

@@ -16,6 +16,7 @@ from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request, Response, TransportFailure
 from skerry.errors import ConfigurationError, ConnectionFailedError, InvalidRequestError, NotFoundError, SkerryError
 from skerry.networks.dispersed import (
+    VERSION,
     ApiError,
     AsyncDispersed,
     DispersedCancelledError,
@@ -160,7 +161,7 @@ async def test_which_headers_the_caller_may_set() -> None:
     await client.jobs.get("j", headers={"content-type": "text/plain"})
     sent = dict(transport.sent[1].headers)
     assert "content-type" not in sent
-    assert (sent["accept"], sent["x-dispersed-client"]) == ("application/json", "skerry/0.1.0")
+    assert (sent["accept"], sent["x-dispersed-client"]) == ("application/json", f"skerry/{VERSION}")
     with pytest.raises(InvalidRequestError, match="printable ASCII"):
         await client.jobs.get("j", headers={"x-a": "b\r\nx-evil: 1"})
 

@@ -17,6 +17,7 @@ from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request, Response, TransportFailure
 from skerry.errors import ConfigurationError, ConnectionFailedError, InvalidRequestError, NotFoundError, SkerryError
 from skerry.networks.dispersed import (
+    VERSION,
     ApiError,
     Dispersed,
     DispersedCancelledError,
@@ -161,7 +162,7 @@ def test_which_headers_the_caller_may_set() -> None:
     client.jobs.get("j", headers={"content-type": "text/plain"})
     sent = dict(transport.sent[1].headers)
     assert "content-type" not in sent
-    assert (sent["accept"], sent["x-dispersed-client"]) == ("application/json", "skerry/0.1.0")
+    assert (sent["accept"], sent["x-dispersed-client"]) == ("application/json", f"skerry/{VERSION}")
     with pytest.raises(InvalidRequestError, match="printable ASCII"):
         client.jobs.get("j", headers={"x-a": "b\r\nx-evil: 1"})
 
