@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from skerry.island.island import Island
     from skerry.money import Money
     from skerry.networks.arker import Arker, ArkerError, AsyncArker
+    from skerry.networks.dispersed import AsyncDispersed, Dispersed
 
 __version__: str
 
@@ -46,6 +47,8 @@ _HOME = {
     "Arker": "skerry.networks.arker",
     "ArkerError": "skerry.networks.arker",
     "AsyncArker": "skerry.networks.arker",
+    "AsyncDispersed": "skerry.networks.dispersed",
+    "Dispersed": "skerry.networks.dispersed",
     "Island": "skerry.island.island",
     "Money": "skerry.money",
 }
@@ -54,6 +57,7 @@ __all__ = [
     "Arker",
     "ArkerError",
     "AsyncArker",
+    "AsyncDispersed",
     "AuthenticationError",
     "BudgetExceededError",
     "BusyError",
@@ -61,6 +65,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailedError",
     "DeadlineExceededError",
+    "Dispersed",
     "InvalidRequestError",
     "Island",
     "Money",
