@@ -5,14 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 
 from skerry.island.island import Island
+
+T = TypeVar("T")
+PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,42 @@ class Raw:
         assert answer["exit_code"] == 0, answer
         text: str = answer["stdout"]
         return text
+
+    @staticmethod
+    def until(condition: Callable[[], T], what: str) -> T:
+        """The first true value of a condition, asked again and again for at most `PATIENCE` seconds."""
+        deadline = time.monotonic() + PATIENCE
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{what}: not within {PATIENCE} s")
+            time.sleep(0.005)
+        return value
+
+    def ended(self, vm_id: str, run_id: str) -> dict[str, Any]:
+        """The status of a run once it is over."""
+
+        def over() -> dict[str, Any] | None:
+            status: dict[str, Any] = self.ok("GET", f"/v1/vms/{vm_id}/runs/{run_id}")
+            assert status["completed"] or status["exit_code"] is None
+            return status if status["completed"] else None
+
+        return self.until(over, f"the end of run {run_id}") or {}
+
+    def shows(self, vm_id: str, run_id: str, stdout: str) -> dict[str, Any]:
+        """The status of a run once its output is this."""
+
+        def there() -> dict[str, Any] | None:
+            status: dict[str, Any] = self.ok("GET", f"/v1/vms/{vm_id}/runs/{run_id}")
+            assert stdout.startswith(status["stdout"]), status
+            assert not status["completed"] or status["stdout"] == stdout, status
+            return status if status["stdout"] == stdout else None
+
+        return self.until(there, f"{stdout!r} from run {run_id}") or {}
+
+    def appears(self, vm_id: str, name: str) -> None:
+        """Wait, in a session of its own, until a file is in the home directory."""
+        session = self.ok("POST", f"/v1/vms/{vm_id}/sessions", {})["session_id"]
+        self.out(vm_id, f"until [ -e {name} ]; do sleep 0.02; done", session_id=session, timeout=PATIENCE * 1000)
 
     @staticmethod
     def unique() -> str:

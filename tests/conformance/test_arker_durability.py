@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,12 +22,6 @@ def island() -> Iterator[Island]:
         yield island
 
 
-def ended(raw: Raw, vm: str, run: str) -> dict[str, Any]:
-    while not (status := raw.ok("GET", f"/v1/vms/{vm}/runs/{run}"))["completed"]:
-        pass
-    return dict(status)
-
-
 def lose(island: Island, vm: str) -> None:
     """Take a VM's processes away as the death of its host would: nobody asked for it."""
     os.kill(island.engine.driver._live[vm].pid, signal.SIGKILL)
@@ -40,7 +34,7 @@ def test_a_run_goes_on_while_the_server_is_away(raw: Raw, island: Island) -> Non
     island.start()
     session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
     raw.out(vm, "touch /home/user/go", session_id=session)
-    status = ended(raw, vm, run)
+    status = raw.ended(vm, run)
     assert (status["stdout"], status["exit_code"], status["retry_count"]) == ("a\nb\n", 0, 0)
 
 
@@ -53,7 +47,7 @@ def test_an_accepted_key_outlives_the_server(raw: Raw, island: Island) -> None:
     island.start()
     assert raw.ok("POST", f"/v1/vms/{vm}/run", body, headers=key)["run_id"] == first
     raw.fails(409, "conflict", "POST", f"/v1/vms/{vm}/run", {"command": "other"}, headers=key)
-    ended(raw, vm, first)
+    raw.ended(vm, first)
     assert raw.out(vm, "wc -l < log").strip() == "1"
 
 
@@ -62,21 +56,19 @@ def test_a_run_whose_host_is_lost(raw: Raw, island: Island, durable: bool) -> No
     vm = raw.fork(durable=durable)
     command = "echo try >> tries; n=$(wc -l < tries); echo attempt $n; [ $n -gt 1 ] || sleep 600; echo done"
     run = raw.run(vm, command, background=True)["run_id"]
-    while raw.ok("GET", f"/v1/vms/{vm}/runs/{run}")["stdout"] != "attempt 1\n":
-        pass
+    raw.shows(vm, run, "attempt 1\n")
 
     lose(island, vm)
-    status = ended(raw, vm, run)
+    status = raw.ended(vm, run)
     if durable:
         assert (status["stdout"], status["exit_code"], status["retry_count"]) == ("attempt 2\ndone\n", 0, 1)
         assert raw.out(vm, "cat tries") == "try\ntry\n"
         # Children start out as they always do: not durable.
         child = raw.fork(vm)
         lost = raw.run(child, "echo up; sleep 600", background=True)["run_id"]
-        while raw.ok("GET", f"/v1/vms/{child}/runs/{lost}")["stdout"] != "up\n":
-            pass
+        raw.shows(child, lost, "up\n")
         lose(island, child)
-        assert ended(raw, child, lost)["exit_code"] == -1
+        assert raw.ended(child, lost)["exit_code"] == -1
     else:
         assert (status["exit_code"], status["retry_count"]) == (-1, 0)
         assert "lost" in status["stderr"]

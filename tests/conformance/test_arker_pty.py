@@ -122,8 +122,8 @@ def test_a_terminal_that_nobody_wants_ends(raw: Raw, vm: str, session: str) -> N
     with opened(raw, url) as wire:
         wire.send(b"MARK=lost; echo ready $MARK\n")
         expect(wire, b"ready lost")
-    while raw.ok("POST", f"/v1/vms/{vm}/sessions/{session}/resize", {"cols": 80, "rows": 24})["resized"]:
-        pass
+    resize = f"/v1/vms/{vm}/sessions/{session}/resize"
+    raw.until(lambda: not raw.ok("POST", resize, {"cols": 80, "rows": 24})["resized"], "the end of the terminal")
     with opened(raw, url) as wire:
         wire.send(b"echo [$MARK]\n")
         expect(wire, b"[]")

@@ -21,19 +21,6 @@ STATUS = COMPLETED | {"run_id", "tunnels", "retry_count"}
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 
 
-def ended(raw: Raw, vm: str, run: str) -> dict[str, Any]:
-    """The status of a run once it is over."""
-    while not (status := raw.ok("GET", f"/v1/vms/{vm}/runs/{run}"))["completed"]:
-        assert status["exit_code"] is None
-    return dict(status)
-
-
-def until(raw: Raw, vm: str, name: str) -> None:
-    """Wait, in a session of its own, until a file is there."""
-    session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
-    raw.out(vm, f"until [ -e /home/user/{name} ]; do sleep 0.02; done", session_id=session)
-
-
 @pytest.fixture(scope="module")
 def vm(island: Island) -> str:
     """One VM for every test that leaves no trace in it."""
@@ -100,7 +87,7 @@ def test_a_timeout_is_milliseconds_and_ends_with_124(raw: Raw, background: bool)
     vm = raw.fork()
     answer = raw.run(vm, "echo before; sleep 60; echo after", timeout=300, background=background)
     if background:
-        answer = ended(raw, vm, answer["run_id"])
+        answer = raw.ended(vm, answer["run_id"])
     assert (answer["stdout"], answer["exit_code"], answer["completed"]) == ("before\n", 124, True)
     assert answer["stderr"] == "skerry: ended after 0.3 seconds, its time limit\n"
     assert raw.out(vm, "echo still here", timeout=60_000) == "still here\n"
@@ -115,13 +102,12 @@ def test_a_background_run_is_followed_by_its_id(raw: Raw) -> None:
     assert ULID.fullmatch(answer["run_id"])
     assert (answer["completed"], answer["tunnels"]) == (False, [])
     path = f"/v1/vms/{vm}/runs/{answer['run_id']}"
-    while (status := raw.ok("GET", path))["stdout"] != "one\n":
-        assert not status["completed"]
+    status = raw.shows(vm, answer["run_id"], "one\n")
     assert set(status) == STATUS
     assert (status["exit_code"], status["retry_count"], status["run_id"]) == (None, 0, answer["run_id"])
     session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
     raw.out(vm, "touch /home/user/go", session_id=session)
-    status = ended(raw, vm, answer["run_id"])
+    status = raw.ended(vm, answer["run_id"])
     assert (status["stdout"], status["stderr"], status["exit_code"]) == ("one\ntwo\n", "err\n", 5)
     assert raw.ok("GET", path) == status
     assert raw.ok("DELETE", path) == {"cancelled": False}
@@ -130,13 +116,13 @@ def test_a_background_run_is_followed_by_its_id(raw: Raw) -> None:
 def test_a_cancelled_run_is_over_with_143_or_137(raw: Raw) -> None:
     vm = raw.fork()
     soft = raw.run(vm, "touch up; sleep 600", background=True)["run_id"]
-    until(raw, vm, "up")
+    raw.appears(vm, "up")
     assert raw.ok("DELETE", f"/v1/vms/{vm}/runs/{soft}") == {"cancelled": True}
-    assert ended(raw, vm, soft)["exit_code"] == 143
+    assert raw.ended(vm, soft)["exit_code"] == 143
     hard = raw.run(vm, "trap '' TERM; touch up2; while :; do sleep 1; done", background=True)["run_id"]
-    until(raw, vm, "up2")
+    raw.appears(vm, "up2")
     assert raw.ok("DELETE", f"/v1/vms/{vm}/runs/{hard}") == {"cancelled": True}
-    assert ended(raw, vm, hard)["exit_code"] == 137
+    assert raw.ended(vm, hard)["exit_code"] == 137
     assert raw.ok("DELETE", f"/v1/vms/{vm}/runs/{hard}") == {"cancelled": False}
     raw.fails(404, "not_found", "DELETE", f"/v1/vms/{vm}/runs/none")
     # The session goes on.
@@ -166,8 +152,7 @@ def test_one_session_runs_in_order_and_two_run_at_once(raw: Raw) -> None:
     vm = raw.fork()
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(raw.run, vm, "echo a >> log; sleep 0.3; echo b >> log")
-        while raw.ok("GET", f"/v1/vms/{vm}")["state"] != "running" and not first.done():
-            pass
+        raw.until(lambda: raw.ok("GET", f"/v1/vms/{vm}")["state"] == "running" or first.done(), "the first run")
         second = pool.submit(raw.run, vm, "echo c >> log")
         assert (first.result()["exit_code"], second.result()["exit_code"]) == (0, 0)
         assert raw.out(vm, "cat log") == "a\nb\nc\n"
@@ -213,7 +198,7 @@ def test_a_background_run_with_a_key_has_one_id(raw: Raw) -> None:
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: raw.ok("POST", path, body, headers=key), range(6)))
     assert len({answer["run_id"] for answer in answers}) == 1
-    ended(raw, vm, answers[0]["run_id"])
+    raw.ended(vm, answers[0]["run_id"])
     after = raw.ok("POST", path, body, headers=key)
     assert (after["run_id"], after["completed"]) == (answers[0]["run_id"], True)
     assert raw.out(vm, "wc -l < log").strip() == "1"
@@ -252,8 +237,8 @@ def test_a_client_that_leaves_does_not_end_its_run(raw: Raw, island: Island) -> 
             f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        until(raw, vm, "begun")
-    until(raw, vm, "proof")
+        raw.appears(vm, "begun")
+    raw.appears(vm, "proof")
     assert raw.out(vm, "cat proof") == "done\n"
 
 
@@ -302,11 +287,11 @@ def test_per_run_sizes_are_kept_or_refused(raw: Raw, vm: str) -> None:
 def test_a_signal_reaches_what_the_session_runs(raw: Raw) -> None:
     vm = raw.fork()
     run = raw.run(vm, "trap 'echo caught; exit 3' INT; touch up; while :; do sleep 0.05; done", background=True)
-    until(raw, vm, "up")
+    raw.appears(vm, "up")
     answer = raw.run(vm, "", signal="SIGINT")
     assert set(answer) == COMPLETED
     assert answer["exit_code"] == 0
-    status = ended(raw, vm, run["run_id"])
+    status = raw.ended(vm, run["run_id"])
     assert (status["stdout"], status["exit_code"]) == ("caught\n", 3)
     raw.fails(409, "conflict", "POST", f"/v1/vms/{vm}/run", {"command": "", "signal": "TERM"})
 
@@ -339,7 +324,7 @@ def test_deleting_a_session_cancels_its_runs(raw: Raw) -> None:
     session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
     run = raw.run(vm, "sleep 600", background=True, session_id=session)["run_id"]
     assert raw.ok("DELETE", f"/v1/vms/{vm}/sessions/{session}") == {"deleted": True}
-    assert ended(raw, vm, run)["exit_code"] in (137, 143)
+    assert raw.ended(vm, run)["exit_code"] in (137, 143)
 
 
 def test_the_default_session_stays(raw: Raw, vm: str) -> None:

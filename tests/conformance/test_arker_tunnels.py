@@ -64,8 +64,7 @@ def listening(raw: Raw, vm: str, port: int = 8000, **wanted: Any) -> dict[str, A
     """Start the server behind an inbound port; the answer of the run, once it listens."""
     network = {"inbound": {"ports": {str(port): wanted}}}
     answer = raw.run(vm, f"exec python3 server.py {port}", background=True, network=network)
-    while raw.ok("GET", f"/v1/vms/{vm}/runs/{answer['run_id']}")["stdout"] != "listening\n":
-        pass
+    raw.shows(vm, answer["run_id"], "listening\n")
     return dict(answer)
 
 
@@ -152,6 +151,7 @@ def test_a_foreground_run_may_ask_for_ports_too(raw: Raw, vm: str, island: Islan
         "python3 server.py 8000 > /dev/null 2>&1 & sleep 0; until (exec 3<>/dev/tcp/127.0.0.1/8000) 2>/dev/null; do"
         " sleep 0.05; done; echo up",
         network={"inbound": {"ports": {"8000": {"visibility": "public"}}}},
+        timeout=60_000,
     )
     assert set(answer) == {"stdout", "stdout_encoding", "stderr", "stderr_encoding", "exit_code", "completed"}
     assert answer["stdout"] == "up\n"

@@ -102,25 +102,13 @@ def test_a_child_takes_over_where_the_shell_stood(raw: Raw) -> None:
 def test_a_fork_during_a_run_leaves_the_run_alone(raw: Raw) -> None:
     parent = raw.fork()
     run = raw.run(parent, "echo started > mark; while [ ! -e go ]; do sleep 0.05; done; cat go", background=True)
-    _until(raw, parent, "mark")
+    raw.appears(parent, "mark")
     child = raw.fork(parent)
     assert raw.out(child, "cat mark; ls") == "started\nmark\n"
     session = raw.ok("POST", f"/v1/vms/{parent}/sessions", {})["session_id"]
     raw.out(parent, "echo now > .go; mv .go go", session_id=session)
-    status = _ended(raw, parent, run["run_id"])
+    status = raw.ended(parent, run["run_id"])
     assert (status["exit_code"], status["stdout"]) == (0, "now\n")
-
-
-def _until(raw: Raw, vm: str, name: str) -> None:
-    """Wait, in a session of its own, until a file is there."""
-    session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
-    raw.out(vm, f"until [ -e /home/user/{name} ]; do sleep 0.02; done", session_id=session)
-
-
-def _ended(raw: Raw, vm: str, run: str) -> dict[str, object]:
-    while not (status := raw.ok("GET", f"/v1/vms/{vm}/runs/{run}"))["completed"]:
-        assert status["exit_code"] is None
-    return dict(status)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 from skerry.errors import ConfigurationError
 from skerry.island.lock import DataDirectoryLock
 from skerry.island.settings import Settings
+
+_log = logging.getLogger("skerry.island.erase")
 
 
 def erase(directory: Path) -> None:
@@ -30,12 +33,19 @@ async def _end_sandboxes(directory: Path) -> None:
     if not (directory / "sandboxes").is_dir():
         return
     from skerry.island.images.store import ImageStore
+    from skerry.island.sandbox.driver import SandboxError
     from skerry.island.sandbox.select import choose_driver
 
-    settings = Settings(data_dir=directory)
-    driver = choose_driver(settings, directory, ImageStore(directory / "images"), None)
-    await driver.start()
-    await driver.stop(kill=True)
+    images = ImageStore(directory / "images")
+    # Whichever of them made the sandboxes finds them; to the other they are mere directories.
+    for name in ("namespace", "process"):
+        driver = choose_driver(Settings(data_dir=directory, driver=name), directory, images, None)
+        try:
+            await driver.start()
+        except SandboxError as error:
+            _log.debug("the %s driver has nothing to end here: %s", name, error)
+            continue
+        await driver.stop(kill=True)
 
 
 def remove_tree(directory: Path) -> None:
