@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from skerry.island.engine.records import Lease
 from skerry.island.store.prepared import Prepared, insertion
 from skerry.island.store.tables import leases
 from skerry.island.store.values import maybe_moment, maybe_money, micros, moment
 from skerry.money import Money
+
+LeaseRow = namedtuple("LeaseRow", [column.name for column in leases.columns])  # type: ignore[misc]
 
 _insert = insertion(leases, "closed_at", "captured")
 _get = Prepared(select(leases).where(leases.c.id == bindparam("of_id")))
@@ -54,7 +57,7 @@ def opened(lease: Lease) -> int:
 def get(connection: Connection, lease_id: str) -> Lease | None:
     """A lease by id."""
     row = _get(connection, of_id=lease_id).first()
-    return None if row is None else _record(row)
+    return None if row is None else _record(LeaseRow(*row))
 
 
 def still_open(connection: Connection) -> list[tuple[Lease, int]]:
@@ -92,7 +95,7 @@ def purge(connection: Connection, before: int) -> int:
     return connection.execute(leases.delete().where(leases.c.closed_at < before)).rowcount
 
 
-def _record(row: Row[Any]) -> Lease:
+def _record(row: Any) -> Lease:
     return Lease(
         id=row.id,
         account_id=row.account_id,

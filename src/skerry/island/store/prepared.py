@@ -1,12 +1,52 @@
-"""Core statements compiled once, for paths where building them again would cost more than running them."""
+"""Core statements compiled once, for paths where building and wrapping them would cost more than running them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Table, bindparam, literal_column
+from sqlalchemy import Connection, Table, bindparam, literal_column
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.sql.expression import ClauseElement
+
+
+class Rows:
+    """What a statement gave: plain tuples, all fetched."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: list[tuple[Any, ...]], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def first(self) -> tuple[Any, ...] | None:
+        """The first row, if any."""
+        return self._rows[0] if self._rows else None
+
+    def scalar(self) -> Any:
+        """The first value of the first row, if any."""
+        return self._rows[0][0] if self._rows else None
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._rows)
+
+
+class _Text:
+    """A statement as one dialect writes it."""
+
+    __slots__ = ("fixed", "order", "sql")
+
+    def __init__(self, statement: ClauseElement, connection: Connection) -> None:
+        compiled: Any = statement.compile(dialect=connection.dialect)
+        self.sql = str(compiled)
+        self.order: tuple[str, ...] | None = tuple(compiled.positiontup) if compiled.positional else None
+        self.fixed = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def arguments(self, parameters: Mapping[str, Any]) -> Any:
+        if self.fixed:
+            parameters = {**self.fixed, **parameters}
+        return dict(parameters) if self.order is None else tuple([parameters[name] for name in self.order])
 
 
 class Prepared:
@@ -20,35 +60,39 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
-        self._texts: dict[str, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
+        self._texts: dict[str, _Text] = {}
 
-    def __call__(self, connection: Connection, /, **parameters: Any) -> CursorResult[*tuple[Any, ...]]:
+    def __call__(self, connection: Connection, /, **parameters: Any) -> Rows:
         """Execute once."""
-        text, order, fixed = self._text(connection)
-        if fixed:
-            parameters = {**fixed, **parameters}
-        if order is None:
-            return connection.exec_driver_sql(text, parameters)
-        return connection.exec_driver_sql(text, tuple([parameters[name] for name in order]))
+        text = self._text(connection)
+        return _execute(connection, text.sql, text.arguments(parameters))
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Execute for each set of parameters."""
-        text, order, fixed = self._text(connection)
-        if order is None:
-            connection.exec_driver_sql(text, [{**fixed, **row} for row in rows])
-        else:
-            complete = ({**fixed, **row} for row in rows)
-            connection.exec_driver_sql(text, [tuple([row[name] for name in order]) for row in complete])
+        text = self._text(connection)
+        for row in rows:
+            _execute(connection, text.sql, text.arguments(row))
 
-    def _text(self, connection: Connection) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
-        dialect = connection.dialect
-        found = self._texts.get(dialect.name)
+    def _text(self, connection: Connection) -> _Text:
+        found = self._texts.get(connection.dialect.name)
         if found is None:
-            compiled: Any = self._statement.compile(dialect=dialect)
-            order = tuple(compiled.positiontup) if compiled.positional else None
-            fixed = {name: value for name, value in compiled.params.items() if value is not None}
-            found = self._texts[dialect.name] = (str(compiled), order, fixed)
+            found = self._texts[connection.dialect.name] = _Text(self._statement, connection)
         return found
+
+
+def _execute(connection: Connection, sql: str, arguments: Any) -> Rows:
+    if connection.dialect.name == "sqlite":
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        try:
+            cursor = raw.execute(sql, arguments)
+            return Rows(cursor.fetchall(), cursor.rowcount)
+        except sqlite3.IntegrityError as error:
+            raise IntegrityError(sql, arguments, error) from error
+        except sqlite3.OperationalError as error:
+            raise OperationalError(sql, arguments, error) from error
+    result = connection.exec_driver_sql(sql, arguments)
+    return Rows([tuple(row) for row in result] if result.returns_rows else [], result.rowcount)
 
 
 def insertion(table: Table, *leave_out: str, defaults: Mapping[str, int] | None = None) -> Prepared:

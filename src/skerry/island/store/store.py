@@ -173,11 +173,14 @@ def _sqlite(url: str, begin: str, size: int) -> Engine:
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA wal_autocheckpoint = 4000")
         cursor.close()
 
     def began(connection: Connection) -> None:
         # The driver would put off the lock until the first write, and then fail instead of waiting for it.
-        connection.exec_driver_sql(begin)
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.execute(begin)
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", began)

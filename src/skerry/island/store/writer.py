@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,8 @@ class Writer:
 
     def __init__(self, engine: Engine, explain: Callable[[BaseException], BaseException]) -> None:
         self._engine = engine
+        # A file cannot go away as a server can; its connection is kept, which saves the pool's work each time.
+        self._kept: Connection | None = None
         self._explain = explain
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._dropped = False
@@ -65,6 +68,13 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            if self._kept is not None:
+                self._kept.close()
+
+    def _serve(self) -> None:
         while True:
             job = self._queue.get()
             if job is None:
@@ -92,15 +102,26 @@ class Writer:
         for job in batch:
             job.error = None
             try:
-                with self._engine.begin() as connection:
+                with self._transaction() as connection:
                     job.value = job.work(connection)
             except BaseException as error:
                 job.error = self._explain(error)
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self._engine.dialect.name != "sqlite":
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        if self._kept is None:
+            self._kept = self._engine.connect()
+        with self._kept.begin():
+            yield self._kept
+
     def _together(self, batch: list[_Job]) -> bool:
         """Run a batch under one commit; False when it must be redone one by one, nothing of it having been kept."""
         try:
-            with self._engine.begin() as connection:
+            with self._transaction() as connection:
                 for job in batch:
                     connection.exec_driver_sql("SAVEPOINT one")
                     try:
