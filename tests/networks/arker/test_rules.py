@@ -224,7 +224,8 @@ def test_retry_options_are_normalised(attempts: float, base: float, cap: float, 
     for number, wait in enumerate(waits[:-1]):
         assert wait is not None
         steady = min(options.max_delay_s, options.base_delay_s * 2**number)
-        assert steady - 1e-9 <= wait <= steady + options.jitter_s + 1e-9
+        # Whole milliseconds up to and including the jitter, as section 2.4 has it.
+        assert steady - 1e-9 <= wait <= steady + (options.jitter_s * 1000 + 1) // 1 / 1000 + 1e-9
 
 
 def test_retry_forms() -> None:

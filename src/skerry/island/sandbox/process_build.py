@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import signal
 import socket
 import stat
@@ -187,7 +188,12 @@ class ProcessBuilder(Builder):
                     taken.add(self.layers.upper(other).stat().st_uid)
         if mine in self._uids and mine not in taken:
             return mine
-        uid = next((uid for uid in self._uids if uid not in taken), None)
+        # Islands of one machine know nothing of each other, and ending a sandbox ends every process of its user: an id
+        # taken by chance, and only while nobody uses it, keeps them apart.
+        taken |= _users_alive()
+        first = secrets.randbelow(len(self._uids))
+        around = (*self._uids[first:], *self._uids[:first])
+        uid = next((uid for uid in around if uid not in taken), None)
         if uid is None:
             raise SandboxError("limits", "there are more sandboxes than user ids for them")
         for _, directories, files, here in os.fwalk(upper, topdown=False, follow_symlinks=False):
@@ -254,6 +260,16 @@ def _free_ids() -> range:
 def _maps(table: str, wanted: range) -> bool:
     rows = [[int(field) for field in line.split()] for line in table.splitlines()]
     return any(first <= wanted.start and wanted.stop <= first + count for first, _, count in rows)
+
+
+def _users_alive() -> set[int]:
+    """Users that own a process of this machine."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                found.add(os.stat(f"/proc/{name}").st_uid)
+    return found
 
 
 def _kill_all_of(uid: int) -> None:
