@@ -28,7 +28,7 @@ check: setup ## Style, types, layers, generated files
 	$(PYTHON) tools/check_tree.py
 
 suite: setup ## The tests alone
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist worksteal
 
 format: setup ## Format and mend what can be mended by a machine
 	$(BIN)/ruff check --fix .
