@@ -192,7 +192,7 @@ class ProcessBuilder(Builder):
         # taken by chance, and only while nobody uses it, keeps them apart.
         taken |= _users_alive()
         first = secrets.randbelow(len(self._uids))
-        around = (*self._uids[first:], *self._uids[:first])
+        around: list[int] = [*self._uids[first:], *self._uids[:first]]
         uid = next((uid for uid in around if uid not in taken), None)
         if uid is None:
             raise SandboxError("limits", "there are more sandboxes than user ids for them")
