@@ -350,14 +350,18 @@ async def test_work_survives_the_servers_death(scratch: Path) -> None:
     """
     lab = Lab(scratch)
     server = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), str(scratch)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(program), str(scratch)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         with server:
             assert server.stdout is not None
+            assert server.stderr is not None
             ready = await asyncio.to_thread(server.stdout.readline)
             server.kill()
-        assert ready == "ready\n"
+            assert ready == "ready\n", await asyncio.to_thread(server.stderr.read)
         await lab.driver.start()
         box = await lab.driver.find("box")
         assert box is not None
