@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from skerry import SkerryError
+from skerry import Arker, SkerryError
 from tests.faults.conftest import ServerProcess, eventually
 
 
@@ -100,8 +100,7 @@ def test_a_full_disk_is_named_and_survived(small_disk: Path) -> None:
                 while file.write(b"\0" * 4096):
                     pass
             with pytest.raises(SkerryError) as caught:
-                for _ in range(200):
-                    arker.vm("ubuntu").fork(name="x" * 200)
+                fork_often(arker, 200)
             assert "disk is full" in str(caught.value)
             assert str(small_disk) not in str(caught.value), "callers learn nothing of the machine's paths"
             filler.unlink()
@@ -115,6 +114,12 @@ def test_a_full_disk_is_named_and_survived(small_disk: Path) -> None:
         server.stop()
     assert server.process is not None
     assert server.process.returncode == 0
+
+
+def fork_often(arker: Arker, count: int) -> None:
+    """More forks than a full disk can take."""
+    for _ in range(count):
+        arker.vm("ubuntu").fork(name="x" * 200)
 
 
 def raw(server: ServerProcess) -> socket.socket:
@@ -148,7 +153,8 @@ def test_a_caller_that_hangs_up_does_not_end_its_run(server: ServerProcess) -> N
     "cut",
     [
         b"POST /arker/v1/vms/ubuntu/fork HTTP/1.1\r\nHo",
-        b"POST /arker/v1/vms/ubuntu/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Length: 50\r\n\r\n{",
+        b"POST /arker/v1/vms/ubuntu/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
+        b"Content-Length: 50\r\n\r\n{",
     ],
     ids=["in the head", "in the body"],
 )
