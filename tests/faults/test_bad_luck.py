@@ -153,8 +153,10 @@ def test_a_caller_that_hangs_up_does_not_end_its_run(server: ServerProcess) -> N
     "cut",
     [
         b"POST /arker/v1/vms/ubuntu/fork HTTP/1.1\r\nHo",
-        b"POST /arker/v1/vms/ubuntu/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
-        b"Content-Length: 50\r\n\r\n{",
+        (
+            b"POST /arker/v1/vms/ubuntu/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
+            b"Content-Length: 50\r\n\r\n{"
+        ),
     ],
     ids=["in the head", "in the body"],
 )
