@@ -26,7 +26,7 @@ class Island:
         data_dir: where it lives; a temporary directory, removed at the end, when None.
         port: TCP port on loopback, 0 for any free one.
         clock: replaces the machine's time.
-        driver: replaces the sandbox driver.
+        driver: `auto`, `namespace` or `process`, or an object that replaces the sandbox driver.
         images: replaces the image store.
         settings: any other field of `Settings`.
 
@@ -47,8 +47,9 @@ class Island:
     ) -> None:
         self._given = None if data_dir is None else Path(data_dir)
         self._port = port
-        self._means = {"clock": clock, "driver": driver, "images": images}
-        self._choices = settings
+        named = {"driver": driver} if isinstance(driver, str) else {}
+        self._means = {"clock": clock, "driver": None if named else driver, "images": images}
+        self._choices = {**settings, **named}
         self._temporary: Path | None = None
         self._running: RunningServer | None = None
         self._settings: Settings | None = None
