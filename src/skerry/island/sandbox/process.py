@@ -3,8 +3,8 @@
 What differs for commands, besides the walls that `barriers()` says are missing:
 
 * The sandbox's files keep their real path. `HOME` and the working directory are right, and `/home/user` and `/tmp`
-  in working directories, in variables and in file transfers are translated, but a program that itself opens
-  `/home/user/...` or `/tmp/...` is refused; `TMPDIR` names a private directory.
+  in working directories, in variables, in the text of a session's command and in file transfers are translated, but
+  a program that itself opens `/home/user/...` or `/tmp/...` is refused; `TMPDIR` names a private directory.
 * Of the machine, `/usr` and the harmless part of `/etc` can be read. Images but `host` cannot be used.
 * No port can be opened or dialled. Outgoing connections go through the egress proxy.
 * A fork copies the files, sharing extents where the file system can.
@@ -41,7 +41,9 @@ class Paths:
         # A fork's session remembers paths of its parent.
         others = re.escape(self._all) + r"/[A-Za-z0-9_-]{1,64}/" + re.escape(root.name) + r"(?=[/:\s'\"]|$)"
         self._relative = re.compile(others)
-        self._relative_bytes = re.compile(others.encode())
+        shown = "|".join(map(re.escape, self._shown))
+        # The data directory may itself lie below `/tmp`, so a path that is real already is looked for first.
+        self._in_text = re.compile(rf"(?:{others})|(?<![\w./-])(?P<shown>{shown})(?=[/\s'\":;,)]|$)".encode())
 
     def directory(self, path: str) -> str:
         """A working directory, or the value of a variable that names one."""
@@ -57,8 +59,10 @@ class Paths:
         return ":".join(map(self.directory, value.split(":"))) if value.startswith("/") else value
 
     def state(self, state: bytes | None) -> bytes | None:
-        """A session's state, in which a fork still finds the paths of its parent."""
-        return None if state is None else self._relative_bytes.sub(lambda _: self._root.encode(), state)
+        """A session's state and command, in which the paths of callers, and of a fork's parent, stand as text."""
+        if state is None:
+            return None
+        return self._in_text.sub(lambda match: self._root.encode() + (match["shown"] or b""), state)
 
     def file(self, path: str) -> str:
         """A path of a file transfer, where `/` is the sandbox's own root."""
