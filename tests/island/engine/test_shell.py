@@ -60,10 +60,13 @@ def test_directory_and_exported_variables_survive(shell, tmp_path: Path) -> None
         "cat <<E\nhere\nE",
         "! true",
         "true && false || exit 8",
+        "-x",
+        "--help",
+        "- word",
     ],
 )
 def test_a_command_ends_as_with_plain_c(shell, command: str) -> None:
-    plain = subprocess.run([shell.path, "-c", command, shell.kind], input=b"in\n", capture_output=True, cwd="/")
+    plain = subprocess.run([shell.path, "-c", "--", command, shell.kind], input=b"in\n", capture_output=True, cwd="/")
     outcome = execute(shell, ShellState(cwd="/", env={"PATH": "/usr/bin:/bin"}), command, stdin=b"in\n")
     assert (outcome.code, outcome.out) == (plain.returncode, plain.stdout.decode())
     if shell.kind == "bash" and b"syntax error" not in plain.stderr:

@@ -283,7 +283,7 @@ _BASH = _one_line(
     eval "$__skerry_script" >/dev/null 2>&1;
     unset -v __skerry_script __skerry_n;
     trap '{ __skerry_save; } >/dev/null 2>&1' EXIT;
-    eval "${__skerry_opts:+set$__skerry_opts;}$__skerry_command" 9>&-;
+    eval -- "${__skerry_opts:+set$__skerry_opts;}$__skerry_command" 9>&-;
     { __skerry_finish; } >/dev/null 2>&1
     """.replace("@VARIABLES@", _VARIABLES).replace("@TRANSIENT@", " ".join(_TRANSIENT))
 )
@@ -301,7 +301,7 @@ _SH = _one_line(
     eval "$(cat <&8)" >/dev/null 2>&1;
     exec 8<&-;
     trap '{ __skerry_save; } >/dev/null 2>&1' EXIT;
-    eval "$__skerry_command" 9>&-;
+    eval " $__skerry_command" 9>&-;
     { __skerry_finish; } >/dev/null 2>&1
     """
 )
