@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +55,14 @@ def test_named_sessions_are_made_on_first_use(raw: Raw, vm: str) -> None:
     child = raw.ok("POST", f"/api/v1/vms/{vm}/fork", {"is_public": False})["vm_id"]
     raw.made.append(child)
     assert run(raw, child, "echo hi", "repl1")["stdout"] == "hi\n"
+
+
+def test_a_name_used_by_many_at_once_is_one_session(raw: Raw, vm: str) -> None:
+    before = len(raw.ok("GET", f"/v1/vms/{vm}/sessions"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: run(raw, vm, "N=$((N + 1))", "crowd"), range(8)))
+    assert run(raw, vm, "echo $N", "crowd")["stdout"] == "8\n"
+    assert len(raw.ok("GET", f"/v1/vms/{vm}/sessions")) == before + 1
 
 
 def test_the_new_wire_knows_no_names_on_either_mount(raw: Raw) -> None:

@@ -158,6 +158,12 @@ def test_a_foreground_run_may_ask_for_ports_too(raw: Raw, vm: str, island: Islan
     assert visit(f"http://8000-{vm}.localhost:{urlsplit(island.url).port}/x")[:2] == (200, b"/x|-")
 
 
+@pytest.mark.parametrize("ports", [["0000809999"], ["0"], ["65536"], ["8" * 400], ["80", "080"], ["²"], [""]])
+def test_a_port_is_a_port(raw: Raw, vm: str, ports: list[str]) -> None:
+    network = {"inbound": {"ports": {port: {} for port in ports}}}
+    raw.fails(400, "bad_request", "POST", f"/v1/vms/{vm}/run", {"command": "true", "network": network})
+
+
 def test_tcp_gets_a_port_of_this_machine(raw: Raw, vm: str) -> None:
     (tunnel,) = listening(raw, vm, protocol="tcp", visibility="public")["tunnels"]
     url = urlsplit(tunnel["url"])

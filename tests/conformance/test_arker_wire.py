@@ -106,6 +106,21 @@ def test_goldens_can_be_forked_and_nothing_else(raw: Raw) -> None:
         assert raw.fork(reference).startswith("vmh-")
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=000000000001999",
+        "offset=000000000000" + "9" * 30,
+        "offset=" + "9" * 5000,
+        "limit=%C2%B2",
+        "q=%00",
+        "limit=+1",
+    ],
+)
+def test_numbers_of_a_query_are_read_whole(raw: Raw, query: str) -> None:
+    raw.fails(400, "bad_request", "GET", f"/v1/vms?{query}")
+
+
 def test_unknown_paths_and_wrong_methods(raw: Raw) -> None:
     for path in ("/", "/v1", "/v1/", "/v2/vms", "/v1/vm", "/v1/vms/a/b", "/v1/vms/list/x/y", "/_store", "/v1//vms/a/"):
         raw.fails(404, "not_found", "GET", path)

@@ -101,6 +101,7 @@ def test_null_and_absent_are_one_request_and_everything_else_is_not() -> None:
     assert mark('{ "timeout" : null, "command" : "\\u0078" }') == plain
     assert mark('{"command":"x","background":false,"mounts":[],"end_symbol":"auto"}') == plain
     assert mark('{"command":"x","network":null}') == plain
+    assert mark('{"command":"x","background":null,"mounts":null,"end_symbol":null}') == plain
     assert mark('{"command":"y"}') != plain
     assert mark('{"command":"x","background":true}') != plain
     assert mark('{"command":"x","timeout":0}') != plain
@@ -122,6 +123,19 @@ def test_an_idempotency_key_is_short_printable_ascii(key: bytes) -> None:
 def test_an_idempotency_key_is_taken_as_it_is() -> None:
     assert wire.idempotency_key([(b"idempotency-key", b"x" * 64)]) == "x" * 64
     assert wire.idempotency_key([]) is None
+    with pytest.raises(ArkerFault):
+        wire.idempotency_key([(b"idempotency-key", b"one"), (b"idempotency-key", b"other")])
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), ("00010", 10), ("99", 99), ("000", 0)])
+def test_a_number_is_read_whole(text: str, value: int) -> None:
+    assert wire.number("n", text, 0, 99) == value
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", " 1", "100", "0" * 9 + "100", "9" * 5000, "\u00b2", "\u0661"])
+def test_anything_else_is_no_number(text: str) -> None:
+    with pytest.raises(ArkerFault):
+        wire.number("n", text, 0, 99)
 
 
 @pytest.mark.parametrize(

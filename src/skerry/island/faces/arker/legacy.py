@@ -8,6 +8,7 @@ from skerry.island.faces.arker import views
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.schemas import LegacyForkRequest, LegacyListAnswer, LegacyVm
 from skerry.island.faces.arker.service import Service
+from skerry.island.faces.arker.wire import number
 from skerry.times import rfc3339
 
 REGION = "local"
@@ -39,22 +40,18 @@ def page_of(query: bytes) -> dict[str, str | int | None]:
         raise ArkerFault("bad_request", "the query is not valid") from None
     page: dict[str, str | int | None] = {}
     if "limit" in fields:
-        page["limit"] = _number("limit", fields["limit"], 1, 100)
+        page["limit"] = number("limit", fields["limit"], 1, 100)
     if "offset" in fields:
-        page["offset"] = _number("offset", fields["offset"], 0, 2**31)
+        page["offset"] = number("offset", fields["offset"], 0, 2**31)
     if "q" in fields:
+        if "\x00" in fields["q"]:
+            raise ArkerFault("bad_request", "q contains a NUL character")
         page["query"] = fields["q"]
     if "sort" in fields:
         if fields["sort"] not in SORTS:
             raise ArkerFault("bad_request", f"sort is one of {', '.join(SORTS)}")
         page["sort"] = SORTS[fields["sort"]]
     return page
-
-
-def _number(name: str, text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and least <= int(text[:12]) <= most):
-        raise ArkerFault("bad_request", f"{name} is a number from {least} to {most}")
-    return int(text)
 
 
 async def list_vms(service: Service, account_id: str, query: bytes) -> LegacyListAnswer:

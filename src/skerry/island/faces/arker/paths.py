@@ -15,7 +15,8 @@ def sync_path(path: str) -> str:
     Whether a symbolic link leads out again is not decided here but when the file is opened, beneath `HOME`.
 
     Raises:
-        ArkerFault: `bad_request` for anything outside `/home/user/`, a `..` segment, NUL, or too many bytes.
+        ArkerFault: `bad_request` for anything outside `/home/user/`, a `..` segment, NUL, too many bytes, or what can
+            only be a directory.
     """
     if "\x00" in path:
         raise ArkerFault("bad_request", "the path contains a NUL character")
@@ -32,7 +33,7 @@ def sync_path(path: str) -> str:
         raise ArkerFault("bad_request", "the path contains a '..' segment")
     if any(len(segment.encode("utf-8")) > LONGEST_NAME for segment in segments):
         raise ArkerFault("bad_request", f"a name in the path is longer than {LONGEST_NAME} bytes")
-    if all(segment in ("", ".") for segment in segments):
+    if segments[-1] in ("", "."):
         raise ArkerFault("bad_request", f"{_short(path)} is a directory")
     return path
 

@@ -15,6 +15,7 @@ from skerry.island.faces.arker import tables
 from skerry.island.faces.arker.call import Receive, Send
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.terminals import LiveTerminal, Terminals, Viewer
+from skerry.island.faces.arker.wire import number
 from skerry.island.sandbox.driver import Terminal
 
 TICKET_SECONDS = 60
@@ -76,26 +77,17 @@ def wish_of(query: bytes) -> Wish:
     if persist is not None:
         unwatched = None if persist in ("true", "1") else 0.0
     if "cancel_ttl_secs" in fields:
-        unwatched = float(_number(fields, "cancel_ttl_secs", 0, 0, 86_400))
+        unwatched = float(number("cancel_ttl_secs", fields["cancel_ttl_secs"], 0, 86_400))
     command = fields.get("command")
     if command is not None and (len(command) > LONGEST_COMMAND or "\x00" in command):
         raise ArkerFault("bad_request", "the command is too long or contains NUL")
     return Wish(
-        columns=_number(fields, "cols", 80, 1, 1000),
-        rows=_number(fields, "rows", 24, 1, 1000),
+        columns=number("cols", fields.get("cols", "80"), 1, 1000),
+        rows=number("rows", fields.get("rows", "24"), 1, 1000),
         command=command or None,
         unwatched=unwatched,
         ticket=fields.get("ticket"),
     )
-
-
-def _number(fields: dict[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = fields.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and least <= int(text[:9]) <= most):
-        raise ArkerFault("bad_request", f"{name} is a number from {least} to {most}")
-    return int(text)
 
 
 class Pty:

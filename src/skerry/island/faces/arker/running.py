@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -10,7 +12,7 @@ import msgspec
 
 from skerry.ids import new_ulid
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import NotFound
+from skerry.island.engine.errors import EngineError, NotFound
 from skerry.island.engine.idempotency import IdempotencyKey
 from skerry.island.engine.records import RunRecord, SandboxRecord
 from skerry.island.faces.arker import sizes, tables, views
@@ -28,12 +30,13 @@ from skerry.island.faces.arker.schemas import (
 )
 from skerry.island.faces.arker.service import Service, check_ceiling
 from skerry.island.faces.arker.tunnels import Place, Tunnels, wanted_ports
-from skerry.island.faces.arker.wire import fingerprint
+from skerry.island.faces.arker.wire import fingerprint, number
 
 RUNTIMES = ("auto", "shell", "bash", "sh", "linux")
 MOST_LISTED = 1_000
 LONGEST_TIMEOUT_MS = 30 * 86_400_000
 
+SIGNALLED = "signalled"
 NOTHING_RAN = CompletedAnswer(stdout="", stdout_encoding="utf-8", stderr="", stderr_encoding="utf-8", exit_code=0)
 
 AnyRunRequest = RunRequest | LegacyRunRequest
@@ -67,6 +70,7 @@ class Running:
         self._service = service
         self._tunnels = tunnels
         self._pty = pty
+        self._naming = asyncio.Lock()
 
     async def run(
         self,
@@ -104,30 +108,36 @@ class Running:
         if limits is not None:
             check_ceiling(vm.labels, limits.memory_bytes)
         number = _signal_number(request.signal)
-        session_id, told = await self._session(account_id, vm, request, legacy=legacy)
-        if _wants_terminal(request):
-            return await self._terminal(account_id, vm, session_id, request, where)
-        if number is not None:
-            await self._signal(account_id, vm, session_id, number)
-            if not request.command:
-                return CompletedAnswer(
-                    stdout="", stdout_encoding="utf-8", stderr="", stderr_encoding="utf-8", exit_code=0
-                )
-        run = await self._engine.runs.submit(
-            account_id,
-            vm.id,
-            id=new_ulid(),
-            command=request.command,
-            session_id=session_id,
-            background=bool(request.background),
-            timeout=request.timeout / 1000 if request.timeout else None,
-            limits=limits,
-            idempotency=None
-            if key is None
-            else IdempotencyKey(
-                scope=f"arker:{account_id}:{vm.id}", key=key, fingerprint=fingerprint(f"/v1/vms/{vm.id}/run", request)
-            ),
-        )
+        bound = None
+        if key is not None:
+            digest = fingerprint(f"/v1/vms/{vm.id}/run", request)
+            bound = IdempotencyKey(scope=f"arker:{account_id}:{vm.id}", key=key, fingerprint=digest)
+        told = None
+        try:
+            session_id, told = await self._session(account_id, vm, request, legacy=legacy)
+            if _wants_terminal(request):
+                return await self._terminal(account_id, vm, session_id, request, where)
+            if number is not None:
+                await self._signal(account_id, vm, session_id, number, bound)
+                if not request.command:
+                    return await self._signalled(bound)
+            run = await self._engine.runs.submit(
+                account_id,
+                vm.id,
+                id=new_ulid(),
+                command=request.command,
+                session_id=session_id,
+                background=bool(request.background),
+                timeout=request.timeout / 1000 if request.timeout else None,
+                limits=limits,
+                idempotency=bound,
+            )
+        except (ArkerFault, EngineError):
+            # What was accepted once is answered again even if its session is gone or its sizes no longer fit.
+            earlier = await self._earlier(account_id, vm.id, bound)
+            if earlier is None:
+                raise
+            run = earlier
         rows = await self._tunnels.open(account_id, vm.id, run.id, ports) if ports else []
         if request.background:
             answer = BackgroundAnswer(
@@ -144,6 +154,22 @@ class Running:
         if told is None:
             return completed
         return await self._legacy(account_id, vm, run, completed, told)
+
+    async def _earlier(self, account_id: str, vm_id: str, key: IdempotencyKey | None) -> RunRecord | None:
+        """The run that this key has started before. Raises Conflict when that was another request's."""
+        run_id = None if key is None else await self._engine.idempotency.find(key)
+        if run_id is None:
+            return None
+        try:
+            return await self._engine.runs.get(account_id, vm_id, run_id)
+        except NotFound:
+            return None
+
+    async def _signalled(self, key: IdempotencyKey | None) -> CompletedAnswer:
+        """The answer to a request that only signals, remembered so that its repetition does not signal again."""
+        if key is not None:
+            await self._engine.idempotency.bind(key, SIGNALLED)
+        return NOTHING_RAN
 
     async def status(self, account_id: str, vm_id: str, run_id: str, where: Where) -> RunStatusAnswer:
         """How a run stands, with its output so far."""
@@ -206,15 +232,15 @@ class Running:
         """The session of that name, made on first use as 0.2.0 has it (section 3.8)."""
         if not 1 <= len(name) <= 128:
             raise ArkerFault("bad_request", "a session name is 1 to 128 characters")
-        session_id = await self._engine.store.read(tables.get_named_session, vm_id, name)
-        if session_id is not None:
-            try:
-                return (await self._engine.sessions.get(account_id, vm_id, session_id)).id
-            except NotFound:
-                session_id = None
-        session = await self._engine.sessions.create(account_id, vm_id)
-        await self._engine.store.run(tables.put_named_session, vm_id, name, session.id)
-        return session.id
+        # Callers that use a name for the first time at once must end up in one session.
+        async with self._naming:
+            session_id = await self._engine.store.read(tables.get_named_session, vm_id, name)
+            if session_id is not None:
+                with contextlib.suppress(NotFound):
+                    return (await self._engine.sessions.get(account_id, vm_id, session_id)).id
+            session = await self._engine.sessions.create(account_id, vm_id)
+            await self._engine.store.run(tables.put_named_session, vm_id, name, session.id)
+            return session.id
 
     async def _legacy(
         self, account_id: str, vm: SandboxRecord, run: RunRecord, answer: CompletedAnswer, told: str | int
@@ -246,8 +272,12 @@ class Running:
             session_id=session_id, ws_url=f"{where.ws_base}/vms/{vm.id}/sessions/{session_id}/pty?ticket={ticket}"
         )
 
-    async def _signal(self, account_id: str, vm: SandboxRecord, session_id: str | None, number: int) -> None:
-        """Send a signal to what the session executes now."""
+    async def _signal(
+        self, account_id: str, vm: SandboxRecord, session_id: str | None, number: int, key: IdempotencyKey | None
+    ) -> None:
+        """Send a signal to what the session executes now, unless the key says that this was done."""
+        if key is not None and await self._engine.idempotency.find(key) is not None:
+            return
         if session_id is None:
             session_id = (await self._engine.sessions.default(vm.id)).id
         for run in await self._engine.runs.list(account_id, vm.id, active=True):
@@ -262,10 +292,7 @@ def _page_of(query: bytes) -> tuple[int, str | None]:
         fields = parse_qs(query.decode("ascii"), errors="strict")
     except ValueError:
         raise ArkerFault("bad_request", "the query is not valid") from None
-    text = fields.get("limit", ["100"])[-1]
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MOST_LISTED):
-        raise ArkerFault("bad_request", f"limit is a number from 1 to {MOST_LISTED}")
-    return int(text), fields.get("cursor", [None])[-1]
+    return number("limit", fields.get("limit", ["100"])[-1], 1, MOST_LISTED), fields.get("cursor", [None])[-1]
 
 
 def _wants_terminal(request: AnyRunRequest) -> bool:
@@ -298,8 +325,8 @@ def _check_offered(request: AnyRunRequest) -> None:
 def _signal_number(name: str | None) -> int | None:
     if not name:
         return None
-    if name.isascii() and name.isdigit() and 1 <= int(name[:3]) <= 64:
-        return int(name)
+    if name[0].isdigit():
+        return number("signal", name, 1, 64)
     upper = name.upper()
     try:
         return int(signal.Signals[upper if upper.startswith("SIG") else f"SIG{upper}"])

@@ -104,6 +104,7 @@ class Service:
             whole = golden.limits if golden else parent.limits if parent else Limits()
             wanted = (limits and limits.memory_bytes) or whole.memory_bytes
             check_ceiling(labels, wanted)
+            self._engine.nodes.check(Limits(memory_bytes=request.max_memory_mib * MIB))
         if legacy:
             labels[views.LEGACY_LABEL] = "1"
         if golden is not None:
@@ -111,7 +112,7 @@ class Service:
                 account_id,
                 id=goldens.new_vm_id(burst=golden.burst),
                 network=NETWORK,
-                image=request.image or golden.image,
+                image=golden.image if request.image is None else request.image,
                 name=request.name,
                 limits=_over(limits, golden.limits),
                 policy=policy,

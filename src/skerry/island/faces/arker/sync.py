@@ -50,7 +50,7 @@ from skerry.island.faces.arker.uploads import (
     received,
     same_upload,
 )
-from skerry.island.faces.arker.wire import text_of
+from skerry.island.faces.arker.wire import file_text
 from skerry.units import MIB
 
 INLINE_READ_BYTES = 8 * MIB
@@ -96,7 +96,7 @@ class Sync:
             if size < INLINE_READ_BYTES:
                 # A file may grow while it is read; what was asked for is its size when it was opened.
                 data = await asyncio.to_thread(_read_exactly, file, size)
-                content, encoding = text_of(data)
+                content, encoding = file_text(data)
                 return InlineRead(path=path, size=len(data), content=content, encoding=encoding)
         grant = GetGrant(account=account_id, vm=vm_id, path=path, expires=int(self._now()) + URL_SECONDS)
         return PresignedRead(

@@ -17,6 +17,7 @@ from skerry.island.faces.arker.goldens import label_of
 from skerry.island.faces.arker.schemas import InboundInfo, InboundPort, NetworkInfo, PortInfo, RunNetwork, TunnelInfo
 from skerry.island.faces.arker.tables import TunnelRow
 from skerry.island.faces.arker.tokens import TokenRefused, TokenSigner, TunnelGrant
+from skerry.island.faces.arker.wire import number
 from skerry.island.gateway import PASS, Tunnel
 
 MOST_PORTS = 32
@@ -47,13 +48,14 @@ def wanted_ports(network: RunNetwork | None) -> dict[int, InboundPort]:
         raise ArkerFault("bad_request", f"at most {MOST_PORTS} inbound ports per run")
     ports: dict[int, InboundPort] = {}
     for text, port in asked.items():
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
-            raise ArkerFault("bad_request", f"{text[:20]!r} is no port; ports are 1 to 65535")
+        port_number = number("an inbound port", text, 1, 65535)
+        if port_number in ports:
+            raise ArkerFault("bad_request", f"port {port_number} is asked for twice")
         if (port.visibility or "private") not in ("private", "public"):
             raise ArkerFault("bad_request", f"port {text}: visibility is private or public")
         if (port.protocol or "http") not in ("http", "tcp"):
             raise ArkerFault("unsupported_operation", f"port {text}: this island carries http (with WebSocket) and tcp")
-        ports[int(text)] = port
+        ports[port_number] = port
     return ports
 
 

@@ -103,8 +103,6 @@ def notes(run: RunRecord) -> bytes:
         lines.append(f"skerry: {run.dropped_bytes} bytes of output beyond the limit were dropped")
     if run.cause == "out_of_memory":
         lines.append("skerry: the run was killed because the VM's memory was used up")
-    elif run.cause == "disk_full":
-        lines.append("skerry: the run was stopped because the VM's disk was full")
     return "".join(line + "\n" for line in lines).encode()
 
 

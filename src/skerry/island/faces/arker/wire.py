@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import json
 from collections.abc import Iterable
@@ -69,20 +70,43 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> None:
         seen.add(key)
 
 
+def number(name: str, text: str, least: int, most: int) -> int:
+    """A decimal number from a query or a key; no sign, no spaces, no digits but ASCII's.
+
+    Raises:
+        ArkerFault: `bad_request` for anything that is not a number from `least` to `most`.
+    """
+    digits = text.lstrip("0") or text[:1]
+    # A bound on the digits first: what cannot fit is never converted.
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most):
+        raise ArkerFault("bad_request", f"{name} is a number from {least} to {most}")
+    return int(digits)
+
+
 def fingerprint(path: str, request: msgspec.Struct) -> str:
     """The identity of a request for idempotency: SHA-256 of canonical JSON with defaults applied, plus the path.
 
     Null and absent are one, so clients that drop nulls and clients that send them agree (protocol section 2.7).
     """
-    canonical = msgspec.json.encode(_without_null(msgspec.to_builtins(request)), order="sorted")
+    canonical = msgspec.json.encode(_plain(request), order="sorted")
     return hashlib.sha256(path.encode() + b"\n" + canonical).hexdigest()
 
 
-def _without_null(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A decoded request as plain values, in which null has become the field's default; null by default is left out."""
+    if isinstance(value, msgspec.Struct):
+        found = {}
+        for field in msgspec.structs.fields(value):
+            item = getattr(value, field.name)
+            if item is None:
+                item = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            if item is not None and item is not msgspec.NODEFAULT:
+                found[field.encode_name] = _plain(item)
+        return found
     if isinstance(value, dict):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
+        return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_without_null(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 
@@ -110,9 +134,12 @@ def idempotency_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     Raises:
         ArkerFault: `bad_request` unless it is 1 to 64 printable ASCII characters.
     """
-    value = header(headers, b"idempotency-key")
-    if value is None:
+    values = [value.decode("latin-1") for name, value in headers if name == b"idempotency-key"]
+    if not values:
         return None
+    if len(values) > 1:
+        raise ArkerFault("bad_request", "a request has one Idempotency-Key")
+    value = values[0]
     if not 1 <= len(value) <= 64 or not all(" " <= character <= "~" for character in value):
         raise ArkerFault("bad_request", "Idempotency-Key must be 1 to 64 printable ASCII characters")
     return value
@@ -123,6 +150,14 @@ def text_of(output: bytes) -> tuple[str, str]:
     try:
         return output.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
-        import binascii
-
         return binascii.b2a_base64(output, newline=False).decode("ascii"), "base64"
+
+
+def file_text(content: bytes) -> tuple[str, str]:
+    """As `text_of`, but bytes that no text holds travel as base64 even where they happen to be valid UTF-8.
+
+    In JSON every NUL takes six bytes, so a file of zeroes would be six times its size.
+    """
+    if b"\x00" in content:
+        return binascii.b2a_base64(content, newline=False).decode("ascii"), "base64"
+    return text_of(content)
