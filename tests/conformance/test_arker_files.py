@@ -68,7 +68,13 @@ def read(raw: Raw, vm: str, path: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "encoding"),
-    [(b"", "utf-8"), (b"text\n", "utf-8"), ("grüße 🪨".encode(), "utf-8"), (b"\x00", "utf-8"), (b"\xff\xfe", "base64")],
+    [
+        (b"", "utf-8"),
+        (b"text\n", "utf-8"),
+        ("grüße 🪨".encode(), "utf-8"),
+        (b"\x00", "base64"),
+        (b"\xff\xfe", "base64"),
+    ],
 )
 def test_what_was_written_is_read(raw: Raw, vm: str, data: bytes, encoding: str) -> None:
     path = f"/home/user/{secrets.token_hex(4)}/deep er/ü.bin"
@@ -112,6 +118,8 @@ def test_readers_see_one_version_or_the_other(raw: Raw, vm: str) -> None:
         "/etc/passwd",
         "/home/user",
         "/home/user/",
+        "/home/user/file/",
+        "/home/user/file/.",
         "/home/user/../root/x",
         "/home/user/a/../../b",
         "/home/other/x",
@@ -125,6 +133,25 @@ def test_paths_outside_home_are_refused(raw: Raw, vm: str, path: str) -> None:
         (result,) = write(raw, vm, bad)
         assert result["error"]["code"] == "bad_request"
         assert not result["written"]
+
+
+def test_a_file_that_is_no_text_takes_no_more_room_than_base64(raw: Raw, vm: str) -> None:
+    raw.out(vm, "head -c 8388607 /dev/zero > zeroes")
+    answer = raw.request("POST", f"/v1/vms/{vm}/sync", {"op": "read", "path": "/home/user/zeroes"})
+    assert answer.json["encoding"] == "base64"
+    assert len(answer.body) < 12 << 20
+
+
+def test_no_half_written_file_reaches_a_child(raw: Raw) -> None:
+    vm = raw.fork()
+    data = bytes(3 << 20)
+    with ThreadPoolExecutor(8) as pool:
+        writes = [pool.submit(write, raw, vm, entry("/home/user/file", data)) for _ in range(12)]
+        children = [pool.submit(raw.fork, vm) for _ in range(12)]
+        assert all(result["written"] for done in writes for result in done.result())
+        for child in (vm, *(done.result() for done in children)):
+            found = raw.out(child, "find /home/user -name '.skerry*' -o -name file -printf '%s\\n'")
+            assert found in ("", f"{len(data)}\n")
 
 
 def test_links_do_not_lead_out(raw: Raw, vm: str) -> None:

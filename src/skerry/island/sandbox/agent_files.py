@@ -70,7 +70,7 @@ class Files:
         try:
             directory = self._directory(base, parent, _rules(beneath))
         except OSError as error:
-            raise _refusal(error, path) from None
+            raise _refusal(error, path, missing="path") from None
         finally:
             os.close(base)
         self._next += 1
@@ -93,7 +93,7 @@ class Files:
             raise
         except OSError as error:
             os.close(directory)
-            raise _refusal(error, path) from None
+            raise _refusal(error, path, missing="path") from None
         os.fchmod(fd, mode & 0o7777)
         self._pending[self._next] = _Pending(client, directory, name, temporary)
         return self._next, fd
@@ -185,10 +185,10 @@ def _rules(beneath: str) -> int:
     return sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS
 
 
-def _refusal(error: OSError, path: str) -> Refusal:
+def _refusal(error: OSError, path: str, *, missing: str = "not_found") -> Refusal:
     reasons = {
-        errno.ENOENT: "not_found",
-        errno.ENOTDIR: "not_found",
+        errno.ENOENT: missing,
+        errno.ENOTDIR: missing,
         errno.EXDEV: "path",
         errno.ELOOP: "path",
         errno.ENAMETOOLONG: "path",
@@ -199,4 +199,7 @@ def _refusal(error: OSError, path: str) -> Refusal:
         errno.EMFILE: "limits",
         errno.ENFILE: "limits",
     }
-    return Refusal(reasons.get(error.errno or 0, "path"), f"{path}: {os.strerror(error.errno or 0)}")
+    reason = reasons.get(error.errno or 0, "path")
+    if error.errno == errno.EXDEV:
+        return Refusal(reason, f"{path} leads elsewhere through a symbolic link; only relative ones are followed here")
+    return Refusal(reason, f"{path}: {os.strerror(error.errno or 0)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -127,21 +128,17 @@ class AgentSandbox:
             SandboxError: `path`, `is_a_directory`, `not_a_file`, `disk_full`; `limits` for a file beyond the
                 sandbox's disk; `unsupported` when `source` ends early.
         """
-        live = await self._host.live(self.id)
-        most = self._host.spec(self.id).limits.disk_bytes
-        if most is not None and size > most:
-            raise SandboxError("limits", f"{size} bytes do not fit the sandbox's disk of {most}")
-        answer, fds = await live.request("create", path=path, beneath=beneath, mode=mode)
-        token = answer["token"]
-        try:
-            if size <= _SMALL_FILE:
-                _copy(source, fds[0], size)
-            else:
-                await asyncio.to_thread(_copy, source, fds[0], size)
-        except BaseException:
-            await asyncio.shield(live.request("abort", token=token))
-            raise
-        await live.request("commit", token=token)
+        begin = source.tell()
+        for _ in range(_TRIES):
+            live = await self._host.live(self.id)
+            most = self._host.spec(self.id).limits.disk_bytes
+            if most is not None and size > most:
+                raise SandboxError("limits", f"{size} bytes do not fit the sandbox's disk of {most}")
+            try:
+                return await _write(live, path, source, size, beneath, mode)
+            except Retired:
+                source.seek(begin)
+        raise SandboxError("lost", "the sandbox is being stopped again and again")
 
     async def usage(self) -> Usage:
         """What it uses now."""
@@ -164,6 +161,27 @@ def _environment(spec: ExecSpec, asked: SandboxSpec, live: LiveAgent) -> dict[st
     proxies = {"http_proxy": url, "https_proxy": url, "all_proxy": f"socks5h://127.0.0.1:{live.proxy_port}"}
     proxies["no_proxy"] = "localhost,127.0.0.1,::1"
     return {**proxies, **{name.upper(): value for name, value in proxies.items()}, **spec.env}
+
+
+async def _write(live: LiveAgent, path: str, source: BinaryIO, size: int, beneath: str, mode: int) -> None:
+    async with live.writes.passing():
+        await _write_now(live, path, source, size, beneath, mode)
+
+
+async def _write_now(live: LiveAgent, path: str, source: BinaryIO, size: int, beneath: str, mode: int) -> None:
+    answer, fds = await live.request("create", path=path, beneath=beneath, mode=mode)
+    token = answer["token"]
+    try:
+        if size <= _SMALL_FILE:
+            _copy(source, fds[0], size)
+        else:
+            await asyncio.to_thread(_copy, source, fds[0], size)
+    except BaseException:
+        # An agent that went to rest has dropped what was begun.
+        with contextlib.suppress(Retired):
+            await asyncio.shield(live.request("abort", token=token))
+        raise
+    await live.request("commit", token=token)
 
 
 def _copy(source: BinaryIO, fd: int, size: int) -> None:

@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,52 @@ from skerry.island.sandbox.spec import ExecResult, ExecSpec
 _log = logging.getLogger(__name__)
 
 _HELLO_SECONDS = 5.0
+_WRITE_SECONDS = 60.0
 
 
 class Retired(Exception):
     """The agent was sent to rest before it read this request; ask a new one."""
+
+
+class WriteGate:
+    """Lets file writes pass side by side, and none while somebody needs the files to hold still."""
+
+    def __init__(self) -> None:
+        self._passing = 0
+        self._open = asyncio.Event()
+        self._still = asyncio.Event()
+        self._open.set()
+        self._still.set()
+
+    @contextlib.asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        """For as long as one write takes."""
+        while not self._open.is_set():
+            await self._open.wait()
+        self._passing += 1
+        self._still.clear()
+        try:
+            yield
+        finally:
+            self._passing -= 1
+            if not self._passing:
+                self._still.set()
+
+    @contextlib.asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Entered once no write is under way; for one caller at a time, which the sandbox's lock sees to.
+
+        A write that goes on for `_WRITE_SECONDS` is not waited for any longer, because nothing else of the sandbox
+        can be changed meanwhile.
+        """
+        self._open.clear()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._still.wait()
+            yield
+        finally:
+            self._open.set()
 
 
 class LiveAgent:
@@ -48,6 +90,8 @@ class LiveAgent:
         self.proxy_port: int | None = None
         self.retiring = False
         self.killed = False
+        self.outdated = False
+        self.writes = WriteGate()
         self._runs = runs
         self._on_end = on_end
         self._processes: dict[str, AgentProcess | AgentTerminal] = {}

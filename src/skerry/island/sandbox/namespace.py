@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from skerry.island.sandbox.build import Builder, Built
 from skerry.island.sandbox.driver import ImageSource, SandboxError
 from skerry.island.sandbox.egress import EgressProxy
 from skerry.island.sandbox.handle import AgentSandbox
-from skerry.island.sandbox.live import LiveAgent
+from skerry.island.sandbox.live import LiveAgent, Retired
 from skerry.island.sandbox.spec import (
     Barriers,
     ExecResult,
@@ -180,18 +181,19 @@ class NamespaceDriver:
         built = self._built[live.id]
         by_group = False
         try:
-            began = time.monotonic_ns()
-            by_group = await self._thread(built.freeze)
-            if not by_group:
-                await live.request("freeze", within=_ANSWER_SECONDS)
-            try:
-                method = await self._thread(lambda: layers.copy(live.id, child_id, files=files))
-            finally:
-                if by_group:
-                    await asyncio.shield(self._thread(built.thaw))
-                else:
-                    await asyncio.shield(live.request("thaw"))
-                frozen = time.monotonic_ns() - began
+            async with live.writes.closed():
+                began = time.monotonic_ns()
+                by_group = await self._thread(built.freeze)
+                if not by_group:
+                    await live.request("freeze", within=_ANSWER_SECONDS)
+                try:
+                    method = await self._thread(lambda: layers.copy(live.id, child_id, files=files))
+                finally:
+                    if by_group:
+                        await asyncio.shield(self._thread(built.thaw))
+                    else:
+                        await asyncio.shield(live.request("thaw"))
+                    frozen = time.monotonic_ns() - began
         except BaseException:
             await self._thread(layers.forget_copy, child_id)
             raise
@@ -221,7 +223,7 @@ class NamespaceDriver:
     async def live(self, sandbox_id: str) -> LiveAgent:
         """The agent of a sandbox, found or started. Raises as `open`."""
         live = self._live.get(sandbox_id)
-        if live is not None and live.usable:
+        if live is not None and live.usable and not (live.outdated and await self.suspend(sandbox_id)):
             return live
         task = self._starting.get(sandbox_id)
         if task is None:
@@ -335,22 +337,24 @@ class NamespaceDriver:
 
     async def _retire(self, live: LiveAgent) -> bool:
         """End an agent if nothing else lives in its sandbox, with the sandbox's lock held."""
-        if live.busy:
-            return False
-        live.retiring = True
-        try:
-            answer, _ = await live.channel.request("retire", within=_ANSWER_SECONDS)
-        except SandboxError:
+        # A file that is being written is finished first: half of it must not stay behind, nor reach a child.
+        async with live.writes.closed():
+            if live.busy:
+                return False
+            live.retiring = True
+            try:
+                answer, _ = await live.channel.request("retire", within=_ANSWER_SECONDS)
+            except SandboxError:
+                await self._bury(live)
+                return True
+            except TimeoutError:
+                live.retiring = False
+                return False
+            if not answer["idle"]:
+                live.retiring = False
+                return False
             await self._bury(live)
             return True
-        except TimeoutError:
-            live.retiring = False
-            return False
-        if not answer["idle"]:
-            live.retiring = False
-            return False
-        await self._bury(live)
-        return True
 
     async def find(self, sandbox_id: str) -> AgentSandbox | None:
         """The live sandbox if its agent already runs, else None."""
@@ -414,7 +418,8 @@ class NamespaceDriver:
     async def reconfigure(
         self, sandbox_id: str, *, limits: Limits | None = None, network: NetworkPolicy | None = None
     ) -> None:
-        """Apply new bounds or policy, to a live sandbox at once (descriptor and file size bounds at its next start).
+        """Apply new bounds or policy, to a live sandbox at once (a descriptor bound at its next start; so, without
+        the right to raise limits, a larger file size bound, as soon as nothing lives in it).
 
         Raises:
             SandboxError: `unknown_sandbox`, `limits`.
@@ -430,7 +435,13 @@ class NamespaceDriver:
             spec = await self._thread(self._builder.rewrite, sandbox_id, limits, network)
             if built is None or live is None:
                 return
-            built.spec = spec
+            before, built.spec = built.spec.limits.disk_bytes, spec
+            told = before == spec.limits.disk_bytes or _bound_files(live, spec.limits.disk_bytes)
+            # Only the privileged can raise what others are held to, but a fresh agent begins with the new bound.
+            if not told:
+                live.outdated = True
+                if await self._retire(live):
+                    return
             if network is not None and self._egress is not None:
                 if live.proxy_port is None:
                     await self._connect(live, built)
@@ -444,7 +455,10 @@ class NamespaceDriver:
         built = self._built.get(sandbox_id)
         if live is None or built is None or not live.usable:
             return Usage(processes=0, memory_bytes=0, cpu_ns=None, disk_bytes=disk)
-        answer, _ = await live.request("status")
+        try:
+            answer, _ = await live.request("status")
+        except Retired:
+            return Usage(processes=0, memory_bytes=0, cpu_ns=None, disk_bytes=disk)
         memory, cpu = await self._thread(built.consumption)
         return Usage(processes=int(answer["processes"]), memory_bytes=memory, cpu_ns=cpu, disk_bytes=disk)
 
@@ -463,3 +477,15 @@ class NamespaceDriver:
     def on_lost(self, callback: Callable[[str, str], Awaitable[None]]) -> None:
         """Call back with (sandbox id, cause `died` or `out_of_memory`) when a sandbox's agent dies unasked."""
         self._lost.append(callback)
+
+
+def _bound_files(live: LiveAgent, most: int | None) -> bool:
+    """Hold what an agent starts from now on to files of that size; False without the right to."""
+    if live.pid is None:
+        return False
+    bound = resource.RLIM_INFINITY if most is None else most
+    try:
+        resource.prlimit(live.pid, resource.RLIMIT_FSIZE, (bound, bound))
+    except OSError:
+        return False
+    return True
