@@ -227,6 +227,60 @@ def test_a_key_is_not_bound_by_a_refused_request(raw: Raw, vm: str) -> None:
     assert raw.ok("POST", path, {"command": "echo 2"}, headers=key)["stdout"] == "2\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "repeated"),
+    [
+        ({}, {"background": None, "end_symbol": None, "mounts": None, "timeout": None, "network": None}),
+        ({"background": None}, {"background": False}),
+        (
+            {"network": {"inbound": {"ports": {"8080": {}}}}},
+            {"network": {"inbound": {"ports": {"8080": {"visibility": None, "protocol": "http"}}}}},
+        ),
+    ],
+)
+def test_null_and_absent_and_the_default_are_one_request(
+    raw: Raw, vm: str, said: dict[str, Any], repeated: dict[str, Any]
+) -> None:
+    key = {"idempotency-key": raw.unique()}
+    path, command = f"/v1/vms/{vm}/run", {"command": "echo $RANDOM$RANDOM"}
+    first = raw.ok("POST", path, {**command, **said}, headers=key)
+    assert raw.ok("POST", path, {**command, **repeated}, headers=key) == first
+
+
+def test_a_repetition_is_answered_after_its_session_is_gone(raw: Raw) -> None:
+    vm = raw.fork()
+    key = {"idempotency-key": raw.unique()}
+    session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
+    body = {"command": "echo $RANDOM$RANDOM", "session_id": session}
+    first = raw.ok("POST", f"/v1/vms/{vm}/run", body, headers=key)
+    raw.ok("DELETE", f"/v1/vms/{vm}/sessions/{session}")
+    assert raw.ok("POST", f"/v1/vms/{vm}/run", body, headers=key) == first
+    other = {**body, "command": "echo other"}
+    raw.fails(409, "conflict", "POST", f"/v1/vms/{vm}/run", other, headers=key)
+
+
+def test_a_signal_with_a_key_is_sent_once(raw: Raw) -> None:
+    vm = raw.fork()
+    key = {"idempotency-key": raw.unique()}
+    run = raw.run(vm, "trap 'echo x >> got' USR1; touch begun; while :; do sleep 0.01; done", background=True)["run_id"]
+    raw.appears(vm, "begun")
+    signal = {"command": "", "signal": "USR1"}
+    raw.ok("POST", f"/v1/vms/{vm}/run", signal, headers=key)
+    raw.appears(vm, "got")
+    raw.ok("DELETE", f"/v1/vms/{vm}/runs/{run}")
+    # With nothing left to be signalled, only a request that is not carried out again can succeed.
+    raw.ok("POST", f"/v1/vms/{vm}/run", signal, headers=key)
+    raw.fails(409, "conflict", "POST", f"/v1/vms/{vm}/run", signal)
+
+
+def test_a_session_says_what_it_cannot_remember(raw: Raw) -> None:
+    vm = raw.fork()
+    raw.out(vm, "A=1")
+    answer = raw.run(vm, "cd /tmp; B=$(head -c 3000000 /dev/zero | tr '\\0' x)")
+    assert "remembers" in answer["stderr"]
+    assert raw.out(vm, "echo $A ${#B}; pwd") == "1 0\n/home/user\n"
+
+
 def test_a_client_that_leaves_does_not_end_its_run(raw: Raw, island: Island) -> None:
     vm = raw.fork()
     parts = urlsplit(raw.base_url)

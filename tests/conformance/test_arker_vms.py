@@ -62,6 +62,7 @@ def test_a_fork_without_a_body(raw: Raw) -> None:
 
 
 def test_an_unknown_source_or_image(raw: Raw) -> None:
+    raw.fails(404, "not_found", "POST", "/v1/vms/ubuntu/fork", {"image": ""})
     raw.fails(404, "not_found", "POST", "/v1/vms/no-such-golden/fork", {})
     raw.fails(404, "not_found", "POST", "/v1/vms/ubuntu/fork", {"image": "no/such:image"})
 
@@ -140,6 +141,28 @@ def test_sizes_are_kept_or_refused(raw: Raw) -> None:
     assert "survived" not in ran["stdout"] or ran["exit_code"] == 0
     raw.fails(400, "bad_request", "POST", "/v1/vms/ubuntu/fork", {"memory_mib": 1 << 40})
     raw.fails(400, "bad_request", "POST", "/v1/vms/ubuntu/fork", {"memory_mib": 600, "max_memory_mib": 500})
+    raw.fails(400, "bad_request", "POST", "/v1/vms/ubuntu/fork", {"max_memory_mib": 1 << 40})
+
+
+def test_more_disk_serves_what_lives(raw: Raw) -> None:
+    vm = raw.fork(disk_mib=4)
+    fill = "head -c 8000000 /dev/zero > /home/user/file; wc -c < /home/user/file"
+    raw.run(vm, "sleep 600 & echo $! > /tmp/pid")
+    assert raw.run(vm, "head -c 8000000 /dev/zero > /home/user/file")["exit_code"] != 0
+    raw.ok("POST", f"/v1/vms/{vm}/resize", {"disk_mib": 64})
+    # Without CAP_SYS_RESOURCE the island cannot raise the bound of what lives; it has it anew when that has ended.
+    raw.out(vm, "kill $(cat /tmp/pid); while [ -e /proc/$(cat /tmp/pid) ]; do sleep 0.01; done")
+    assert raw.out(vm, fill) == "8000000\n"
+
+
+def test_activity_is_told_alike_everywhere(raw: Raw) -> None:
+    vm = raw.fork()
+    before = raw.ok("GET", f"/v1/vms/{vm}")["last_activity"]
+    raw.out(vm, "sleep 0.01")
+    after = raw.ok("GET", f"/v1/vms/{vm}")["last_activity"]
+    assert after > before
+    (listed,) = [info for info in raw.ok("GET", "/v1/vms")["vms"] if info["vm_id"] == vm]
+    assert listed["last_activity"] == after
 
 
 def test_a_blocked_vm_reaches_nothing(raw: Raw, island: object) -> None:

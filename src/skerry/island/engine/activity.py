@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from skerry.island.clock import Clock
 
@@ -16,6 +17,7 @@ class Activity:
         self._clock = clock
         self._counts: dict[str, int] = {}
         self._last: dict[str, float] = {}
+        self._moments: dict[str, datetime] = {}
         self._gates: dict[str, asyncio.Future[None]] = {}
         self._asleep: set[str] = set()
 
@@ -32,10 +34,12 @@ class Activity:
         else:
             self._counts.pop(sandbox_id, None)
         self._last[sandbox_id] = self._clock.monotonic()
+        self._moments[sandbox_id] = self._clock.now()
 
     def touch(self, sandbox_id: str) -> None:
         """It was used for a moment."""
         self._last[sandbox_id] = self._clock.monotonic()
+        self._moments[sandbox_id] = self._clock.now()
         self._asleep.discard(sandbox_id)
 
     def sleeps(self, sandbox_id: str) -> None:
@@ -46,11 +50,16 @@ class Activity:
     def forget(self, sandbox_id: str) -> None:
         """It is gone."""
         self._last.pop(sandbox_id, None)
+        self._moments.pop(sandbox_id, None)
         self._asleep.discard(sandbox_id)
 
     def asleep(self, sandbox_id: str) -> bool:
         """Whether it sleeps."""
         return sandbox_id in self._asleep
+
+    def last_used(self, sandbox_id: str) -> datetime | None:
+        """When it was last used, None if not since this server began."""
+        return self._moments.get(sandbox_id)
 
     def busy(self, sandbox_id: str) -> bool:
         """Whether something goes on in it."""

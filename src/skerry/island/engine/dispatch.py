@@ -19,12 +19,14 @@ from skerry.island.engine.leases import Leases
 from skerry.island.engine.records import RunRecord, RunState
 from skerry.island.engine.shell import HOME, ShellState, invocation
 from skerry.island.engine.states import SessionStates
+from skerry.island.sandbox.agent_exec import STATE_LIMIT
 from skerry.island.sandbox.driver import Process, SandboxError
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
 from skerry.island.store import leases as lease_rows
 from skerry.island.store import runs as rows
 from skerry.island.store import sandboxes as sandbox_rows
 from skerry.island.store.values import micros
+from skerry.units import format_size
 
 T = TypeVar("T")
 
@@ -235,6 +237,8 @@ class Dispatcher:
             text = f"ended after {job.request.timeout or 0:g} seconds, its time limit"
         elif result.cause == "lost" and text is None:
             text = "the sandbox was lost while this ran; how it ended is unknown"
+        elif text is None and len(result.state or b"") >= STATE_LIMIT:
+            text = f"what this session remembers exceeds {format_size(STATE_LIMIT)}; it stays as before this command"
         if text is not None:
             result = output.note(self._core.driver, job.sandbox.id, job.exec_id, text, result)
         cause = job.stop if job.stop is not None and result.cause == "cancelled" else result.cause

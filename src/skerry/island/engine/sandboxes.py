@@ -50,6 +50,7 @@ class Sandboxes:
         self._dispatcher = dispatcher
         self._terminals = terminals
         self._records: dict[str, SandboxRecord] = {}
+        self._removals = 0
 
     async def create(
         self,
@@ -138,10 +139,15 @@ class Sandboxes:
         Raises:
             NotFound: no such sandbox of this account.
         """
-        record = self._records.get(id) or await self._core.store.read(rows.get, id)
+        record = self._records.get(id)
+        if record is None:
+            removals = self._removals
+            record = await self._core.store.read(rows.get, id)
+            # What was read before a removal and arrives after it must not bring the sandbox back.
+            if record is not None and removals == self._removals:
+                self._records[id] = record
         if record is None or record.account_id != account_id:
             raise NotFound(f"there is no sandbox {id}")
-        self._records[id] = record
         return self._now(record)
 
     async def list(
@@ -182,6 +188,7 @@ class Sandboxes:
         await self.get(account_id, id)
         # From here on it is gone for everyone; a crash leaves the rest of the work to the next start.
         removed = await self._core.store.run(rows.mark_removed, id, self._core.now())
+        self._removals += 1
         self._records.pop(id, None)
         await self._dispatcher.stop_all(self._dispatcher.of_sandbox(id), grace=0.0, cause="cancelled")
         await self._terminals.hang_up(id)
@@ -225,6 +232,8 @@ class Sandboxes:
         if not await self._core.store.run(rows.change, changed):
             raise NotFound(f"there is no sandbox {id}")
         self._records[id] = changed
+        for job in self._dispatcher.of_sandbox(id):
+            job.sandbox = changed
         return self._now(changed)
 
     async def read_file(self, account_id: str, id: str, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
@@ -367,7 +376,10 @@ class Sandboxes:
             state = "running"
         elif self._activity.asleep(record.id):
             state = "suspended"
-        return record if record.state == state else replace(record, state=state)
+        used = self._activity.last_used(record.id) or record.last_active_at
+        if (record.state, record.last_active_at) == (state, used):
+            return record
+        return replace(record, state=state, last_active_at=used)
 
 
 def merged(wanted: Limits | None, present: Limits) -> Limits:
