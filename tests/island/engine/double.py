@@ -283,6 +283,7 @@ class DoubleDriver:
 
     async def kill(self, sandbox_id: str) -> None:
         """As an agent's death does: the commands die with it, and nobody records how."""
+        doomed = []
         for path in (self.directory(sandbox_id) / "runs").glob("*.pid"):
             content = json.loads(path.read_bytes())
             if alive(path):
@@ -292,12 +293,9 @@ class DoubleDriver:
                 if command is not None:
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(command, signal.SIGKILL)
-        for keeper in self.keepers:
-            if keeper.poll() is None and any(
-                json.loads(path.read_bytes())["keeper"] == keeper.pid
-                for path in (self.directory(sandbox_id) / "runs").glob("*.pid")
-            ):
-                await asyncio.to_thread(keeper.wait)
+                doomed.append(content["keeper"])
+        for keeper in [keeper for keeper in self.keepers if keeper.pid in doomed]:
+            await asyncio.to_thread(keeper.wait)
 
     async def remove(self, sandbox_id: str) -> None:
         self._known(sandbox_id)
