@@ -25,8 +25,12 @@ class Unmergeable(Exception):
 
 @dataclass(slots=True)
 class _Frame:
-    """One directory of the merged tree: the layers that show through (newest first) and what is still to be done."""
+    """One directory of the merged tree: the layers that show through (newest first) and what is still to be done.
 
+    `beneath` is the path of the directory in the image under it, None where the image has none.
+    """
+
+    beneath: str | None
     layers: list[int]
     kinds: list[dict[str, str]]
     opaque: bool
@@ -34,16 +38,18 @@ class _Frame:
 
 
 class Merge:
-    """Merges layers, newest first, into one that reads the same above any image.
+    """Merges the layers above an image, newest first, into one that reads the same above it.
 
     Args:
         layers: directories that nobody changes.
+        image: the directory that the oldest of them lies on.
         target: existing empty directory on the same file system.
         prefix: of overlay's extended attributes, `trusted.overlay.` or `user.overlay.`.
     """
 
-    def __init__(self, layers: Sequence[Path], target: Path, *, prefix: str) -> None:
+    def __init__(self, layers: Sequence[Path], image: Path, target: Path, *, prefix: str) -> None:
         self._paths = layers
+        self._image = image
         self._target_path = target
         self._prefix = prefix
 
@@ -56,7 +62,7 @@ class Merge:
         with ExitStack() as stack:
             self._layers = [stack.enter_context(Cursor(path, need=0o500)) for path in self._paths]
             self._target = stack.enter_context(Cursor(self._target_path, need=0o700))
-            frames = [self._frame(list(range(len(self._layers))), opaque=False)]
+            frames = [self._frame(str(self._image), list(range(len(self._layers))), opaque=False)]
             while True:
                 frame = frames[-1]
                 if frame.names:
@@ -70,10 +76,10 @@ class Merge:
                 self._leave(frame)
             self._target.close(lambda fd: self._finish(fd, 0, opaque=False))
 
-    def _frame(self, layers: list[int], *, opaque: bool) -> _Frame:
+    def _frame(self, beneath: str | None, layers: list[int], *, opaque: bool) -> _Frame:
         kinds = [self._kinds(self._layers[index].fd) for index in layers]
         names = list({name for kind in kinds for name in kind})
-        return _Frame(layers, kinds, opaque, names)
+        return _Frame(beneath, layers, kinds, opaque, names)
 
     def _kinds(self, fd: int) -> dict[str, str]:
         kinds: dict[str, str] = {}
@@ -94,8 +100,9 @@ class Merge:
         top = self._layers[frame.layers[position]]
         if kind == _DIRECTORY:
             return self._enter(frame, name, position)
-        if kind == _WHITEOUT and frame.opaque:
-            # Nothing shows through from below, so there is nothing to hide.
+        if kind == _WHITEOUT and (frame.opaque or frame.beneath is None):
+            # Nothing shows through from below, so there is nothing to hide. Where one layer alone has a directory,
+            # Linux lists even the marks in it, as names that cannot be opened.
             return None
         if kind == _OTHER:
             self._refuse_marks(f"/proc/self/fd/{top.fd}/{name}", name)
@@ -135,7 +142,8 @@ class Merge:
                 break
         os.mkdir(name, 0o700, dir_fd=self._target.fd)
         self._target.down(name)
-        return self._frame(inside, opaque=opaque)
+        beneath = None if frame.beneath is None or opaque else _directory(f"{frame.beneath}/{name}")
+        return self._frame(beneath, inside, opaque=opaque)
 
     def _leave(self, frame: _Frame) -> None:
         self._target.up(lambda fd: self._finish(fd, frame.layers[0], opaque=frame.opaque))
@@ -166,3 +174,13 @@ class Merge:
         for mark in _UNMERGEABLE:
             if self._prefix + mark in marks:
                 raise Unmergeable(f"{name}: {self._prefix}{mark}")
+
+
+def _directory(path: str) -> str | None:
+    """The path, unless it is known to be no directory."""
+    try:
+        return path if stat.S_ISDIR(os.lstat(path).st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return path

@@ -307,7 +307,7 @@ class LayerStore:
                     return len(chain.layers)
                 layers = self._substituted(chain.layers)
                 stack.enter_context(self._pinned((*chain.layers, *layers)))
-            merged = layers[0] if len(layers) == 1 else self._merge(layers)
+            merged = layers[0] if len(layers) == 1 else self._merge(chain.image, layers)
             if merged is None:
                 return len(chain.layers)
             with self._lock:
@@ -415,12 +415,13 @@ class LayerStore:
         os.mkdir(spare, 0o700)
         return TreeCopy(upper, staged / "upper", spare, share=self.reflink)
 
-    def _merge(self, layers: tuple[str, ...]) -> str | None:
-        """A new layer equal to these; None if they cannot be merged."""
+    def _merge(self, image: str, layers: tuple[str, ...]) -> str | None:
+        """A new layer equal to these above their image; None if they cannot be merged."""
+        below = self._images.rootfs(image).directory
         temporary = self._layout.layers / f".{secrets.token_hex(5)}"
         os.mkdir(temporary, 0o700)
         try:
-            Merge([self._layout.layers / name for name in layers], temporary, prefix=self._prefix).run()
+            Merge([self._layout.layers / name for name in layers], below, temporary, prefix=self._prefix).run()
         except Unmergeable:
             self._layout.discard(temporary)
             return None
