@@ -278,7 +278,7 @@ _BASH = _one_line(
       [[ -v $__skerry_n ]] && __skerry_env[$__skerry_n]=${!__skerry_n};
     done;
     shopt -s expand_aliases;
-    IFS= LC_ALL=C read -r -d '' -u 8 __skerry_script;
+    IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_script;
     exec 8<&-;
     eval "$__skerry_script" >/dev/null 2>&1;
     unset -v __skerry_script __skerry_n;

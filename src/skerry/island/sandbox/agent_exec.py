@@ -30,6 +30,7 @@ _LEFT_IN_PIPE = 2 << 20
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
 _RSS_INTERVAL = 0.2
+_STATE_PAUSE = 0.002
 
 
 class Refusal(Exception):
@@ -365,8 +366,20 @@ class Runs:
         if run is None:
             return  # a straggler of an ended run: read, so that it lives on, and dropped
         stream.take(data)
-        if run.watchers:
+        if stream is run.state:
+            self._look_later(stream)
+        elif run.watchers:
             self._tell_watchers(run, "stdout" if stream is run.out else "stderr", stream.kept)
+
+    def _look_later(self, stream: Stream) -> None:
+        """A shell writes its state line by line, at its very end: waking for each line costs more than all else."""
+
+        def again() -> None:
+            if stream.fd >= 0:
+                self._agent.watch(stream.fd, self._reader(stream))
+
+        self._agent.unwatch(stream.fd)
+        self._agent.after(_STATE_PAUSE, again)
 
     def _tell_watchers(self, run: Run, name: str, kept: int) -> None:
         waiting = []
