@@ -52,7 +52,7 @@ class Dispatcher:
         self._activity = activity
         self.lanes = Lanes()
         self.jobs: dict[str, Job] = {}
-        self._abandoned = False
+        self._held = False
 
     def enter(self, job: Job) -> bool:
         """Take a place in the session's lane before the store accepts the run; True when its turn is now."""
@@ -110,9 +110,13 @@ class Dispatcher:
             *(self.stop(job, grace=grace, cause=cause) for job in reversed(list(jobs))), return_exceptions=True
         )
 
+    def hold(self) -> None:
+        """Let nothing begin any more: what waits for its turn is left to the next start."""
+        self._held = True
+
     def abandon(self, reason: EngineError | None = None) -> list[asyncio.Task[None]]:
         """Let go of everything without recording anything; returns the tasks that are ending."""
-        self._abandoned = True
+        self.hold()
         tasks = []
         for job in list(self.jobs.values()):
             if job.task is not None:
@@ -124,7 +128,7 @@ class Dispatcher:
         return tasks
 
     def _start(self, job: Job) -> None:
-        if job.started or self._abandoned:
+        if job.started or self._held:
             return
         job.started = True
         job.task = asyncio.get_running_loop().create_task(self._carry_out(job), name=f"run {job.record.id}")

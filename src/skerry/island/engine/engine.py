@@ -132,6 +132,7 @@ class Engine:
         foreground = [job.done for job in self._dispatcher.jobs.values() if not job.record.background]
         if foreground and self.settings.drain > 0:
             await asyncio.wait(foreground, timeout=self.settings.drain)
+        self._dispatcher.hold()
         ending = [job for job in self._dispatcher.jobs.values() if not job.sandbox.durable and job.started]
         stopping = asyncio.ensure_future(self._dispatcher.stop_all(ending, grace=2.0, cause="stopped"))
         hanging_up = asyncio.ensure_future(self._terminals.hang_up())
