@@ -1,48 +1,92 @@
-"""`skerry sandbox ports`: what listens in a sandbox, and where it is reached from outside."""
+"""`skerry sandbox ports`: what listens in a sandbox, and a way in from outside."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
 from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import data_dir_option
+from skerry.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from skerry.networks.arker import Computer
+    from skerry.networks.arker.models import RunTunnelStatus
 
 _LISTEN = "0A"
+_LINK = re.compile(r"https?://\S+\?skerry_pass=\S+")
+_MOST_AT_ONCE = 32
 SCRIPT = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; echo proxy $http_proxy"
 
 
 @click.command()
 @click.argument("sandbox_id", metavar="SANDBOX")
+@click.option("--public", is_flag=True, help="Let anybody in who reaches the island; else a pass or a key is needed.")
 @data_dir_option
 @output.output_option
-def ports(sandbox_id: str, *, directory: Path, form: str) -> int:
-    """List the TCP ports that listen in a sandbox, with the URL of each.
+def ports(sandbox_id: str, *, public: bool, directory: Path, form: str) -> int:
+    """List the TCP ports that listen in a sandbox, open each to HTTP and WebSocket, and print the links.
 
-    Every port is reachable from this machine as `http://PORT-SANDBOX.localhost:4242`, HTTP and WebSocket alike.
+    A link carries a pass for a day. Programs use the same URL without it, and send the key of `skerry env` as a
+    bearer token.
     """
-    link = island_link.need(directory)
-    with link.arker() as arker:
-        table, _, proxy = files.shell(arker.vm(sandbox_id), SCRIPT).rpartition("proxy ")
-    # The way out of the sandbox listens in it, too, but is no service of the user's.
-    own = urlsplit(proxy.strip()).port
-    found = [{"port": port, "url": url_of(link.url, sandbox_id, port)} for port in listening(table) if port != own]
+    with island_link.need(directory).arker() as arker:
+        vm = arker.vm(sandbox_id)
+        table, _, proxy = files.shell(vm, SCRIPT).rpartition("proxy ")
+        # The way out of the sandbox listens in it, too, but is no service of the user's.
+        own = urlsplit(proxy.strip()).port
+        tunnels = opened(vm, [port for port in listening(table) if port != own], public=public)
     if form == "json":
+        found = [{"port": t.port, "url": t.url, "visibility": t.visibility, "link": link_of(t)} for t in tunnels]
         output.print_json("ports", {"sandbox_id": sandbox_id, "ports": found})
         return exits.OK
-    output.print_table(["port", "url"], [tuple(row.values()) for row in found], empty="nothing listens there")
+    rows = [(tunnel.port, link_of(tunnel)) for tunnel in tunnels]
+    output.print_table(["port", "link"], rows, empty="nothing listens there")
     return exits.OK
+
+
+def opened(vm: Computer, numbers: list[int], *, public: bool = False) -> list[RunTunnelStatus]:
+    """Open ports of a sandbox, or change how those already open are guarded.
+
+    Args:
+        vm: the sandbox.
+        numbers: ports in it.
+        public: whether anybody may come in.
+
+    Raises:
+        ProtocolError: the island answered with something else than tunnels.
+    """
+    tunnels: list[RunTunnelStatus] = []
+    # Arker opens ports as a side effect of a run; this one does nothing else.
+    session = vm.sessions.create()
+    try:
+        for start in range(0, len(numbers), _MOST_AT_ONCE):
+            wanted = {
+                str(port): {"visibility": "public" if public else "private"}
+                for port in numbers[start : start + _MOST_AT_ONCE]
+            }
+            started = vm.run(
+                ":", background=True, session_id=session.session_id, network={"inbound": {"ports": wanted}}
+            )
+            if started.type != "background":
+                raise ProtocolError("the island answered a background run with something else", network="arker")
+            tunnels += started.tunnels
+    finally:
+        vm.sessions.delete(session.session_id)
+    return tunnels
+
+
+def link_of(tunnel: RunTunnelStatus) -> str | None:
+    """What to open in a browser: the link with its pass where one is needed, else the URL."""
+    found = _LINK.search(tunnel.message or "")
+    return found.group() if found else tunnel.url
 
 
 def listening(table: str) -> list[int]:
     """Ports in state LISTEN, from the text of /proc/net/tcp and tcp6."""
     fields = (line.split() for line in table.splitlines())
     return sorted({int(row[1].rpartition(":")[2], 16) for row in fields if len(row) > 3 and row[3] == _LISTEN})
-
-
-def url_of(island: str, sandbox_id: str, port: int) -> str:
-    """The address of a sandbox's port: the id, lower-cased and with dashes, is part of the host name."""
-    parts = urlsplit(island)
-    return f"http://{port}-{sandbox_id.lower().replace('_', '-')}.localhost:{parts.port}"
