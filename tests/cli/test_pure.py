@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from skerry import errors
-from skerry.cli import exits, files, output
+from skerry.cli import exits, files, island_link, output
 from skerry.cli.copy import _remote
 from skerry.cli.main import ROOT_COMMANDS, cli
-from skerry.cli.options import Network, environment, fork_arguments
-from skerry.cli.ports import listening, url_of
+from skerry.cli.options import Duration, Network, environment, fork_arguments
+from skerry.cli.ports import link_of, listening
 from skerry.cli.sandbox import LAZY, sandbox
 from skerry.cli.watch import encoded
+from skerry.networks.arker.models import RunTunnelStatus
 
 
 @pytest.mark.parametrize("words", [[name, "--help"] for name in ROOT_COMMANDS])
@@ -83,13 +84,24 @@ def test_json_is_recognised_even_where_the_rest_is_wrong(
 
 
 def test_errors_in_json_keep_their_facts_and_name_the_next_step(capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_error(errors.NotFoundError("no such sandbox", code="not_found"), 5, as_json=True)
+    output.print_error(errors.NotFoundError("no such sandbox", network="arker", code="not_found"), 5, as_json=True)
     captured = capsys.readouterr()
     told = json.loads(captured.err)
     assert captured.out == ""
     assert told["schema"] == "skerry.error/1"
     assert (told["error"], told["code"], told["exit_code"]) == ("NotFoundError", "not_found", 5)
     assert "skerry sandbox ls" in told["next"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotFoundError("no such file here: x"),
+        errors.UnavailableError("the registry cannot be reached", network="island"),
+    ],
+)
+def test_no_next_step_is_named_that_would_lead_astray(error: errors.SkerryError) -> None:
+    assert exits.next_step(error) is None
 
 
 def test_a_table_in_a_pipe_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,9 +177,34 @@ def test_listening_ports_are_read_from_the_kernels_table() -> None:
     assert listening(table) == [3000, 8080]
 
 
-def test_the_url_of_a_port_fits_a_host_name() -> None:
-    url = url_of("http://127.0.0.1:4242", "01KR4AN62T47VXQ0A3AVSSWFTZ_skry", 8080)
-    assert url == "http://8080-01kr4an62t47vxq0a3avsswftz-skry.localhost:4242"
+def test_the_link_of_a_private_port_has_its_pass() -> None:
+    url = "http://8080-01kr4an62t47vxq0a3avsswftz-skry.localhost:4242/"
+    told = f"private: send your key as a bearer token, or open {url}?skerry_pass=a.b-c_d"
+    private = RunTunnelStatus(
+        port=8080, visibility="private", protocol="http", status="open", run_id="r", url=url, message=told
+    )
+    public = RunTunnelStatus(port=8080, visibility="public", protocol="http", status="open", run_id="r", url=url)
+    assert link_of(private) == f"{url}?skerry_pass=a.b-c_d"
+    assert link_of(public) == url
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "-1s", "soon"])
+def test_a_time_limit_has_to_be_some_time(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        Duration()(text)
+
+
+def test_the_file_of_a_killed_island_is_not_believed_when_its_follower_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    facts = {"url": "http://127.0.0.1:9", "pid": gone.pid, "version": "1", "started_at": "2026-01-01T00:00:00Z"}
+    (tmp_path / "server.json").write_text(json.dumps(facts))
+    (tmp_path / "owner.key").write_text("key")
+    (tmp_path / "credentials.json").write_text('{"keys": {}}')
+    monkeypatch.setattr(island_link, "_answers", lambda _: True)
+    assert island_link.find(tmp_path) is None
 
 
 def test_output_that_is_not_text_becomes_base64() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cli.command import Skerry
+from tests.cli.command import DEADLINE, Skerry
 
 
 def sandboxes(island: Skerry) -> set[str]:
@@ -66,6 +70,34 @@ def test_files_variables_and_standard_input_reach_the_command(island: Skerry, tm
     assert (done.status, done.text) == (0, "from the tree, from stdin"), done.stderr
 
 
+def test_standard_input_leaves_nothing_in_a_sandbox_that_stays(island: Skerry, box: str) -> None:
+    done = island("sandbox", "run", "-i", box, "--", "sh", "-c", "cat; exit 3", stdin=b"once")
+    assert (done.status, done.text, done.stderr) == (3, "once", "")
+    assert ".skerry" not in island("sandbox", "run", box, "--", "ls", "-A").text
+
+
+def test_a_reader_that_goes_away_ends_the_command_and_takes_the_sandbox_along(island: Skerry) -> None:
+    before = sandboxes(island)
+    with island.popen("run", "--", "yes", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"y\n"
+        running.stdout.close()
+        assert running.wait(DEADLINE) == 141
+    assert sandboxes(island) == before
+
+
+def test_output_beyond_the_limit_is_said_to_be_missing(island: Skerry) -> None:
+    done = island("run", "--", "head", "-c", str((16 << 20) + 1000), "/dev/zero")
+    assert (done.status, len(done.stdout)) == (0, 16 << 20)
+    assert done.stderr == "skerry: 1000 bytes of output beyond the limit were dropped\n"
+
+
+def test_a_sandbox_that_is_kept_is_named(island: Skerry) -> None:
+    done = island("run", "--keep", "--", "true")
+    assert done.stderr.startswith("skerry: vmh-")
+    assert done.stderr.split()[1] in sandboxes(island)
+
+
 def test_a_detached_run_is_found_again(island: Skerry) -> None:
     started = island("run", "--detach", "--", "sh", "-c", "echo one; exit 5")
     run_id = started.text.strip()
@@ -99,18 +131,51 @@ def test_copying_files_in_and_out(island: Skerry, box: str, tmp_path: Path) -> N
 
 
 def test_ports_that_listen_are_listed_with_their_urls(island: Skerry, box: str) -> None:
-    serve = (
-        "import socket, time; s = socket.create_server(('127.0.0.1', 8123)); print('up', flush=True); time.sleep(60)"
-    )
+    serve = """
+import http.server
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "11")
+        self.end_headers()
+        self.wfile.write(b"from inside")
+server = http.server.HTTPServer(("127.0.0.1", 8123), Page)
+print("up", flush=True)
+server.serve_forever()
+"""
     run_id = island("sandbox", "run", "--detach", box, "--", "python3", "-c", serve).text.strip()
     with island.popen("logs", "--follow", run_id, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as log:
         assert log.stdout is not None
         assert log.stdout.readline() == b"up\n"
         log.kill()
-    listed = island("sandbox", "ports", box, "-o", "json").json["ports"]
-    assert [port["port"] for port in listed] == [8123]
-    assert listed[0]["url"].startswith(f"http://8123-{box}.localhost:")
+    (port,) = island("sandbox", "ports", box, "-o", "json").json["ports"]
+    assert (port["port"], port["visibility"]) == (8123, "private")
+    assert port["url"].startswith(f"http://8123-{box}.localhost:")
+    assert (fetch(port["url"]).status, fetch(port["link"]).status) == (401, 303)
+    key = island("env", "-o", "json").json["variables"]["ARKER_API_KEY"]
+    answer = fetch(port["url"], {"authorization": f"Bearer {key}"})
+    assert (answer.status, answer.body) == (200, b"from inside")
+    (port,) = island("sandbox", "ports", "--public", box, "-o", "json").json["ports"]
+    assert (port["link"], fetch(port["url"]).body) == (port["url"], b"from inside")
+    # The server was left in a session of its own: the default one is free.
+    assert island("sandbox", "run", box, "--", "echo", "free").text == "free\n"
     island("sandbox", "rm", box)
+
+
+@dataclass
+class Answer:
+    status: int
+    body: bytes
+
+
+def fetch(url: str, headers: dict[str, str] | None = None) -> Answer:
+    """GET without a resolver: every island answers on loopback, and the name goes into the Host header."""
+    parts = urlsplit(url)
+    with closing(HTTPConnection("127.0.0.1", parts.port, timeout=30)) as connection:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"host": parts.netloc, **(headers or {})})
+        response = connection.getresponse()
+        return Answer(response.status, response.read())
 
 
 def test_the_host_image_is_always_there(island: Skerry) -> None:

@@ -17,6 +17,7 @@ import click
 
 from skerry.cli import exits, island_link, output
 from skerry.cli.options import data_dir_option
+from skerry.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from skerry.island.sandbox.spec import Barriers
@@ -68,8 +69,12 @@ def _machine(directory: Path) -> Iterator[Check]:
         yield Check("data directory", "ok", f"{directory}, {free >> 30} GiB free")
     else:
         yield Check("data directory", "failed", f"{directory} cannot be written; set SKERRY_DATA_DIR to one that can")
-    link = island_link.find(directory)
-    yield Check("island", "ok", f"runs at {link.url}" if link else "does not run; `skerry up` starts it")
+    try:
+        link = island_link.find(directory)
+    except ConfigurationError as error:
+        yield Check("island", "failed", str(error))
+    else:
+        yield Check("island", "ok", f"runs at {link.url}" if link else "does not run; `skerry up` starts it")
 
 
 def _libraries() -> Iterator[Check]:

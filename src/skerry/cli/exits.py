@@ -68,6 +68,12 @@ def status_of(error: BaseException) -> int:
     return FAILURE
 
 
-def next_step(status: int) -> str | None:
-    """What a person would try after a failure of this kind."""
+def next_step(error: BaseException) -> str | None:
+    """What a person would try after this error, where we know: what fails on our own side says it itself."""
+    status = status_of(error)
+    if status == NOT_FOUND and getattr(error, "network", None) is None:
+        return None
+    # Something else than the island, such as a registry, may be what cannot be reached.
+    if status == UNREACHABLE and not isinstance(error, errors.ConnectionFailedError | errors.ProtocolError):
+        return None
     return _NEXT.get(status)

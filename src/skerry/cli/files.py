@@ -60,7 +60,7 @@ def put(vm: Computer, source: Path, target: str) -> None:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             tar.add(source, arcname=".")
-        staged = _staging()
+        staged = staging()
         vm.sync.write_file(staged, archive.getvalue())
         place = shlex.quote(target)
         shell(
@@ -79,7 +79,7 @@ def _put_bytes(vm: Computer, data: bytes, mode: int, target: str) -> None:
         if mode & 0o111:
             shell(vm, f"chmod {mode:o} {place}")
         return
-    staged = _staging()
+    staged = staging()
     vm.sync.write_file(staged, data)
     parent = shlex.quote(posixpath.dirname(target))
     shell(vm, f"chmod {mode:o} {staged} && mkdir -p {parent} && mv -T {staged} {place}")
@@ -100,7 +100,7 @@ def get(vm: Computer, source: str, target: Path) -> None:
     if kind == "d":
         if str(target) == "-":
             raise InvalidRequestError("a directory cannot go to standard output")
-        staged = _staging()
+        staged = staging()
         shell(vm, f"tar -cf {staged} -C {place} .")
         archive = _take(vm, staged)
         unpack(archive, target)
@@ -108,7 +108,7 @@ def get(vm: Computer, source: str, target: Path) -> None:
     if _at_home(source):
         data = vm.sync.read_file(source)
     else:
-        staged = _staging()
+        staged = staging()
         shell(vm, f"cp -L {place} {staged}")
         data = _take(vm, staged)
     if str(target) == "-":
@@ -149,7 +149,8 @@ def unpack(archive: bytes, target: Path) -> None:
                 inside.symlink_to(entry.linkname)
 
 
-def _staging() -> str:
+def staging() -> str:
+    """A new path in a sandbox's home, for what is only passing through."""
     return f"{HOME}/.skerry-{new_ulid().lower()}"
 
 

@@ -110,9 +110,14 @@ def read(directory: Path) -> Link:
             keys=json.loads((directory / "credentials.json").read_text())["keys"],
         )
     except PermissionError as error:
-        raise ConfigurationError(f"{error.filename} is another user's; set SKERRY_DATA_DIR to one of yours") from None
+        raise foreign(error) from None
     except (FileNotFoundError, NotADirectoryError, KeyError, ValueError):
         raise ConnectionFailedError(f"no island runs on {directory}", outcome="not_sent", retryable=False) from None
+
+
+def foreign(error: PermissionError) -> ConfigurationError:
+    """The error to raise for a data directory that the system does not let us read."""
+    return ConfigurationError(f"{error.filename} is another user's; set SKERRY_DATA_DIR to a directory of yours")
 
 
 def find(directory: Path) -> Link | None:
@@ -121,7 +126,8 @@ def find(directory: Path) -> Link | None:
         link = read(directory)
     except ConnectionFailedError:
         return None
-    return link if _answers(link) else None
+    # A server that has just followed a killed one may answer before it has replaced the other's file.
+    return link if alive(link.pid) and _answers(link) else None
 
 
 def _answers(link: Link) -> bool:
@@ -139,12 +145,21 @@ def _answers(link: Link) -> bool:
 
 
 def holder(directory: Path) -> int | None:
-    """The process that has the directory's lock open, answering or not."""
+    """The process that has the directory's lock open, answering or not.
+
+    Raises:
+        ConfigurationError: the directory is another user's.
+    """
     lock = directory / "lock"
     try:
         pid = int(lock.read_text())
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except PermissionError as error:
+        raise foreign(error) from None
     except (OSError, ValueError):
+        return None
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
         return None
     # The number in the file alone proves nothing: process ids are used again.
     for descriptor in descriptors:

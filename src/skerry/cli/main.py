@@ -26,12 +26,23 @@ ROOT_COMMANDS = {
 }
 
 
+class ReaderGone(Exception):
+    """Nobody reads our output any more."""
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one only to run it, or to show its own help."""
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lazy = lazy or {}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but a closed pipe stays what it is: click would end us with status 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order they were given."""
@@ -99,8 +110,8 @@ def _run(words: list[str]) -> int:
     try:
         status = cli.main(args=words, prog_name="skerry", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader went away; whatever is still buffered must not raise again at exit.
+    except (BrokenPipeError, ReaderGone):
+        # Whatever is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (click.Abort, KeyboardInterrupt):

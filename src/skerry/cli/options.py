@@ -24,9 +24,12 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse, or fail as a usage error."""
         try:
-            return parse_duration(value)
+            seconds = parse_duration(value)
         except InvalidRequestError as error:
             self.fail(str(error), param, ctx)
+        if seconds <= 0:
+            self.fail(f"{value!r} is no time at all; write 90, 500ms, 15m or 1h30m", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType[int]):

@@ -80,8 +80,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for index, column in enumerate(columns):
+            # What is copied from the first column into the next command must stay in one piece.
+            table.add_column(column, overflow="fold", no_wrap=index == 0)
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
@@ -106,7 +107,7 @@ def note(text: str) -> None:
 
 def print_error(error: BaseException, status: int, *, as_json: bool) -> None:
     """Say on stderr what went wrong and what to do next."""
-    step = exits.next_step(status)
+    step = exits.next_step(error)
     if as_json:
         facts = error.to_dict() if isinstance(error, SkerryError) else {"error": type(error).__name__}
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)

@@ -13,7 +13,7 @@ import click
 
 from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import Duration, data_dir_option, environment, fork_arguments, machine_options
-from skerry.cli.watch import Watch, run_json, status_of, summary
+from skerry.cli.watch import Watch, dropped, run_json, status_of, summary
 from skerry.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from skerry.networks.arker import Computer
 
 GOLDEN = "ubuntu"
-STDIN = f"{files.HOME}/.skerry-stdin"
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -66,19 +65,24 @@ def run(
     env = environment(pairs)
     uploads = [files.parse_file(spec) for spec in specs]
     forking = fork_arguments(image=image, cpus=cpus, memory=memory, disk=disk, network=network, durable=durable)
+    # Before there is a sandbox: reading may take as long as it likes, and be interrupted.
+    stdin = read_stdin(with_stdin)
     link = island_link.ensure(directory, output.note)
     with link.arker() as arker:
         vm = arker.vm(GOLDEN).fork(**forking)
         try:
             for source, target in uploads:
                 files.put(vm, source, target)
-            run_id = start(vm, command, timeout=timeout, env=env, stdin=read_stdin(with_stdin))
+            run_id = start(vm, command, timeout=timeout, env=env, stdin=stdin)
         except BaseException:
             vm.delete()
             raise
         if detach:
             return announce(vm.id, run_id, form)
-        return finish(link, vm, run_id, form, remove=remove)
+        status = finish(link, vm, run_id, form, remove=remove)
+        if not remove and form == "table" and not output.drawable(sys.stderr):
+            output.note(f"skerry: {vm.id} stays")
+        return status
 
 
 def start(
@@ -88,6 +92,7 @@ def start(
     timeout: float | None = None,
     env: dict[str, str] | None = None,
     stdin: bytes | None = None,
+    apart: bool = False,
 ) -> str:
     """Start a program in a sandbox and return the run's id.
 
@@ -97,16 +102,19 @@ def start(
         timeout: seconds until it is ended.
         env: variables, given through a session of its own.
         stdin: what it finds on standard input.
+        apart: in a session of its own even without variables.
     """
     line = shlex.join(command)
     if stdin is not None:
-        vm.sync.write_file(STDIN, stdin)
-        line += f" < {STDIN}"
+        staged = files.staging()
+        vm.sync.write_file(staged, stdin)
+        # Open first, then gone: nothing stays in the user's home, and no other run can take it for its own.
+        line = f"{{ rm -f {staged} 2>/dev/null; {line}; }} < {staged}"
     # The key makes a repeated request, after a broken connection, find the run instead of starting another.
     options: dict[str, Any] = {"background": True, "idempotency_key": str(uuid4())}
     if timeout is not None:
         options["timeout_ms"] = max(1, round(timeout * 1000))
-    if env:
+    if env or apart:
         options["session_id"] = vm.sessions.create(env=env).session_id
     started = vm.run(line, **options)
     if started.type != "background":
@@ -117,7 +125,15 @@ def start(
 def finish(link: Link, vm: Computer, run_id: str, form: str, *, remove: bool) -> int:
     """Follow a run to its end, print the result, tidy up, and return the status to exit with."""
     watch = Watch(link, vm.id, run_id, collect=form == "json")
-    ended = watch.follow()
+    try:
+        ended = watch.follow()
+    except BrokenPipeError:
+        # Nobody reads on: the command ends, as it would in a pipe of the shell's.
+        if remove:
+            vm.delete()
+        else:
+            vm.cancel_run(run_id)
+        raise
     if ended is None:
         return exits.INTERRUPTED
     if remove:
@@ -126,6 +142,8 @@ def finish(link: Link, vm: Computer, run_id: str, form: str, *, remove: bool) ->
         output.print_json("run", {**run_json(ended, watch), "sandbox_kept": not remove})
     elif output.drawable(sys.stderr):
         output.note(f"skerry: {summary(ended)}" + ("" if remove else f"; {vm.id} stays"))
+    elif ended.dropped_bytes:
+        output.note(f"skerry: {dropped(ended)}")
     return status_of(ended)
 
 

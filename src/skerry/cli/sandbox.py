@@ -39,7 +39,7 @@ def ls(*, directory: Path, form: str) -> int:
         return exits.OK
     output.print_table(
         ["id", "name", "state", "image", "created"],
-        [(vm.vm_id, vm.name, vm.state, vm.source_golden, vm.created_at) for vm in found],
+        [(vm.vm_id, vm.name, vm.state, vm.source_golden, vm.created_at[:16].replace("T", " ")) for vm in found],
         empty="no sandboxes; make one: skerry sandbox fork",
     )
     return exits.OK
@@ -47,7 +47,7 @@ def ls(*, directory: Path, form: str) -> int:
 
 @sandbox.command()
 @click.argument("source", default=GOLDEN)
-@click.option("--name", help="A name of your own; also its host name.")
+@click.option("--name", help="A name of your own; shown in lists.")
 @machine_options
 @data_dir_option
 @output.output_option
@@ -102,16 +102,19 @@ def run(
 ) -> int:
     """Run a command in a sandbox that stays; its exit status is ours.
 
-    Without `--env` it runs in the sandbox's default session, which keeps directory and variables between runs.
+    It runs in the sandbox's default session, which keeps directory and variables between runs, and takes one command
+    at a time; with `--env` or `--detach` in a session of its own.
     """
     words = command[1:] if command[0] == "--" else command
     if not words or (words is command and words[0].startswith("-")):
         raise click.UsageError("options come before SANDBOX, the command after `--`")
     env = environment(pairs)
     link = island_link.need(directory)
+    stdin = read_stdin(with_stdin)
     with link.arker() as arker:
         vm = arker.vm(sandbox_id)
-        run_id = start(vm, words, timeout=timeout, env=env, stdin=read_stdin(with_stdin))
+        # In the default session, whatever is left alone would keep every later command waiting.
+        run_id = start(vm, words, timeout=timeout, env=env, stdin=stdin, apart=detach)
         if detach:
             return announce(sandbox_id, run_id, form)
         return finish(link, vm, run_id, form, remove=False)

@@ -103,7 +103,10 @@ def facts(link: island_link.Link) -> dict[str, Any]:
 @data_dir_option
 @output.output_option
 def down(*, force: bool, directory: Path, form: str) -> int:
-    """Stop the island: foreground runs get a moment to end, files and records stay."""
+    """Stop the island: what runs gets a moment, then is ended; durable runs start again with the next island.
+
+    Sandboxes, files and records stay.
+    """
     pid = island_link.holder(directory)
     stopped = pid is not None and stop(pid, force=force)
     if form == "json":
@@ -148,10 +151,14 @@ def _gone(pid: int, patience: float) -> bool:
 @output.output_option
 def reset(*, yes: bool, directory: Path, form: str) -> int:
     """Stop the island and delete everything it holds: sandboxes, images, records, keys."""
-    if not directory.exists():
-        return _report_reset(directory, False, form)
     known = {"credentials.json", "island.db", "server.json", "owner.key", "lock"}
-    if not known & {entry.name for entry in directory.iterdir()}:
+    try:
+        present = {entry.name for entry in directory.iterdir()}
+    except FileNotFoundError:
+        return _report_reset(directory, False, form)
+    except PermissionError as error:
+        raise island_link.foreign(error) from None
+    if not known & present:
         raise ConfigurationError(f"{directory} does not look like an island's data directory; nothing was deleted")
     if not yes:
         if not sys.stdin.isatty():

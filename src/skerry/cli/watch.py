@@ -120,8 +120,13 @@ def summary(run: RunView) -> str:
     if run.cost is not None:
         parts.append(f"{run.cost.amount} {run.cost.currency}")
     if run.dropped_bytes:
-        parts.append(f"{run.dropped_bytes} bytes of output beyond the limit were dropped")
+        parts.append(dropped(run))
     return ", ".join(parts)
+
+
+def dropped(run: RunView) -> str:
+    """How much of the output is missing."""
+    return f"{run.dropped_bytes} bytes of output beyond the limit were dropped"
 
 
 def run_json(run: RunView, watch: Watch | None = None) -> dict[str, Any]:
