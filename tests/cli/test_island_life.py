@@ -9,6 +9,8 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import Skerry
 
 
@@ -48,12 +50,15 @@ def test_keys_are_for_the_owner_alone(skerry: Skerry) -> None:
         assert stat.S_IMODE((skerry.data_dir / name).stat().st_mode) == 0o600
 
 
-def test_an_island_in_the_foreground_says_where_it_is_and_ends_on_a_signal(skerry: Skerry) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_island_in_the_foreground_says_where_it_is_and_ends_on_a_signal(
+    skerry: Skerry, number: signal.Signals
+) -> None:
     server = skerry.popen("up", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert server.stdout is not None
     told = b"".join(iter(server.stdout.readline, b"}\n")) + b"}\n"
     assert json.loads(told)["pid"] == server.pid
-    server.send_signal(signal.SIGTERM)
+    server.send_signal(number)
     _, errors = server.communicate(timeout=60)
     assert server.returncode == 0, errors
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -84,6 +85,21 @@ def test_a_reader_that_goes_away_ends_the_command_and_takes_the_sandbox_along(is
         running.stdout.close()
         assert running.wait(DEADLINE) == 141
     assert sandboxes(island) == before
+
+
+def test_output_that_cannot_be_written_ends_the_command_and_is_reported(island: Skerry) -> None:
+    before = sandboxes(island)
+    with Path("/dev/full").open("wb") as full, island.popen("run", "--", "yes", stdout=full, stderr=-1) as running:
+        _, errors = running.communicate(timeout=DEADLINE)
+    assert (running.returncode, errors) == (1, b"skerry: [Errno 28] No space left on device\n")
+    assert sandboxes(island) == before
+
+
+def test_standard_streams_may_be_closed(island: Skerry) -> None:
+    closed = 'exec "$@" <&- >&- 2>&-'
+    words = [sys.executable, "-m", "skerry", "run", "--", "sh", "-c", "echo a; exit 6"]
+    done = subprocess.run(["sh", "-c", closed, "sh", *words], env=island.environment, timeout=DEADLINE)
+    assert done.returncode == 6
 
 
 def test_output_beyond_the_limit_is_said_to_be_missing(island: Skerry) -> None:

@@ -103,7 +103,20 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status (see `skerry.cli.exits`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _stand_in()
     sys.exit(_run(words))
+
+
+def _stand_in() -> None:
+    """Put the null device where a standard stream is closed, before a socket takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open as long as we live
+
+
+def _give_up_stdout() -> None:
+    """Keep what is still buffered from raising again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:
@@ -111,8 +124,7 @@ def _run(words: list[str]) -> int:
         status = cli.main(args=words, prog_name="skerry", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGone):
-        # Whatever is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return 141
     except (click.Abort, KeyboardInterrupt):
         click.echo(err=True)
@@ -133,5 +145,9 @@ def _run(words: list[str]) -> int:
             raise
         code = exits.status_of(error)
         output.print_error(error, code, as_json=output.wants_json(words))
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_up_stdout()
         return code
     return status if isinstance(status, int) else 0

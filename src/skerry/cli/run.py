@@ -14,7 +14,7 @@ import click
 from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import Duration, data_dir_option, environment, fork_arguments, machine_options
 from skerry.cli.watch import Watch, dropped, run_json, status_of, summary
-from skerry.errors import ProtocolError
+from skerry.errors import ConnectionFailedError, ProtocolError
 
 if TYPE_CHECKING:
     from skerry.cli.island_link import Link
@@ -127,8 +127,10 @@ def finish(link: Link, vm: Computer, run_id: str, form: str, *, remove: bool) ->
     watch = Watch(link, vm.id, run_id, collect=form == "json")
     try:
         ended = watch.follow()
-    except BrokenPipeError:
-        # Nobody reads on: the command ends, as it would in a pipe of the shell's.
+    except ConnectionFailedError:
+        raise
+    except OSError:
+        # Nobody reads on, or the disk is full: the command ends, as it would in a pipe of the shell's.
         if remove:
             vm.delete()
         else:

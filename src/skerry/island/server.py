@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -232,7 +232,7 @@ class Server:
 
 
 def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
-    """Serve in the foreground until SIGTERM, SIGINT or idleness.
+    """Serve in the foreground until SIGTERM, SIGINT, idleness, or the end of the terminal.
 
     Args:
         settings: the owner's choices.
@@ -245,23 +245,32 @@ def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
 
     server = Server(settings)
     # uvicorn passes a caught signal on to whoever was there before it; that must not end the process half-way.
-    previous = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = _ending_signals()
+    previous = {number: signal.signal(number, _ignore) for number in numbers}
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_foreground(server, on_ready))
+            runner.run(_foreground(server, on_ready, numbers))
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _ending_signals() -> list[signal.Signals]:
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    # Under nohup(1) the end of the terminal is not ours.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 def _ignore(number: int, frame: object) -> None:
     return
 
 
-async def _foreground(server: Server, on_ready: Ready | None) -> None:
+async def _foreground(server: Server, on_ready: Ready | None, numbers: Sequence[signal.Signals]) -> None:
     loop = asyncio.get_running_loop()
     # Until uvicorn has its own handlers (and after it), a signal must still lead to an orderly end.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         loop.add_signal_handler(number, server.stop)
     await server.run(on_ready)
 
