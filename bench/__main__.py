@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from bench import memory, sandboxes, wire
 from bench.harness import Row, keep, render
-from skerry import Island
+from bench.served import Served
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     options = parser.parse_args()
     scale = 10 if options.quick else 1
 
-    scenarios: dict[str, Callable[[Island], list[Row]]] = {
+    scenarios: dict[str, Callable[[Served], list[Row]]] = {
         "create": lambda island: sandboxes.create_and_first_command(island, 100 // scale),
         "burst": lambda island: sandboxes.burst_of_forks(island, 100),
         "exec": lambda island: sandboxes.exec_in_live_sandbox(island, 300 // scale),
@@ -41,7 +41,7 @@ def main() -> int:
         name: run for name, run in scenarios.items() if not options.words or any(word in name for word in options.words)
     }
     rows: list[Row] = []
-    with Island() as island:
+    with Served() as island:
         for name, run in chosen.items():
             print(f"{name} ...", file=sys.stderr, flush=True)
             rows += run(island)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.harness import Row, Series, at_most
-from skerry import Island
+from bench.served import Served
 
 
-def agent_memory(island: Island, count: int) -> list[Row]:
+def agent_memory(island: Served, count: int) -> list[Row]:
     """PSS of each agent with `count` sandboxes alive at once, in MiB."""
     with island.arker() as client:
         vms = [client.vm("ubuntu").fork() for _ in range(count)]

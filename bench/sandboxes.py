@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
+from pathlib import Path
 
 from bench.harness import Row, Series, at_most, in_turn, timed
 from bench.peers import COMMAND, bubblewrap, burst, one_shot_peers, works
-from skerry import Island
+from bench.served import Served
+from skerry.ids import new_id, new_ulid
 
 
-def create_and_first_command(island: Island, rounds: int) -> list[Row]:
+def create_and_first_command(island: Served, rounds: int) -> list[Row]:
     """Fork the golden and run `true`, over HTTP with the public client; the fork is deleted outside the clock."""
     made = []
     with island.arker() as client:
@@ -27,7 +30,7 @@ def create_and_first_command(island: Island, rounds: int) -> list[Row]:
     return [Row("create + first command, sequential", ours, peers, goal, reached)]
 
 
-def exec_in_live_sandbox(island: Island, rounds: int) -> list[Row]:
+def exec_in_live_sandbox(island: Served, rounds: int) -> list[Row]:
     """One more command in a sandbox that already lives: over HTTP, through the engine, through the driver."""
     peers = one_shot_peers()
     with island.arker() as client:
@@ -35,9 +38,9 @@ def exec_in_live_sandbox(island: Island, rounds: int) -> list[Row]:
         try:
             vm.run(COMMAND)
             over_http, *rest = in_turn({"skerry": lambda: vm.run(COMMAND), **peers}, rounds)
-            through_engine = Series("engine", island.call(_engine_exec(island.engine, vm.id, rounds)))
         finally:
             vm.delete()
+    through_engine = Series("engine", asyncio.run(_engine_exec(rounds)))
     http_goal, http_reached = at_most(over_http, 5)
     engine_goal, engine_reached = at_most(through_engine, 2)
     return [
@@ -46,21 +49,30 @@ def exec_in_live_sandbox(island: Island, rounds: int) -> list[Row]:
     ]
 
 
-async def _engine_exec(engine, sandbox_id: str, rounds: int) -> list[float]:  # type: ignore[no-untyped-def]
-    from skerry.ids import new_ulid
+async def _engine_exec(rounds: int) -> list[float]:
+    """Submit and wait inside the server's own process, without wire or session."""
+    from skerry.island.engine.engine import Engine
+    from skerry.island.settings import Settings
 
     samples = []
-    for _ in range(rounds + 5):
-        start = time.perf_counter_ns()
-        run = await engine.runs.submit(
-            engine.account_id, sandbox_id, id=new_ulid(), command=["/bin/true"], sessionless=True
-        )
-        await engine.runs.wait(run.id)
-        samples.append((time.perf_counter_ns() - start) / 1e6)
+    with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
+        engine = await Engine.open(Settings(data_dir=Path(folder) / "data"))
+        try:
+            owner = engine.account_id
+            vm = await engine.sandboxes.create(owner, id=new_id("vmh"), network="arker", image="host")
+            for _ in range(rounds + 5):
+                start = time.perf_counter_ns()
+                run = await engine.runs.submit(
+                    owner, vm.id, id=new_ulid(), command=["/bin/sh", "-c", COMMAND], sessionless=True
+                )
+                await engine.runs.wait(run.id)
+                samples.append((time.perf_counter_ns() - start) / 1e6)
+        finally:
+            await engine.close()
     return samples[5:]
 
 
-def burst_of_forks(island: Island, count: int) -> list[Row]:
+def burst_of_forks(island: Served, count: int) -> list[Row]:
     """`count` forks at once, then the same with a first command in each; every one must succeed."""
 
     async def forks(*, run: bool) -> float:
@@ -96,7 +108,7 @@ def burst_of_forks(island: Island, count: int) -> list[Row]:
     ]
 
 
-def fork_against_size(island: Island, rounds: int) -> list[Row]:
+def fork_against_size(island: Served, rounds: int) -> list[Row]:
     """An idle sandbox forked when it holds 10 MB, 1 GB and 10 GB (sparse); time must not follow size."""
     fills = {
         "10 MB": "head -c 10485760 /dev/urandom > big",
@@ -147,7 +159,7 @@ def _copy_peer(name: str) -> Series:
     return series
 
 
-def fork_against_depth(island: Island) -> list[Row]:
+def fork_against_depth(island: Served) -> list[Row]:
     """A chain of forks of forks, with a first command in each child."""
     wanted = (1, 10, 40)
     rows = []

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
 import tempfile
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 
+from bench.bare import bare_server
 from bench.harness import Row, Series, at_most, in_turn, timed
-from skerry import Island
+from bench.served import Served
 
 
 class HandWritten:
@@ -37,7 +35,7 @@ class HandWritten:
         self._http.close()
 
 
-def sdk_overhead(island: Island, rounds: int) -> list[Row]:
+def sdk_overhead(island: Served, rounds: int) -> list[Row]:
     """`client.get(id)` beside the same request through its bare transport, and through a hand-written client."""
     base, key = island.base_url("arker"), island.key("arker")
     hand = HandWritten(base, key)
@@ -63,10 +61,10 @@ def sdk_overhead(island: Island, rounds: int) -> list[Row]:
     ]
 
 
-def file_sync(island: Island, rounds: int) -> list[Row]:
+def file_sync(island: Served, rounds: int) -> list[Row]:
     """16 MiB into a sandbox and back, beside httpx2 putting and getting the same bytes on a bare server."""
     data = bytes(range(256)) * (16 << 12)
-    with island.arker() as client, _bare_server() as base, httpx2.Client(timeout=60) as bare:
+    with island.arker() as client, bare_server() as base, httpx2.Client(timeout=60) as bare:
         vm = client.vm("ubuntu").fork()
         write, write_peer = in_turn(
             {
@@ -91,7 +89,7 @@ def file_sync(island: Island, rounds: int) -> list[Row]:
     ]
 
 
-def durable_run(island: Island, rounds: int) -> list[Row]:
+def durable_run(island: Served, rounds: int) -> list[Row]:
     """Submit a keyed run on a durable machine and have its result, beside a process with a SQLite row around it."""
     import sqlite3
     import uuid
@@ -120,9 +118,9 @@ def durable_run(island: Island, rounds: int) -> list[Row]:
     return [Row("durable run, submit to result", ours, [peer], *at_most(ours, 15))]
 
 
-def server_throughput(island: Island, seconds: float) -> list[Row]:
+def server_throughput(island: Served, seconds: float) -> list[Row]:
     """Requests each second over 32 kept connections, beside a bare Starlette route on the same server stack."""
-    with island.arker() as client, _bare_server() as bare:
+    with island.arker() as client, bare_server() as bare:
         vm = client.vm("ubuntu").fork()
         url = f"{island.base_url('arker')}/v1/vms/{vm.id}"
         ours, peer = Series("skerry", unit="req/s"), Series("bare Starlette", unit="req/s")
@@ -137,48 +135,6 @@ def _load(url: str, key: str, seconds: float) -> float:
     """Requests each second that a second process gets through."""
     arguments = [sys.executable, "-m", "bench.load", url, key, str(seconds)]
     return float(json.loads(subprocess.run(arguments, capture_output=True, check=True, text=True).stdout))
-
-
-@contextmanager
-def _bare_server():  # type: ignore[no-untyped-def]
-    """Starlette on uvicorn with nothing between: the floor of this stack, in a thread of its own."""
-    import socket
-
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import FileResponse, Response
-    from starlette.routing import Route
-
-    with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
-        path = Path(folder) / "file"
-
-        async def put(request: Request) -> Response:
-            with path.open("wb") as file:
-                async for chunk in request.stream():
-                    file.write(chunk)
-            return Response()
-
-        async def get(request: Request) -> Response:
-            return FileResponse(path)
-
-        async def ping(request: Request) -> Response:
-            return Response(b'{"ok":true}', media_type="application/json")
-
-        routes = [Route("/file", put, methods=["PUT"]), Route("/file", get), Route("/ping", ping)]
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(Starlette(routes=routes), log_level="error", access_log=False, lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
-        thread.start()
-        while not server.started:
-            thread.join(0.005)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(10)
-            listener.close()
 
 
 def start_up(rounds: int) -> list[Row]:

@@ -1,0 +1,59 @@
+"""An island in a process of its own, as `skerry up` runs it: client and server share no interpreter lock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from skerry import Arker, AsyncArker
+
+START_SECONDS = 60
+
+
+class Served:
+    """Start with `with`; the data directory is temporary and removed at the end."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="skerry-bench-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def __enter__(self) -> Served:
+        data = Path(self._folder.name)
+        command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(data), "--port", "0"]
+        self._process = subprocess.Popen([*command, "--log-level", "warning"])
+        deadline = time.monotonic() + START_SECONDS
+        while not (data / "server.json").exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the server did not start")
+            time.sleep(0.02)
+        self.url = json.loads((data / "server.json").read_text())["url"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(60)
+        self._folder.cleanup()
+
+    def base_url(self, network: str) -> str:
+        """Where a network's face answers."""
+        return f"{self.url}/{network}"
+
+    def key(self, network: str) -> str:
+        """The first account's key."""
+        credentials = json.loads((Path(self._folder.name) / "credentials.json").read_text())
+        return str(credentials["keys"][network])
+
+    def arker(self, **options: Any) -> Arker:
+        """A client of this island."""
+        return Arker(api_key=self.key("arker"), base_url=self.base_url("arker"), **options)
+
+    def async_arker(self, **options: Any) -> AsyncArker:
+        """A client of this island."""
+        return AsyncArker(api_key=self.key("arker"), base_url=self.base_url("arker"), **options)
