@@ -50,6 +50,7 @@ def main() -> None:
 
         routes = [Route("/file", put, methods=["PUT"]), Route("/file", get), Route("/ping", ping)]
         listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
         config = uvicorn.Config(Starlette(routes=routes), log_level="error", access_log=False, lifespan="off")
         asyncio.run(uvicorn.Server(config).serve([listener]))
