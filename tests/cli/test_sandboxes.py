@@ -194,6 +194,13 @@ def fetch(url: str, headers: dict[str, str] | None = None) -> Answer:
         return Answer(response.status, response.read())
 
 
+def test_a_name_mistyped_keeps_no_other_sandbox(island: Skerry, box: str) -> None:
+    done = island("sandbox", "rm", "vmh-mistyped", box)
+    assert (done.status, done.text) == (5, f"{box}\n")
+    assert "vmh-mistyped" in done.stderr
+    assert box not in sandboxes(island)
+
+
 def test_the_host_image_is_always_there(island: Skerry) -> None:
     assert "host" in {image["name"] for image in island("image", "ls", "-o", "json").json["images"]}
     assert island("image", "rm", "host").status == 2

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError
+from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,7 +221,7 @@ def start(
         idle_exit: seconds of quiet after which it stops by itself; None for never.
 
     Raises:
-        ConnectionFailedError: it ended at once; the message carries the end of its log.
+        ServerError: it ended at once; the message carries the end of its log.
         DeadlineExceededError: it runs but does not answer.
     """
     require_island()
@@ -253,10 +253,8 @@ def start(
         if link is not None:
             return link
         if status is not None and holder(directory) is None:
-            raise ConnectionFailedError(
-                f"the island ended with status {status} at start; {log} ends with:\n{_tail(log, began_at)}",
-                outcome="not_sent",
-                retryable=False,
+            raise ServerError(
+                f"the island ended with status {status} at start; {log} ends with:\n{_tail(log, began_at)}"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.25)

@@ -11,6 +11,7 @@ from skerry.cli import exits, island_link, output
 from skerry.cli.main import LazyGroup
 from skerry.cli.options import Duration, data_dir_option, environment, fork_arguments, machine_options
 from skerry.cli.run import GOLDEN, announce, finish, read_stdin, start
+from skerry.errors import NotFoundError
 
 if TYPE_CHECKING:
     from skerry.networks.arker.models import VmInfo
@@ -126,13 +127,23 @@ def run(
 @output.output_option
 def rm(sandbox_ids: tuple[str, ...], *, directory: Path, form: str) -> int:
     """Remove sandboxes and end what runs in them; their forks stay."""
+    removed: list[str] = []
+    absent: NotFoundError | None = None
     with island_link.need(directory).arker() as arker:
         for sandbox_id in sandbox_ids:
-            arker.vm(sandbox_id).delete()
+            try:
+                arker.vm(sandbox_id).delete()
+            except NotFoundError as error:
+                # One name mistyped keeps none of the others.
+                absent = absent or error
+                continue
+            removed.append(sandbox_id)
             if form == "table":
                 click.echo(sandbox_id)
     if form == "json":
-        output.print_json("sandboxes_removed", {"removed": list(sandbox_ids)})
+        output.print_json("sandboxes_removed", {"removed": removed})
+    if absent is not None:
+        raise absent
     return exits.OK
 
 

@@ -99,7 +99,8 @@ async def test_names_and_aliases(store: ImageStore, archive: Path) -> None:
 
 async def test_removal(store: ImageStore, archive: Path) -> None:
     image = await store.import_tar(archive, "one:1")
-    assert (await store.import_tar(archive, "two:2")).id == image.id
+    second = await store.import_tar(archive, "two:2")
+    assert (second.id, second.name) == (image.id, "two:2")
     store.alias("short", "one:1")
     with pytest.raises(Invalid):
         store.remove("host")

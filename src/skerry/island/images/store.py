@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -215,7 +216,7 @@ class ImageStore:
                         await asyncio.to_thread(remove_tree, work)
         self._name(image_id, names)
         tell(Progress(stage="done"))
-        return _image(self._index.entry(image_id))
+        return replace(_image(self._index.entry(image_id)), name=name.familiar)
 
     async def build(
         self,
@@ -269,7 +270,8 @@ class ImageStore:
         finally:
             await asyncio.to_thread(remove_tree, work)
         self._name(entry.id, [reference.canonical])
-        return _image(self._index.entry(entry.id))
+        # The same content may be here under an earlier name; whoever asked knows this one.
+        return replace(_image(self._index.entry(entry.id)), name=reference.familiar)
 
     def _publish(self, root: Path, entry: Entry) -> None:
         """Put a finished root in its place, durably, and enter it."""
