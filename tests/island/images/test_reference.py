@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from skerry.island.engine.errors import Invalid
@@ -75,14 +77,18 @@ registries = st.one_of(
     st.from_regex(r"[a-z][a-z0-9]{0,8}\.[a-z]{2,5}(:[0-9]{1,5})?", fullmatch=True),
     st.from_regex(r"[a-z]{1,8}:[0-9]{1,5}", fullmatch=True),
 )
+host = re.compile(r"[a-z0-9]+(-+[a-z0-9]+)*(\.[a-z0-9]+(-+[a-z0-9]+)*)*")
 tags = st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}", fullmatch=True)
 digests = st.none() | st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True)
 
 
 @given(registries, st.lists(component, min_size=1, max_size=4), tags, digests)
+@example(None, ["a.b-c", "d"], None, None)
 def test_every_name_survives_both_spellings(
     registry: str | None, components: list[str], tag: str | None, digest: str | None
 ) -> None:
+    # In front of a slash a dot makes a registry of a component, and no host has an underscore.
+    assume(registry or len(components) == 1 or "." not in components[0] or host.fullmatch(components[0]))
     text = "/".join(([registry] if registry else []) + components)
     text += (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
     reference = parse_reference(text)
