@@ -47,13 +47,13 @@ def test_a_shell_is_typed_into_sized_and_left(island: Skerry) -> None:
         screen.wait_for(b"42typed-ahead")
         screen.type(b"stty size; echo $((6 * 7))ready\r")
         screen.wait_for(b"42ready")
-        screen.type(b"exit\r")
+        screen.type(b"exit 7\r")
         _, said = shell.communicate(timeout=DEADLINE)
     finally:
         shell.kill()
         shell.communicate()
         os.close(ours)
-    assert shell.returncode == 0, said
+    assert shell.returncode == 7, said
     assert b"terminal closed" in said
     island("sandbox", "rm", box)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("-c", "--command", help="What to run instead of a login shell.")
 @data_dir_option
 def shell(sandbox_id: str, *, command: str | None, directory: Path) -> int:
-    """Open a terminal in a sandbox; it ends with the shell in it."""
+    """Open a terminal in a sandbox; it ends with the shell in it, and with its exit status."""
     try:
         from websockets.exceptions import WebSocketException
         from websockets.sync.client import connect
@@ -49,26 +49,29 @@ def shell(sandbox_id: str, *, command: str | None, directory: Path) -> int:
             url = vm.sessions.terminal_url(session.session_id, cols=size.columns, rows=size.lines, command=command)
             # The island is on this machine: no proxy stands between, whatever the environment says.
             with connect(url, proxy=None, max_size=None) as wire:
-                _converse(wire)
+                code = _converse(wire)
         except (OSError, WebSocketException) as error:
             raise ConnectionFailedError(f"the terminal could not be opened: {error}") from error
         finally:
             vm.sessions.delete(session.session_id)
     output.note("skerry: terminal closed")
-    return exits.OK
+    return exits.OK if code is None else code
 
 
-def _converse(wire: ClientConnection) -> None:
-    """Copy both ways until the other end closes."""
+def _converse(wire: ClientConnection) -> int | None:
+    """Copy both ways until the other end closes; the shell's exit status, if it was told."""
     from websockets.exceptions import ConnectionClosed
 
     over_read, over_write = os.pipe()
+    told: list[int] = []
 
     def relay() -> None:
         try:
             for message in wire:
                 if isinstance(message, bytes):
                     os.write(sys.stdout.fileno(), message)
+                elif (event := json.loads(message)).get("type") == "exit":
+                    told.append(event["code"])
         except ConnectionClosed:
             pass
         finally:
@@ -93,6 +96,7 @@ def _converse(wire: ClientConnection) -> None:
             reader.join(timeout=5)
     os.close(over_read)
     os.close(over_write)
+    return told[-1] if told else None
 
 
 @contextmanager
