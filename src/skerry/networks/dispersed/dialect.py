@@ -15,7 +15,7 @@ from skerry.networks.dispersed.config import VERSION, Config
 from skerry.networks.dispersed.errors import ApiError, DispersedCancelledError
 from skerry.networks.dispersed.signing import AUTH_HEADERS, NONCE_BYTES, auth_headers
 
-CLIENT_HEADERS: Headers = (("accept", "application/json"), ("x-dispersed-client", f"skerry/{VERSION}"))
+CLIENT_HEADERS: Headers = (("accept", "application/json"), ("x-dispersed-client", f"@dispersed/sdk/{VERSION}"))
 """Sent unless the caller gives others; the user agent is the transport's."""
 
 # The transport frames the body it is given; a caller's idea of the frame could only break it.

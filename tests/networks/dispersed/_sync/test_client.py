@@ -162,7 +162,7 @@ def test_which_headers_the_caller_may_set() -> None:
     client.jobs.get("j", headers={"content-type": "text/plain"})
     sent = dict(transport.sent[1].headers)
     assert "content-type" not in sent
-    assert (sent["accept"], sent["x-dispersed-client"]) == ("application/json", f"skerry/{VERSION}")
+    assert (sent["accept"], sent["x-dispersed-client"]) == ("application/json", f"@dispersed/sdk/{VERSION}")
     with pytest.raises(InvalidRequestError, match="printable ASCII"):
         client.jobs.get("j", headers={"x-a": "b\r\nx-evil: 1"})
 
