@@ -34,8 +34,13 @@ async def test_a_run_goes_on_while_nobody_watches(lab: Lab) -> None:
 async def test_a_run_that_ended_while_nobody_watched(lab: Lab) -> None:
     run = await lab.submit("echo begun; sleep 0.3; echo done; A=1; exit 4")
     await lab.wrote(run, "begun")
+    record = lab.engine.driver.run_files("box", run.id).stdout.with_suffix(".json")
     await lab.engine.crash()
-    await asyncio.sleep(0.8)
+
+    async def recorded() -> bool:
+        return record.exists() and record.stat().st_size > 0
+
+    await lab.until(recorded)
     await lab.open()
     ended = await lab.finish(run)
     assert (ended.exit_code, await lab.engine.runs.output(ended)) == (4, (b"begun\ndone\n", b""))
