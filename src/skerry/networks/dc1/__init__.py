@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         DC1UnsupportedError,
         JobTimeoutError,
     )
+    from skerry.networks.dc1.host import build_resource_spec
     from skerry.networks.dc1.inputs import (
         ApiKeyInput,
         BeatInput,
@@ -361,6 +362,7 @@ _HOME = {
     "WebhookListing": "skerry.networks.dc1.models.renters",
     "Webhooks": "skerry.networks.dc1._sync.keys",
     "Withdrawal": "skerry.networks.dc1.models.providers",
+    "build_resource_spec": "skerry.networks.dc1.host",
     "component_price": "skerry.networks.dc1.pricing",
     "hold_for": "skerry.networks.dc1.pricing",
     "settle": "skerry.networks.dc1.pricing",
@@ -543,6 +545,7 @@ __all__ = [
     "WebhookListing",
     "Webhooks",
     "Withdrawal",
+    "build_resource_spec",
     "component_price",
     "hold_for",
     "settle",

@@ -70,11 +70,12 @@ def _route(
     safety: Safety | None = None,
     keyed: bool = False,
     open: bool = False,
+    auth: bool = True,
     timeout: float | NotGiven = NOT_GIVEN,
     error: Callable[[Response], SkerryError | None] | None = None,
 ) -> Route[T]:
     chosen: Safety = safety or ("idempotent" if method in ("GET", "PUT", "DELETE") else "unsafe")
-    row = Route(Operation(name, method, path, chosen, None, keyed=keyed), parse, role, open, timeout, error)
+    row = Route(Operation(name, method, path, chosen, None, keyed=keyed, auth=auth), parse, role, open, timeout, error)
     ROUTES[name], OPERATIONS[name] = row, row.operation
     return row
 
@@ -212,6 +213,7 @@ HOST_REGISTER = _route(
     reader(models.ProviderRegistration),
     role="provider",
     open=True,
+    auth=False,
 )
 HOST_ME = _route(
     "provider.me",
@@ -330,6 +332,13 @@ JOB_RESULT = _route(
 )
 RESULT = _route("provider.result", "POST", "/api/jobs/{job_id}/result", reader(models.JobSettled), role="provider")
 FAIL = _route("provider.fail", "POST", "/api/jobs/{job_id}/fail", reader(models.JobSettled), role="provider")
+HOST_JOB = _route("provider.job", "GET", "/api/jobs/{job_id}", within(models.Job, "job"), role="provider")
+HOST_COMPLETE = _route(
+    "provider.dispatch_complete", "PATCH", "/api/jobs/{job_id}/complete", reader(models.JobSettled), role="provider"
+)
+HOST_FAIL = _route(
+    "provider.dispatch_fail", "PATCH", "/api/jobs/{job_id}/fail", reader(models.JobSettled), role="provider"
+)
 DAEMON_EVENT = _route(
     "provider.daemon_event", "POST", "/api/providers/daemon-event", reader(models.ProviderEvent), role="provider"
 )

@@ -13,6 +13,7 @@ from skerry.networks.dc1 import models, operations
 from skerry.networks.dc1._async.provider_earnings import AsyncProviderEarnings
 from skerry.networks.dc1._async.provider_jobs import AsyncProviderJobs
 from skerry.networks.dc1.config import SDK_VERSION
+from skerry.networks.dc1.host import os_name
 from skerry.networks.dc1.inputs import BeatInput, HeartbeatInput, PreferencesInput, ProviderRegisterInput
 from skerry.networks.dc1.signing import HEARTBEAT_HEADER, sign_heartbeat
 
@@ -28,7 +29,7 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
         email: str,
         gpu_model: str,
         *,
-        os: str,
+        os: str | None = None,
         options: RequestOptions | None = None,
         **more: Unpack[ProviderRegisterInput],
     ) -> models.ProviderRegistration:
@@ -38,7 +39,7 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
             name: 2 to 100 characters.
             email: where the provider can be reached; there is one account for each.
             gpu_model: as the maker calls it.
-            os: `linux`, `windows`, `mac` or `darwin`.
+            os: `linux`, `windows`, `mac` or `darwin`; this machine's unless given.
             options: for this call.
             more: see `ProviderRegisterInput`.
 
@@ -46,7 +47,7 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
             DC1ConflictError: the address has an account.
             DC1Error: the service refused or could not be reached.
         """
-        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os, **more}
+        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os or os_name(), **more}
         return await self._send(operations.HOST_REGISTER, body=body, options=options)
 
     async def me(self, *, options: RequestOptions | None = None) -> models.ProviderAccount:
@@ -341,6 +342,9 @@ class AsyncRawProviderHost:
         self.job_result = async_raw(resource.job_result)
         self.result = async_raw(resource.result)
         self.fail = async_raw(resource.fail)
+        self.job = async_raw(resource.job)
+        self.dispatch_complete = async_raw(resource.dispatch_complete)
+        self.dispatch_fail = async_raw(resource.dispatch_fail)
         self.daemon_event = async_raw(resource.daemon_event)
         self.event = async_raw(resource.event)
         self.register = async_raw(resource.register)

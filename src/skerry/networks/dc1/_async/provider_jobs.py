@@ -225,6 +225,41 @@ class AsyncProviderJobs(AsyncResource):
         body = {"api_key": self._key("provider"), "error": error, "duration_seconds": seconds}
         return await self._send(operations.FAIL, job_id, body=body, options=options)
 
+    async def job(self, job_id: str | int, *, options: RequestOptions | None = None) -> models.Job:
+        """All that is stored about a job that was given to this provider (section 3.4.1).
+
+        Raises:
+            DC1NotFoundError: there is none such.
+            DC1Error: anything else went wrong.
+        """
+        return await self._send(operations.HOST_JOB, job_id, options=options)
+
+    async def dispatch_complete(self, job_id: str | int, *, options: RequestOptions | None = None) -> models.JobSettled:
+        """End a job of the dispatch route well (section 3.5).
+
+        Raises:
+            DC1Error: the service refused or could not be reached.
+        """
+        return await self._send(
+            operations.HOST_COMPLETE, job_id, body={"api_key": self._key("provider")}, options=options
+        )
+
+    async def dispatch_fail(
+        self, job_id: str | int, *, reason: str | None = None, options: RequestOptions | None = None
+    ) -> models.JobSettled:
+        """End a job of the dispatch route as failed; the hold is released (section 3.5).
+
+        Args:
+            job_id: which job.
+            reason: why.
+            options: for this call.
+
+        Raises:
+            DC1Error: the service refused or could not be reached.
+        """
+        body = {"api_key": self._key("provider"), "reason": NOT_GIVEN if reason is None else reason}
+        return await self._send(operations.HOST_FAIL, job_id, body=body, options=options)
+
     async def daemon_event(
         self, *, options: RequestOptions | None = None, **event: Unpack[DaemonEventInput]
     ) -> models.ProviderEvent:

@@ -14,6 +14,7 @@ from skerry.networks.dc1 import models, operations
 from skerry.networks.dc1._sync.provider_earnings import ProviderEarnings
 from skerry.networks.dc1._sync.provider_jobs import ProviderJobs
 from skerry.networks.dc1.config import SDK_VERSION
+from skerry.networks.dc1.host import os_name
 from skerry.networks.dc1.inputs import BeatInput, HeartbeatInput, PreferencesInput, ProviderRegisterInput
 from skerry.networks.dc1.signing import HEARTBEAT_HEADER, sign_heartbeat
 
@@ -29,7 +30,7 @@ class ProviderHost(ProviderJobs, ProviderEarnings):
         email: str,
         gpu_model: str,
         *,
-        os: str,
+        os: str | None = None,
         options: RequestOptions | None = None,
         **more: Unpack[ProviderRegisterInput],
     ) -> models.ProviderRegistration:
@@ -39,7 +40,7 @@ class ProviderHost(ProviderJobs, ProviderEarnings):
             name: 2 to 100 characters.
             email: where the provider can be reached; there is one account for each.
             gpu_model: as the maker calls it.
-            os: `linux`, `windows`, `mac` or `darwin`.
+            os: `linux`, `windows`, `mac` or `darwin`; this machine's unless given.
             options: for this call.
             more: see `ProviderRegisterInput`.
 
@@ -47,7 +48,7 @@ class ProviderHost(ProviderJobs, ProviderEarnings):
             DC1ConflictError: the address has an account.
             DC1Error: the service refused or could not be reached.
         """
-        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os, **more}
+        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os or os_name(), **more}
         return self._send(operations.HOST_REGISTER, body=body, options=options)
 
     def me(self, *, options: RequestOptions | None = None) -> models.ProviderAccount:
@@ -338,6 +339,9 @@ class RawProviderHost:
         self.job_result = raw(resource.job_result)
         self.result = raw(resource.result)
         self.fail = raw(resource.fail)
+        self.job = raw(resource.job)
+        self.dispatch_complete = raw(resource.dispatch_complete)
+        self.dispatch_fail = raw(resource.dispatch_fail)
         self.daemon_event = raw(resource.daemon_event)
         self.event = raw(resource.event)
         self.register = raw(resource.register)
