@@ -19,13 +19,14 @@ from typing import Any
 from skerry._kernel.model import Model
 from skerry._kernel.request import Request
 from skerry.money import Money
-from skerry.networks.dc1 import APIError, JobOutput, RequestOptions, sign_provider_event
+from skerry.networks.dc1 import APIError, JobOutput, RequestOptions, TextResult, sign_heartbeat, sign_provider_event
 from skerry.networks.dc1.codes import STATUSES
 from skerry.networks.dc1.operations import ROUTES, Route
 from tests.vectors.dc1_sdk import PROVIDER_KEY, RENTER_KEY
 from tests.vectors.dc1_stage import body_bytes, json_of, path_of, query_of
 
 ADMIN_TOKEN = "admin-token-for-tests"
+HMAC_SECRET = "hmac-secret-for-tests"
 ISO, SQLITE = "2026-03-22T19:30:00.000Z", "2026-03-22 20:00:00.000"
 _PLACEHOLDER = re.compile(r"\{\{([^{}]*(?:\([^()]*\))?)\}\}")
 _NUMBERS = {"ms": 1_742_671_800_000, "unix": 1_742_671_800}
@@ -114,6 +115,12 @@ def read(content: dict[str, Any]) -> Observed:
     return Observed(role, key, request["method"], path, query, body, headers, filled(content["response"]), route, names)
 
 
+def forged(pair: Observed) -> bool:
+    """Whether a signature was recorded that is not the right one, which the client cannot be made to send itself."""
+    return any(_SIGNED not in value for name, value in pair.headers.items() if name.endswith("-signature"))
+
+
+_SIGNED = "hmac_sha256"
 _HEADERS = (("renter", "x-renter-key"), ("provider", "x-provider-key"), ("admin", "x-admin-token"))
 
 
@@ -139,7 +146,8 @@ def _group(match: re.Match[str]) -> str:
 def client_settings(pair: Observed) -> dict[str, Any]:
     """What the client is made with to send a pair."""
     names = {"renter": "api_key", "provider": "provider_key", "admin": "admin_token"}
-    return {names[pair.role]: pair.key} if pair.role else {}
+    secret = {"hmac_secret": HMAC_SECRET} if "x-dc1-signature" in pair.headers and not forged(pair) else {}
+    return {names[pair.role]: pair.key, **secret} if pair.role else secret
 
 
 def prepared(client: Any, pair: Observed) -> tuple[Callable[[], Any], bool]:
@@ -148,12 +156,10 @@ def prepared(client: Any, pair: Observed) -> tuple[Callable[[], Any], bool]:
     The general `request` stands in for what no method can be brought to say: a call without a key or as somebody else,
     without what the method demands, of a route that does not exist, with a body that is no JSON.
     """
-    options = RequestOptions(
-        headers={name: value for name, value in pair.headers.items() if name == "accept"} or None,
-        idempotency_key=pair.headers.get("x-idempotency-key"),
-    )
     route = pair.route
-    able = route is not None and (pair.role == route.role or (pair.role is None and route.open))
+    able = route is not None and (pair.role == route.role or (pair.role is None and route.open)) and not forged(pair)
+    headers = {name: value for name, value in pair.headers.items() if name == "accept" or forged(pair)}
+    options = RequestOptions(headers=headers or None, idempotency_key=pair.headers.get("x-idempotency-key"))
     if able and not isinstance(pair.body, bytes):
         assert route is not None
         method, args, keywords = _method(client, route, pair)
@@ -186,7 +192,10 @@ def _method(client: Any, route: Route[Any], pair: Observed) -> tuple[Any, list[A
         name = "provider.daemon_heartbeat"
     elif name == "provider.heartbeat":
         keywords = {}
-    if name in ("admin.credit_renter", "admin.adjust_balance", "provider.withdraw"):
+    if name == "renters.delete":
+        keywords.pop("confirm", None)
+    in_money = name in ("admin.credit_renter", "admin.adjust_balance", "provider.withdraw")
+    if in_money and isinstance(keywords.get("amount_halala"), int):
         keywords["amount"] = Money(keywords.pop("amount_halala"), "SAR")
     if name in ("jobs.get", "jobs.image"):
         name = "jobs.output"
@@ -209,9 +218,13 @@ def check_sent(pair: Observed, sent: list[Request]) -> None:
     assert {key for key in keys if key} == ({pair.key} if pair.key else set())
     assert query == {name: str(value) for name, value in pair.query.items()}
     assert (body or None) == (pair.body or None)
-    for name in ("accept", "x-idempotency-key"):
-        if name in pair.headers:
+    for name in ("accept", "x-idempotency-key", *(pair.headers if forged(pair) else ())):
+        if name in pair.headers and name != "content-type":
             assert request.header(name) == pair.headers[name]
+    if forged(pair):
+        return
+    if "x-dc1-signature" in pair.headers:
+        assert request.header("x-dc1-signature") == sign_heartbeat(HMAC_SECRET, request.body or b"")
     if "x-dcp-signature" in pair.headers:
         assert request.header("x-dcp-signature") == sign_provider_event(pair.key or "", request.body or b"")
         assert (request.header("x-dcp-timestamp") or "").isdecimal()
@@ -241,15 +254,18 @@ def check_result(pair: Observed, result: Any) -> None:
         if kind.startswith("image/"):
             assert (result.status, result.image) == ("completed", body_bytes(body))
             return
+        body = body or {}
         assert result.data == body
         assert result.status == body.get("status", "completed")
         assert result.is_done == (result.http_status != 202)
         assert (result.result is None) == (result.http_status in (202, 410))
         billing = body.get("billing") or {}
-        if result.http_status == 200:
+        if billing.get("actual_cost_halala") is not None:
             assert result.cost is not None
             assert result.cost.amount == billing["actual_cost_halala"]
-            assert result.text == body.get("response", "")
+        if result.http_status == 200 and isinstance(result.result, TextResult):
+            said = body.get("result")
+            assert result.text == (said if isinstance(said, str) else body.get("response", ""))
         return
     if isinstance(result, Model):
         inner = [value for value in body.values() if isinstance(value, dict)] if isinstance(body, dict) else []
@@ -261,8 +277,10 @@ def check_result(pair: Observed, result: Any) -> None:
         assert body == {"job": None}
     elif isinstance(result, list) and isinstance(body, dict):
         assert result in body.values()
+    elif isinstance(result, bytes):
+        assert result == body_bytes(body)
     else:
-        assert result == body
+        assert result == (body or {})
 
 
 def check_events(pair: Observed, result: list[Any]) -> None:

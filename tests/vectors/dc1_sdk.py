@@ -39,7 +39,8 @@ def _job(job: Any) -> dict[str, Any]:
         "duration_minutes": job.duration_minutes or 0,
         "cost_halala": job.cost.amount,
         "submitted_at": moment(job.submitted_at) or "",
-        "result": job.result,
+        # Python's package takes an empty object for none.
+        "result": job.result or None,
         "result_type": job.result_type,
         "error": job.error,
         "execution_time_sec": job.execution_time_sec,
@@ -49,6 +50,12 @@ def _job(job: Any) -> dict[str, Any]:
         "@cost_sar": number(job.cost_sar),
         "@is_done": job.is_done,
     }
+
+
+def _node_job(job: Any) -> dict[str, Any]:
+    # To the Node package, lists and empty objects are objects.
+    kept = job.result_data if isinstance(job.result_data, list) else job.result
+    return _camel({**_job(job), "result": kept})
 
 
 def _camel(fields: dict[str, Any]) -> dict[str, Any]:
@@ -224,17 +231,17 @@ CALLS: dict[str, tuple[Step, Callable[[Any], Any]]] = {
     "DC1RenterClient.me": (lambda c, a, k, p: c.me(), _node(_wallet)),
     "DC1RenterClient.register": (lambda c, a, k, p: c.register(*a), _node(_registration)),
     "DC1RenterClient.listProviders": (lambda c, a, k, p: c.list_providers(**_filters(a)), _each(_node(_provider))),
-    "DC1RenterClient.submitJob": (lambda c, a, k, p: _submit_node(c, a[0]), _node(_job)),
-    "DC1RenterClient.getJob": (lambda c, a, k, p: c.get_job(*a), _node(_job)),
-    "DC1RenterClient.waitForJob": (lambda c, a, k, p: _wait_node(c, a, p, 3000, 300_000), _node(_job)),
+    "DC1RenterClient.submitJob": (lambda c, a, k, p: _submit_node(c, a[0]), _node_job),
+    "DC1RenterClient.getJob": (lambda c, a, k, p: c.get_job(*a), _node_job),
+    "DC1RenterClient.waitForJob": (lambda c, a, k, p: _wait_node(c, a, p, 3000, 300_000), _node_job),
     "DC1RenterClient.getJobLogs": (lambda c, a, k, p: c.get_job_logs(*a), _each(_node(_log))),
     "DC1RenterClient.cancelJob": (lambda c, a, k, p: c.cancel_job(*a), _node(_cancellation)),
     "DC1RenterClient.getBalance": (lambda c, a, k, p: c.get_balance(), _node(_balance)),
     "DC1RenterClient.getPaymentHistory": (lambda c, a, k, p: c.get_payment_history(*a), _node(_payment_history)),
-    "DC1Client.jobs.submit": (lambda c, a, k, p: _submit_node(c, a[0]), _node(_job)),
-    "DC1Client.jobs.get": (lambda c, a, k, p: c.jobs.get(*a), _node(_job)),
-    "DC1Client.jobs.wait": (lambda c, a, k, p: _wait_node(c, a, p, 5000, 300_000), _node(_job)),
-    "DC1Client.jobs.list": (lambda c, a, k, p: c.jobs.list(*a), _each(_node(_job))),
+    "DC1Client.jobs.submit": (lambda c, a, k, p: _submit_node(c, a[0]), _node_job),
+    "DC1Client.jobs.get": (lambda c, a, k, p: c.jobs.get(*a), _node_job),
+    "DC1Client.jobs.wait": (lambda c, a, k, p: _wait_node(c, a, p, 5000, 300_000), _node_job),
+    "DC1Client.jobs.list": (lambda c, a, k, p: c.jobs.list(*a), _each(_node_job)),
     "DC1Client.jobs.cancel": (lambda c, a, k, p: c.jobs.cancel(*a), _node(_cancellation)),
     "DC1Client.jobs.getLogs": (
         lambda c, a, k, p: c.jobs.logs(a[0], **(a[1] if len(a) > 1 else {})),
@@ -276,7 +283,7 @@ def error_shape(error: SkerryError, sdk: str) -> dict[str, Any]:
         if node:
             text = f"Job {error.job_id} did not complete within {milliseconds}ms"
             return {"name": "JobTimeoutError", "message": text, "jobId": error.job_id, "timeoutMs": milliseconds}
-        return {"name": "JobTimeoutError", "message": error.message, "job_id": error.job_id, "timeout": error.timeout}
+        return {"name": "JobTimeoutError", "message": error.message, "job_id": error.job_id}
     assert isinstance(error, APIError)
     assert isinstance(error, AuthenticationError) or error.status != 401
     response = {"status_code": error.status_code, "response": error.response}
@@ -285,3 +292,27 @@ def error_shape(error: SkerryError, sdk: str) -> dict[str, Any]:
     if node:
         response = {"statusCode": error.status_code, "response": error.response}
     return {"name": "DC1APIError" if provider else "APIError", "message": error.message, **response}
+
+
+def comparable(recorded: dict[str, Any], ours: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A recorded error and ours, without what is told differently on purpose (sections 4.1 and 4.2)."""
+    recorded, ours = dict(recorded), dict(ours)
+    said = (recorded.get("response") or {}).get("error")
+    if str(recorded.get("message")).startswith("HTTP Error "):
+        # The words of a library for an answer that says nothing; ours are those of the other package.
+        for side in (recorded, ours):
+            side.pop("response", None)
+        recorded["message"] = f"HTTP {recorded.get('status_code')}"
+    elif said is not None and not isinstance(said, str):
+        # `[object Object]` and the like; ours says what is in it.
+        recorded.pop("message"), ours.pop("message")
+    if recorded["name"] == "JobTimeoutError":
+        recorded = {name: value for name, value in recorded.items() if name in ours}
+    return recorded, ours
+
+
+def no_json(stubs: Any) -> bool:
+    """Whether the last answer is a success that is no JSON: of that, ours makes an error or, of a picture, a job."""
+    last = stubs[-1] if isinstance(stubs, list) else stubs
+    body = last.get("body")
+    return 200 <= last["status"] < 300 and (isinstance(body, str) or (isinstance(body, dict) and "$bytes" in str(body)))

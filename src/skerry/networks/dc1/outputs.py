@@ -209,7 +209,8 @@ def read_output(response: Response) -> JobOutput:
         return JobOutput(job, "completed", response.status, image)
     value = parse_json(response.body)
     data: Mapping[str, Any] = value if isinstance(value, dict) else {}
-    status = job.status if data.get("status") else _status_of(response.status)
+    told = data.get("status")
+    status = told if isinstance(told, str) and told else _status_of(response.status)
     there = response.status != 202 and status not in ("failed", "cancelled")
     return JobOutput(job, status, response.status, _result(data, response.status) if there else None, data)
 

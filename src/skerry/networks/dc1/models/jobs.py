@@ -11,7 +11,7 @@ from skerry._kernel.model import Model, Moment
 from skerry.money import Money
 from skerry.networks.dc1.values import halala, halala_or_none
 
-TERMINAL = frozenset({"completed", "failed", "cancelled"})
+TERMINAL = ("completed", "failed", "cancelled")
 """States that jobs do not leave; every other word, known or not, means that it goes on (section 1.1)."""
 
 Number = int | float
@@ -93,7 +93,7 @@ class Job(Model, frozen=True, kw_only=True):
     def id(self) -> str:
         """What names the job in every call: `job_id`, else the numeric id, else nothing."""
         if self.job_id:
-            return self.job_id
+            return str(self.job_id)
         return "" if self.number is None else str(self.number)
 
     @property

@@ -268,7 +268,8 @@ class ProviderJob(Model, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """What names the job in every call."""
-        return self.job_id or ("" if self.number is None else str(self.number))
+        found = self.job_id or self.number
+        return "" if found is None else str(found)
 
     @property
     def is_terminal(self) -> bool:
