@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry import errors as common
@@ -71,7 +71,7 @@ from skerry.networks.dc1.values import gigabytes, halala, image_bytes
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
+    max_leaves=6,
 )
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -446,6 +446,7 @@ def test_programs_print_their_results() -> None:
     assert (other.text, other.result.data) == ("", {"tflops": 80})
 
 
+@settings(max_examples=60)
 @given(
     st.sampled_from([200, 202, 204, 206, 410]),
     st.dictionaries(
