@@ -36,6 +36,7 @@ from skerry.networks.dc1 import (
     DC1TimeoutError,
     EndpointResult,
     ImageResult,
+    JobFailedError,
     JobTimeoutError,
     TextResult,
     build_resource_spec,
@@ -296,6 +297,8 @@ def test_errors_survive_copying_and_show_no_keys() -> None:
     late = pickle.loads(pickle.dumps(JobTimeoutError("j", 5)))
     assert (str(late), late.job_id, late.timeout) == ("Job j did not complete within 5s", "j", 5)
     assert isinstance(late, TimeoutError)
+    failed = pickle.loads(pickle.dumps(JobFailedError("j", "failed", "why", 410, {"a": 1})))
+    assert (str(failed), failed.job_id, failed.response) == ("Job j failed: why", "j", {"a": 1})
     assert not issubclass(DC1CancelledError, APIError)
     assert {name for name in vars(dc1_errors) if name.endswith("Error")} >= {"AuthError", "APIError", "DC1Error"}
 

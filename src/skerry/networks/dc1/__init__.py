@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         DC1TimeoutError,
         DC1UnavailableError,
         DC1UnsupportedError,
+        JobFailedError,
         JobTimeoutError,
     )
     from skerry.networks.dc1.host import build_resource_spec
@@ -280,6 +281,7 @@ _HOME = {
     "Job": "skerry.networks.dc1.models.jobs",
     "JobEvent": "skerry.networks.dc1.models.jobs",
     "JobExecutions": "skerry.networks.dc1.models.jobs",
+    "JobFailedError": "skerry.networks.dc1.errors",
     "JobLog": "skerry.networks.dc1.models.jobs",
     "JobLogs": "skerry.networks.dc1.models.jobs",
     "JobOptions": "skerry.networks.dc1.inputs",
@@ -466,6 +468,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobExecutions",
+    "JobFailedError",
     "JobLog",
     "JobLogs",
     "JobOptions",

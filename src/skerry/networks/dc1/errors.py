@@ -173,6 +173,27 @@ class DC1DecodeError(APIError, common.ProtocolError):
     """A success came whose body is not what the protocol promises."""
 
 
+class JobFailedError(APIError, common.ServerError):
+    """A job ended without what was wanted of it; `response` is what its output says.
+
+    Args:
+        job_id: which job.
+        status: `failed`, `cancelled`, or `completed` without the result that was wanted.
+        reason: why, as far as that is told.
+        http_status: of the answer that says so.
+        response: its JSON.
+    """
+
+    def __init__(self, job_id: str, status: str, reason: str, http_status: int = 410, response: Any = None) -> None:
+        super().__init__(f"Job {job_id} {status}: {reason}", http_status, response)
+        self.job_id: str | None = job_id
+        self.job_status = status
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.job_id, self.job_status, self.reason, self.status, self.response), self.__dict__
+
+
 class DC1CancelledError(DC1Error, common.DeadlineExceededError):
     """The caller gave up, or the caller's deadline passed."""
 

@@ -21,7 +21,7 @@ from skerry.money import Money
 from skerry.networks.dc1.answers import reader, undecodable
 from skerry.networks.dc1.codes import error_of
 from skerry.networks.dc1.errors import APIError
-from skerry.networks.dc1.models import TERMINAL, Job
+from skerry.networks.dc1.models import TERMINAL, Job, Submission
 from skerry.networks.dc1.values import halala_or_none, image_bytes
 
 MARKER = "DC1_RESULT_JSON:"
@@ -99,11 +99,13 @@ class EndpointResult:
         url: base URL for OpenAI's clients, with its `/v1`; it needs no key.
         model: which one.
         port: on the provider's machine, where that is told.
+        job_id: the job that serves, to be cancelled or completed when it is no longer needed.
     """
 
     url: str
     model: str | None = None
     port: int | None = None
+    job_id: str | None = None
 
     @property
     def openai_base_url(self) -> str:
@@ -254,7 +256,7 @@ def _result(data: Mapping[str, Any], http_status: int) -> Result:
 
     url = said("endpoint_url")
     if isinstance(url, str) and url:
-        return EndpointResult(url, said("model"), said("port"))
+        return EndpointResult(url, said("model"), said("port"), data.get("job_id"))
     content = image_bytes(said("image_base64", "data"))
     drawn = said("type") == "image" or data.get("result_type") == "image"
     if drawn and (content is not None or http_status == 206):
@@ -282,6 +284,18 @@ def _result(data: Mapping[str, Any], http_status: int) -> Result:
         said("device"),
         printed,
     )
+
+
+def named(submission: Submission) -> str:
+    """What names the job that a submission made.
+
+    Raises:
+        APIError: the answer does not say.
+    """
+    if not submission.name:
+        text = "Job submission succeeded but no job_id was returned"
+        raise APIError(text, 500, submission.raw, outcome="unknown")
+    return submission.name
 
 
 def marked_json(text: str) -> Any:

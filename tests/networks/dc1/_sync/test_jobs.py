@@ -21,6 +21,7 @@ from skerry.networks.dc1 import (
     DC1PermissionDeniedError,
     DC1QuotaExceededError,
     Deadline,
+    JobFailedError,
     JobOutput,
     JobTimeoutError,
     RequestOptions,
@@ -195,9 +196,10 @@ def test_waiting_for_a_served_model() -> None:
     assert (client.jobs.wait_for_endpoint("j")).url == "http://10.0.0.1:8100/v1"
     assert notes.slept == [5.0, 20.0]
     client, _, _ = _client(answer(410, {"status": "failed", "error": "no GPU"}))
-    with pytest.raises(APIError, match="Job j failed without serving: no GPU") as caught:
+    with pytest.raises(JobFailedError, match="Job j failed: no GPU") as caught:
         client.jobs.wait_for_endpoint("j")
     assert caught.value.response == {"status": "failed", "error": "no GPU"}
+    assert (caught.value.job_id, caught.value.job_status, caught.value.status) == ("j", "failed", 410)
     client, _, _ = _client(PENDING)
     with pytest.raises(JobTimeoutError):
         client.jobs.wait_for_endpoint("j", timeout=1)
@@ -265,6 +267,11 @@ def test_a_log_stream_that_cannot_be_opened_again_fails() -> None:
     with pytest.raises(DC1ConnectionError):
         _all(client.jobs.stream_logs("j"), [])
     assert len(transport.sent) == 6
+    client, transport, _ = _streaming(*[(200, [_log(1, "a")]) for _ in range(6)])
+    got: list[Any] = []
+    with pytest.raises(DC1ConnectionError, match="ended before its job did"):
+        _all(client.jobs.stream_logs("j"), got)
+    assert (len(transport.sent), len(got)) == (6, 1)
     client, transport, _ = _streaming((404, [b'{"error":"Job not found"}']))
     with pytest.raises(DC1NotFoundError, match="Job not found"):
         _all(client.jobs.stream_logs("j"), [])
@@ -311,3 +318,46 @@ def test_models_answer_piece_by_piece() -> None:
         _all(client.v1.stream_complete("m", prompt="hi"), got)
     assert caught.value.operation == "v1.stream_complete"
     assert transport.open == 0
+
+
+MADE = answer(201, {"success": True, "job": {"id": 9, "job_id": "j"}})
+
+
+def test_whole_jobs_in_one_call() -> None:
+    text = {"type": "text", "response": "Silicon on sand", "tokens_generated": 5}
+    client, transport, _ = _client(MADE, PENDING, answer(200, {"status": "completed", "result": text}))
+    found = client.jobs.generate_text("haiku", max_tokens=64, options=RequestOptions(idempotency_key="k"))
+    assert (found.text, found.tokens_generated) == ("Silicon on sand", 5)
+    assert transport.sent[0].body == (
+        b'{"provider_id":null,"job_type":"llm_inference","duration_minutes":5,'
+        b'"params":{"prompt":"haiku","max_tokens":64}}'
+    )
+    assert [request.header("x-idempotency-key") for request in transport.sent] == ["k", None, None]
+    picture = {"type": "image", "format": "png", "image_base64": "iVBORw=="}
+    client, transport, _ = _client(MADE, answer(200, picture))
+    assert (client.jobs.generate_image("camel", steps=30, seed=0)).content == b"\x89PNG"
+    assert json.loads(transport.sent[0].body or b"")["params"] == {"prompt": "camel", "steps": 30, "seed": 0}
+    client, _, _ = _client(MADE, answer(200, {"type": "text", "result": 'hi\nDC1_RESULT_JSON:{"a":1}\n'}))
+    assert (client.jobs.run_container("print('hi')")).data == {"a": 1}
+    client, _, _ = _client(MADE, PENDING, answer(200, {"result": {"endpoint_url": "http://h:1/v1"}}))
+    endpoint = client.jobs.serve_vllm("m", provider_id=3)
+    assert (endpoint.url, endpoint.job_id) == ("http://h:1/v1", "j")
+
+
+def test_whole_jobs_that_came_to_nothing() -> None:
+    failed = answer(410, {"status": "failed", "error": "CUDA out of memory"})
+    cut = answer(206, {"type": "image", "error": "truncated"})
+    for step, run, words in (
+        (failed, "generate_text", "Job j failed: CUDA out of memory"),
+        (failed, "run_container", "Job j failed: CUDA out of memory"),
+        (failed, "serve_vllm", "Job j failed: CUDA out of memory"),
+        (answer(200, {"status": "completed", "result": "text"}), "generate_image", "there is no picture"),
+        (cut, "generate_image", "Job j completed: truncated"),
+    ):
+        client, _, _ = _client(MADE, step)
+        with pytest.raises(JobFailedError, match=words) as caught:
+            getattr(client.jobs, run)("x")
+        assert caught.value.job_id == "j"
+    client, _, _ = _client(answer(201, {"success": True}))
+    with pytest.raises(APIError, match="no job_id was returned"):
+        client.jobs.generate_text("x")

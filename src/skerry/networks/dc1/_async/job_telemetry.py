@@ -98,7 +98,7 @@ class AsyncJobTelemetry(AsyncResource):
                             continue
                         failed, last = 0, line.line_no or last
                         yield line
-                return
+                raise DC1ConnectionError("Connection error: the log ended before its job did", outcome="unknown")
             except DC1ConnectionError as error:
                 failed += 1
                 if failed > _RECONNECTS:

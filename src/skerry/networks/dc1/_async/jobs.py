@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Unpack
 
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import async_raw
 from skerry.networks.dc1 import models, operations
-from skerry.networks.dc1._async.job_waiting import AsyncJobWaiting
+from skerry.networks.dc1._async.job_kinds import AsyncJobKinds, unkeyed
 from skerry.networks.dc1.answers import filled
 from skerry.networks.dc1.errors import APIError, DC1Error
 from skerry.networks.dc1.inputs import DispatchInput, JobOptions, JobType, Priority, SubmitInput
 from skerry.networks.dc1.models import Job
+from skerry.networks.dc1.outputs import named
 
 JobList = list[Job]
 HistoryItems = list[models.HistoryItem]
 
 
-class AsyncJobs(AsyncJobWaiting):
+class AsyncJobs(AsyncJobKinds):
     """The caller's jobs."""
 
     async def submit(
@@ -60,12 +60,9 @@ class AsyncJobs(AsyncJobWaiting):
             **more,
         }
         submission = await self._send(operations.SUBMIT, body=fields, options=options)
-        job_id = submission.name
-        if not job_id:
-            text = "Job submission succeeded but no job_id was returned"
-            raise APIError(text, 500, submission.raw, outcome="unknown")
+        job_id = named(submission)
         try:
-            return await self.get(job_id, options=_unkeyed(options))
+            return await self.get(job_id, options=unkeyed(options))
         except DC1Error as error:
             if isinstance(error, APIError):
                 error.job_id = job_id
@@ -298,6 +295,10 @@ class AsyncRawJobs:
         self.submit = async_raw(resource.submit)
         self.create = async_raw(resource.create)
         self.dispatch = async_raw(resource.dispatch)
+        self.generate_text = async_raw(resource.generate_text)
+        self.generate_image = async_raw(resource.generate_image)
+        self.run_container = async_raw(resource.run_container)
+        self.serve_vllm = async_raw(resource.serve_vllm)
         self.cancel = async_raw(resource.cancel)
         self.retry = async_raw(resource.retry)
         self.complete = async_raw(resource.complete)
@@ -313,8 +314,3 @@ class AsyncRawJobs:
         self.queue_status = async_raw(resource.queue_status)
         self.invoice = async_raw(resource.invoice)
         self.invoice_pdf = async_raw(resource.invoice_pdf)
-
-
-def _unkeyed(options: RequestOptions | None) -> RequestOptions | None:
-    """Options for a further request of the same call, which the idempotency key is not for."""
-    return options and replace(options, idempotency_key=None)

@@ -9,7 +9,7 @@ from skerry._kernel.options import RequestOptions
 from skerry.networks.dc1 import models, operations
 from skerry.networks.dc1._sync.job_telemetry import JobTelemetry
 from skerry.networks.dc1.codes import is_passing
-from skerry.networks.dc1.errors import APIError, JobTimeoutError
+from skerry.networks.dc1.errors import APIError, JobFailedError, JobTimeoutError
 from skerry.networks.dc1.models import Job
 from skerry.networks.dc1.outputs import EndpointResult, JobOutput
 from skerry.networks.dc1.polling import (
@@ -135,7 +135,7 @@ class JobWaiting(JobTelemetry):
 
         Raises:
             JobTimeoutError: the time is up, and it does not serve yet.
-            APIError: the job ended without ever serving; its `response` is the output.
+            JobFailedError: the job ended without serving any more.
             DC1Error: looking failed in a way that waiting does not cure.
         """
 
@@ -145,8 +145,7 @@ class JobWaiting(JobTelemetry):
         output = self._look(job_id, timeout, poll_interval, None, options, ready)
         if isinstance(output.result, EndpointResult):
             return output.result
-        text = f"Job {job_id} {output.status} without serving: {output.error or 'no endpoint'}"
-        raise APIError(text, output.http_status, dict(output.data))
+        raise failed(job_id, output, "it does not serve")
 
     def _look(
         self,
@@ -157,7 +156,7 @@ class JobWaiting(JobTelemetry):
         options: RequestOptions | None,
         enough: Callable[[JobOutput], bool],
     ) -> JobOutput:
-        driver, failed, job_type = self._channel.drivers["renter"], 0, None
+        driver, failures, job_type = self._channel.drivers["renter"], 0, None
         deadline = options.deadline if options else None
         began = driver.effects.monotonic()
         while True:
@@ -168,10 +167,10 @@ class JobWaiting(JobTelemetry):
             except APIError as error:
                 if not is_passing(error):
                     raise
-                trouble, failed = error, failed + 1
-                pause = backoff(failed, pause, error.retry_after, driver.effects.random)
+                trouble, failures = error, failures + 1
+                pause = backoff(failures, pause, error.retry_after, driver.effects.random)
             else:
-                failed = 0
+                failures = 0
                 if on_progress is not None:
                     on_progress(output)
                 if enough(output):
@@ -265,3 +264,15 @@ class JobWaiting(JobTelemetry):
                 pause = interval_for(job_type) if interval is None else interval
             driver.pause(pause, deadline)
         raise JobTimeoutError(str(job_id), timeout)
+
+
+def failed(job_id: str | int, output: JobOutput, wanted: str) -> JobFailedError:
+    """The error for a job that ended without what was wanted of it.
+
+    Args:
+        job_id: which job.
+        output: what it ended with.
+        wanted: what is missing, where the output does not say why.
+    """
+    reason = output.error or wanted
+    return JobFailedError(str(job_id), output.status, reason, output.http_status, dict(output.data))

@@ -4,24 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Unpack
 
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
 from skerry.networks.dc1 import models, operations
-from skerry.networks.dc1._sync.job_waiting import JobWaiting
+from skerry.networks.dc1._sync.job_kinds import JobKinds, unkeyed
 from skerry.networks.dc1.answers import filled
 from skerry.networks.dc1.errors import APIError, DC1Error
 from skerry.networks.dc1.inputs import DispatchInput, JobOptions, JobType, Priority, SubmitInput
 from skerry.networks.dc1.models import Job
+from skerry.networks.dc1.outputs import named
 
 JobList = list[Job]
 HistoryItems = list[models.HistoryItem]
 
 
-class Jobs(JobWaiting):
+class Jobs(JobKinds):
     """The caller's jobs."""
 
     def submit(
@@ -61,12 +61,9 @@ class Jobs(JobWaiting):
             **more,
         }
         submission = self._send(operations.SUBMIT, body=fields, options=options)
-        job_id = submission.name
-        if not job_id:
-            text = "Job submission succeeded but no job_id was returned"
-            raise APIError(text, 500, submission.raw, outcome="unknown")
+        job_id = named(submission)
         try:
-            return self.get(job_id, options=_unkeyed(options))
+            return self.get(job_id, options=unkeyed(options))
         except DC1Error as error:
             if isinstance(error, APIError):
                 error.job_id = job_id
@@ -295,6 +292,10 @@ class RawJobs:
         self.submit = raw(resource.submit)
         self.create = raw(resource.create)
         self.dispatch = raw(resource.dispatch)
+        self.generate_text = raw(resource.generate_text)
+        self.generate_image = raw(resource.generate_image)
+        self.run_container = raw(resource.run_container)
+        self.serve_vllm = raw(resource.serve_vllm)
         self.cancel = raw(resource.cancel)
         self.retry = raw(resource.retry)
         self.complete = raw(resource.complete)
@@ -310,8 +311,3 @@ class RawJobs:
         self.queue_status = raw(resource.queue_status)
         self.invoice = raw(resource.invoice)
         self.invoice_pdf = raw(resource.invoice_pdf)
-
-
-def _unkeyed(options: RequestOptions | None) -> RequestOptions | None:
-    """Options for a further request of the same call, which the idempotency key is not for."""
-    return options and replace(options, idempotency_key=None)
