@@ -11,6 +11,7 @@ import signal as signals
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
@@ -36,7 +37,20 @@ _SFTP = (
     "echo 'skerry: the image has no sftp-server; Debian calls the package openssh-sftp-server' >&2; exit 127"
 )
 
-Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a channel has of its connection.
+
+    Args:
+        writable: whether the connection takes more.
+        spawn: runs what must end in order.
+        left: called when the channel is gone.
+    """
+
+    writable: asyncio.Event
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    left: Callable[[], None]
 
 
 class _Flow:
@@ -44,7 +58,7 @@ class _Flow:
 
     _chan: Any
 
-    def __init__(self, left: Callable[[], None]) -> None:
+    def __init__(self, around: Surroundings) -> None:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._ended = False
@@ -52,7 +66,8 @@ class _Flow:
         self._writable = asyncio.Event()
         self._writable.set()
         self.lost = asyncio.Event()
-        self._left = left
+        self._around = around
+        self._spawn = around.spawn
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._waiting.append(data)
@@ -76,7 +91,7 @@ class _Flow:
         self._ended = True
         for event in (self.lost, self._arrived, self._writable):
             event.set()
-        self._left()
+        self._around.left()
 
     async def receive(self) -> bytes:
         """The next bytes; none at the end."""
@@ -95,6 +110,7 @@ class _Flow:
     async def send(self, data: bytes, datatype: int | None = None) -> None:
         """Send when the client has taken the rest. Raises BrokenPipeError when it is gone."""
         await self._writable.wait()
+        await self._around.writable.wait()
         if self.lost.is_set():
             raise BrokenPipeError
         self._chan.write(data, datatype)
@@ -107,15 +123,13 @@ class Command(_Flow, asyncssh.SSHServerSession[bytes]):
     Args:
         sandboxes: start it.
         grants: whose it is.
-        spawn: runs what must end in order.
-        left: called when the channel is gone.
+        around: its connection.
     """
 
-    def __init__(self, sandboxes: Sandboxes, grants: SshGrants, spawn: Spawn, left: Callable[[], None]) -> None:
-        super().__init__(left)
+    def __init__(self, sandboxes: Sandboxes, grants: SshGrants, around: Surroundings) -> None:
+        super().__init__(around)
         self._sandboxes = sandboxes
         self._grants = grants
-        self._spawn = spawn
         self._command: str | None = None
         self._term: str | None = None
         self._window = (80, 24)
@@ -289,16 +303,13 @@ class Tunnel(_Flow, asyncssh.SSHTCPSession[bytes]):
     Args:
         inside: connected and non-blocking; owned.
         on_traffic: called whenever bytes have come.
-        spawn, left: as for `Command`.
+        around: its connection.
     """
 
-    def __init__(
-        self, inside: socket.socket, on_traffic: Callable[[], None], spawn: Spawn, left: Callable[[], None]
-    ) -> None:
-        super().__init__(left)
+    def __init__(self, inside: socket.socket, on_traffic: Callable[[], None], around: Surroundings) -> None:
+        super().__init__(around)
         self._inside = inside
         self._on_traffic = on_traffic
-        self._spawn = spawn
         self._started = False
 
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:

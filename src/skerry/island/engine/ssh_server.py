@@ -19,14 +19,17 @@ from skerry.island.engine.errors import EngineError
 from skerry.island.engine.forwarding import CONNECT_SECONDS, Link
 from skerry.island.engine.records import SshGrants
 from skerry.island.engine.sandboxes import Sandboxes
-from skerry.island.engine.ssh_channels import Command, Tunnel
+from skerry.island.engine.ssh_channels import Command, Surroundings, Tunnel
 
 LOGIN_SECONDS = 30.0
 MOST_PENDING = 64
 MOST_CHANNELS = 32
 # Each offer of a key asks twice, anything else once.
 MOST_QUESTIONS = 24
-_KEEPALIVE_SECONDS = 60.0
+MOST_VARIABLES = 64
+MOST_UNSENT = 1 << 20
+# Three of them unanswered end a connection; a client that is merely stopped (^Z) is given that long.
+_KEEPALIVE_SECONDS = 300.0
 _HANG_UP_SECONDS = 5.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -142,6 +145,14 @@ class SshServer:
         return task
 
 
+class _FewVariables(dict[bytes, bytes]):
+    """What a client has set for a command; more than `MOST_VARIABLES` are dropped."""
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name in self or len(self) < MOST_VARIABLES:
+            super().__setitem__(name, value)
+
+
 class Login(asyncssh.SSHServer):
     """One connection: who it is, and what it may open."""
 
@@ -155,12 +166,29 @@ class Login(asyncssh.SSHServer):
         self.sandbox_id = sandbox_id or ""
         self.fingerprint: str | None = None
         self._grants: SshGrants | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        # asyncssh queues without bound for a client that does not read but grants wide windows or asks for replies.
+        transport: Any = conn._transport
+        transport.set_write_buffer_limits(high=MOST_UNSENT)
+
+        def behind() -> None:
+            self._writable.clear()
+            transport.pause_reading()
+
+        def caught_up() -> None:
+            self._writable.set()
+            transport.resume_reading()
+
+        conn.pause_writing = behind  # type: ignore[method-assign]
+        conn.resume_writing = caught_up  # type: ignore[method-assign]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection = None
+        self._writable.set()
 
     def end(self, why: str) -> None:
         """Hang up."""
@@ -192,7 +220,12 @@ class Login(asyncssh.SSHServer):
         if not self._room():
             return False
         assert self._grants is not None
-        return Command(self._server.sandboxes, self._grants, self._server.spawn, self._left)
+        assert self._connection is not None
+        channel = self._connection.create_server_channel()
+        channel._env = _FewVariables()
+        return channel, Command(
+            self._server.sandboxes, self._grants, Surroundings(self._writable, self._server.spawn, self._left)
+        )
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
         if dest_host not in _LOOPBACK:
@@ -224,4 +257,8 @@ class Login(asyncssh.SSHServer):
         if self._connection is None:
             inside.close()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client has left")
-        return Tunnel(inside, lambda: sandboxes.touch(grants.sandbox_id), self._server.spawn, self._left)
+        return Tunnel(
+            inside,
+            lambda: sandboxes.touch(grants.sandbox_id),
+            Surroundings(self._writable, self._server.spawn, self._left),
+        )
