@@ -125,14 +125,17 @@ class TransportFailure(Exception):
     Attributes:
         kind: `never_sent` (nothing can have happened), `broken` (the connection failed later), `timeout`.
         limit: seconds the try was allowed, noted by the driver; None for no limit.
+        timed_out: time was the reason, whatever had happened by then; a connection can be late as well.
     """
 
     limit: float | None = None
+    timed_out: bool = False
 
     def __init__(self, message: str, kind: Literal["never_sent", "broken", "timeout"] = "broken") -> None:
         super().__init__(message)
         self.message = message
         self.kind: Literal["never_sent", "broken", "timeout"] = kind
+        self.timed_out = kind == "timeout"
 
 
 def find_header(headers: Headers, name: str) -> str | None:

@@ -117,10 +117,12 @@ def retry_after(response: Response) -> float | None:
 
 def failure_error(failure: TransportFailure) -> errors.OctaNetworkError:
     """The error for a request that got no answer."""
-    late = failure.kind == "timeout"
-    kind: Callable[..., errors.OctaNetworkError] = errors.OctaTimeoutError if late else errors.OctaNetworkError
+    kind: Callable[..., errors.OctaNetworkError] = errors.OctaNetworkError
     message = failure.message
-    if late and failure.limit is not None:
+    if failure.timed_out:
+        kind = errors.OctaTimeoutError
+    # A connection has less time than the whole, so that this would not be true of it.
+    if failure.kind == "timeout" and failure.limit is not None:
         message = f"Request timed out after {round(failure.limit * 1000, 3):.15g}ms"
     return kind(
         message, network="octaspace", status=0, outcome="not_sent" if failure.kind == "never_sent" else "unknown"

@@ -278,12 +278,12 @@ def start_machine(
     *,
     disk_size: int,
     image: str,
-    app: str = "",
+    app: str | None = None,
     envs: Mapping[str, Any] | None = None,
-    ports: Sequence[int] = (),
-    http_ports: Sequence[int] = (),
-    start_command: str = "",
-    entrypoint: str = "",
+    ports: Sequence[int] | None = None,
+    http_ports: Sequence[int] | None = None,
+    start_command: str | None = None,
+    entrypoint: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Call[models.Started]:
     """Rent a machine: an array of one item, always with all ten members, in this order (section 3.7)."""
@@ -292,12 +292,12 @@ def start_machine(
         "node_id": node_id,
         "disk_size": disk_size,
         "image": image,
-        "app": app,
+        "app": app or "",
         "envs": dict(envs or {}),
-        "ports": list(ports),
-        "http_ports": list(http_ports),
-        "start_command": start_command,
-        "entrypoint": entrypoint,
+        "ports": list(ports or ()),
+        "http_ports": list(http_ports or ()),
+        "start_command": start_command or "",
+        "entrypoint": entrypoint or "",
     }
     return _call(START_MACHINE, base, rented, [{**item, **(extra or {})}])
 
