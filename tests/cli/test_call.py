@@ -46,9 +46,8 @@ SAMPLES: dict[str, Any] = {"text": "x", "integer": 1, "object": {}, "BATCH or PE
 def sample(network: Network, name: str) -> list[str]:
     """Words of a call with nothing but what is required."""
     operation = network.operations[name]
-    method, rest = network.method(network.unconnected(), operation, identifiers(operation))
     words = [f"id-{at}" for at, _ in enumerate(identifiers(operation))]
-    for argument in Signature(operation, method, len(rest)).described:
+    for argument in Signature(network, operation).described:
         if argument.place == "body" and argument.required and argument.type != "object":
             value = SAMPLES.get(argument.type, "x")
             words.append(f"{argument.name}:={json.dumps(value)}")
@@ -140,6 +139,7 @@ def test_what_a_call_takes_is_told_from_its_types(skerry: Run) -> None:
         (["dispersed", "jobs.create", 'title:="\\ud800"', "--header", "x: é"], "printable ASCII"),
         (["arker", "vms.run", "vm"], "vms.run needs command"),
         (["arker", "vms.run", "vm", 'command:="\\ud800"'], "not Unicode text"),
+        (["arker", "sync.write", "vm", "path=/x", "data:=5"], "data takes text, or a file"),
         (["arker", "vms.resize", "vm", "color=red"], "the fields vcpu_count"),
         (["arker", "vms.list", "--query", "limit=many"], "--query limit takes integer"),
         (["arker", "vms.list", "--query", "colour=red"], "the query names limit"),

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from skerry.cli import exits, fields, island_link, output
-from skerry.cli.networks import (
-    NETWORKS,
-    Network,
-    complete_network,
-    complete_operation,
-    identifiers,
-    network_named,
-)
+from skerry.cli import catalogue, exits, fields, island_link, output
+from skerry.cli.networks import complete_network, complete_operation, network_named
 from skerry.cli.options import Duration, data_dir_option
 from skerry.errors import SkerryError
 
 if TYPE_CHECKING:
-    from skerry._kernel.dialect import Operation
     from skerry._kernel.hooks import ResponseSeen
     from skerry._kernel.options import RequestOptions
-    from skerry._kernel.raw import RawResponse
     from skerry._kernel.request import Request
+    from skerry.cli.answers import Shown
     from skerry.cli.signature import Signature
 
 Place = Literal["hosted", "island"]
@@ -90,23 +79,27 @@ def call(
     skerry call dispersed jobs.list --filter status=RUNNING --all
     """
     if network_name is None:
-        return _list_networks(form)
+        return catalogue.networks(form)
     network = network_named(network_name)
     if operation_name is None or listing:
-        return _list_operations(network, form)
-    operation = network.operation(operation_name)
-    count = len(identifiers(operation))
-    plan = _Plan(network, operation, words[:count])
+        return catalogue.operations(network, form)
+    from skerry._kernel.hooks import Hooks
+    from skerry._kernel.raw import raw
+    from skerry.cli import answers
+    from skerry.cli.signature import Signature
+
+    signature = Signature(network, network.operation(operation_name))
     if describe:
-        return _describe(plan, form)
+        return catalogue.operation(signature, form)
     if every and verbose:
         raise click.UsageError("--all prints objects and --raw a body; choose one")
-    _check(plan, (*words, *query, *filters))
-    if every and not plan.signature.paged:
-        raise click.UsageError(f"{operation.name} answers without pages; leave --all out")
-    positional, keywords = plan.signature.arguments(
-        plan.ids[len(plan.ids) - plan.left :],
-        fields.body_of(data, words[count:]),
+    if every and not signature.paged:
+        raise click.UsageError(f"{operation_name} answers without pages; leave --all out")
+    ids, rest = words[: len(signature.ids)], words[len(signature.ids) :]
+    _check(signature, ids, (*words, *query, *filters))
+    positional, keywords = signature.arguments(
+        ids,
+        fields.body_of(data, rest),
         fields.pairs_of(query, "--query"),
         fields.pairs_of(filters, "--filter"),
     )
@@ -120,36 +113,31 @@ def call(
         # A rehearsal needs the island's keys, but starts nothing.
         link = island_link.need(directory) if dry_run else island_link.ensure(directory, output.note)
         settings = link.client_settings(network.name)
-    way = _Way(network, settings, rehearsal=dry_run)
+    shown: Shown = "every" if every else "raw" if verbose else "answer"
+    transport = {"transport": _Rehearsal()} if dry_run else {}
+    seen: list[ResponseSeen] = []
     try:
-        return way.perform(plan, positional, keywords, every=every, verbose=verbose, form=form)
+        with network.connect(**settings, **transport, hooks=Hooks(on_response=[seen.append])) as client:
+            method, _ = network.method(client, signature.operation, ids)
+            exchange = raw(method)(*positional, **keywords)
+            answers.show(signature.operation, network.name, exchange, shown, seen, form)
+    except _Rehearsed as rehearsed:
+        answers.show_request(rehearsed.request, form)
     except UnicodeEncodeError:
         raise click.UsageError("an argument is not Unicode text") from None
     except SkerryError as error:
+        if verbose and seen:
+            answers.show_raw(seen, error.body or b"")
         if not settings:
             exits.suggest(error, _elsewhere(variables))
         raise
+    return exits.OK
 
 
-class _Plan:
-    """An operation, the ids given for it, and what it takes further."""
-
-    def __init__(self, network: Network, operation: Operation, ids: tuple[str, ...]) -> None:
-        from skerry.cli.signature import Signature
-
-        self.network = network
-        self.operation = operation
-        self.ids = ids
-        names = identifiers(operation)
-        method, rest = network.method(network.unconnected(), operation, names)
-        self.left = len(rest)
-        self.signature: Signature = Signature(operation, method, len(rest))
-
-
-def _check(plan: _Plan, words: tuple[str, ...]) -> None:
-    names = [name.upper() for name in identifiers(plan.operation)]
-    if len(plan.ids) < len(names) or any(not word or fields.is_field(word) for word in plan.ids):
-        raise click.UsageError(f"{plan.operation.name} needs {' '.join(names)} before any field")
+def _check(signature: Signature, ids: tuple[str, ...], words: tuple[str, ...]) -> None:
+    names = [name.upper() for name in signature.ids]
+    if len(ids) < len(names) or any(not word or fields.is_field(word) for word in ids):
+        raise click.UsageError(f"{signature.operation.name} needs {' '.join(names)} before any field")
     for word in words:
         if not _is_text(word):
             raise click.UsageError("an argument is not Unicode text")
@@ -206,187 +194,3 @@ class _Rehearsal:
 
     def close(self) -> None:
         """There is nothing to let go of."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How a call is made: by whose client, with which settings, in earnest or not."""
-
-    network: Network
-    settings: dict[str, Any]
-    rehearsal: bool
-
-    def perform(
-        self,
-        plan: _Plan,
-        positional: list[Any],
-        keywords: dict[str, Any],
-        *,
-        every: bool,
-        verbose: bool,
-        form: str,
-    ) -> int:
-        from skerry._kernel.hooks import Hooks
-        from skerry._kernel.raw import raw
-
-        seen: list[ResponseSeen] = []
-        transport = {"transport": _Rehearsal()} if self.rehearsal else {}
-        with self.network.connect(**self.settings, **transport, hooks=Hooks(on_response=[seen.append])) as client:
-            method, _ = self.network.method(client, plan.operation, plan.ids)
-            try:
-                exchange = raw(method)(*positional, **keywords)
-                if every:
-                    _print_every(plan, exchange, form)
-                elif verbose:
-                    _print_head(seen[-1])
-                    _write(exchange.body)
-                else:
-                    _print_answer(plan, exchange, form)
-            except _Rehearsed as rehearsed:
-                _print_request(rehearsed.request, form)
-            except SkerryError as error:
-                if verbose and seen:
-                    _print_head(seen[-1])
-                    _write(error.body or b"")
-                raise
-        return exits.OK
-
-
-def _list_networks(form: str) -> int:
-    rows = [(network.name, network.summary, network.set_variables()) for network in NETWORKS.values()]
-    if form == "json":
-        known = [{"name": name, "summary": text, "variables_set": found} for name, text, found in rows]
-        output.print_json("networks", {"networks": known})
-        return exits.OK
-    output.print_table(
-        ["network", "what it is", "asked by default"],
-        [(name, text, f"as {', '.join(found)} say" if found else "the island") for name, text, found in rows],
-        empty="no networks",
-    )
-    return exits.OK
-
-
-def _list_operations(network: Network, form: str) -> int:
-    known = list(network.operations.values())
-    if form == "json":
-        found = [{"name": o.name, "method": o.method, "path": o.path, "summary": o.summary} for o in known]
-        output.print_json("operations", {"network": network.name, "operations": found})
-        return exits.OK
-    output.print_table(
-        ["operation", "method", "path", "summary"],
-        [(o.name, o.method, o.path, o.summary) for o in known],
-        empty="no operations",
-    )
-    return exits.OK
-
-
-def _describe(plan: _Plan, form: str) -> int:
-    operation, described = plan.operation, plan.signature.described
-    facts = {
-        "network": plan.network.name,
-        "name": operation.name,
-        "method": operation.method,
-        "path": operation.path,
-        "summary": operation.summary,
-        "paged": plan.signature.paged,
-        "takes_idempotency_key": operation.keyed,
-    }
-    if form == "json":
-        rows = [{"name": a.name, "place": a.place, "type": a.type, "required": a.required} for a in described]
-        output.print_json("operation", {**facts, "arguments": rows})
-        return exits.OK
-    click.echo(f"{operation.method} {operation.path}  {operation.summary}")
-    extras = [text for text, so in (("--all", plan.signature.paged), ("--idempotency-key", operation.keyed)) if so]
-    if extras:
-        click.echo(f"also: {', '.join(extras)}")
-    if described:
-        click.echo()
-    output.print_table(
-        ["argument", "place", "type", "required"],
-        [(a.name, a.place, a.type, "yes" if a.required else "") for a in described],
-        empty="it takes no arguments",
-    )
-    return exits.OK
-
-
-def _print_answer(plan: _Plan, exchange: RawResponse[Any], form: str) -> None:
-    from skerry.cli import verbatim
-
-    content = exchange.parsed if isinstance(exchange.parsed, bytes) else None
-    if form == "json":
-        import msgspec
-
-        from skerry.cli.watch import encoded
-
-        answer: dict[str, Any] = {"answer": msgspec.Raw(verbatim.as_json(exchange.body))}
-        if content is not None:
-            answer["content"], answer["encoding"] = encoded(content)
-            del answer["answer"]
-        click.echo(verbatim.document("call", {**_which(plan), "status": exchange.status, **answer}))
-    elif content is not None:
-        _write(content)
-    elif exchange.body:
-        click.echo(verbatim.laid_out(exchange.body))
-
-
-def _print_every(plan: _Plan, exchange: RawResponse[Any], form: str) -> None:
-    from skerry.cli import verbatim
-
-    if form != "json":
-        for item in _every(exchange):
-            click.echo(verbatim.laid_out(item, lines=False))
-        return
-    import msgspec
-
-    items = [msgspec.Raw(item) for item in _every(exchange)]
-    click.echo(verbatim.document("call", {**_which(plan), "items": items}))
-
-
-def _every(exchange: RawResponse[Any]) -> Iterator[bytes]:
-    from skerry._kernel.raw import raw
-    from skerry.cli import verbatim
-
-    while True:
-        yield from verbatim.items(exchange.body)
-        if not exchange.parsed.has_next:
-            return
-        exchange = raw(exchange.parsed.next_page)()
-
-
-def _print_request(request: Request, form: str) -> None:
-    from skerry._io.httpx_support import wire_headers
-    from skerry._kernel.redaction import MASK, redact_headers, redact_url
-    from skerry.cli import verbatim
-
-    url = redact_url(request.url, secret=request.secret)
-    headers = [
-        (name, MASK if verbatim.SECRET_NAME.search(name) else value)
-        for name, value in redact_headers(wire_headers(request))
-    ]
-    body = verbatim.masked(request.body) if isinstance(request.body, bytes) else None
-    if form == "json":
-        import msgspec
-
-        facts = {"method": request.method, "url": url, "headers": dict(headers)}
-        click.echo(verbatim.document("request", {**facts, "body": None if body is None else msgspec.Raw(body)}))
-        return
-    click.echo(f"{request.method} {url}")
-    for name, value in headers:
-        click.echo(f"{name}: {value}")
-    if body is not None:
-        click.echo(f"\n{verbatim.laid_out(body)}")
-
-
-def _print_head(answer: ResponseSeen) -> None:
-    click.echo(f"HTTP {answer.status}", err=True)
-    for name, value in answer.headers:
-        click.echo(f"{name}: {value}", err=True)
-
-
-def _write(content: bytes) -> None:
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
-
-
-def _which(plan: _Plan) -> dict[str, Any]:
-    return {"network": plan.network.name, "operation": plan.operation.name}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,7 +22,7 @@ import msgspec
 
 from skerry._kernel.dialect import Operation
 from skerry._kernel.model import Model, NotGiven
-from skerry.cli.networks import identifiers
+from skerry.cli.networks import Network, identifiers
 
 Place = Literal["path", "body", "query", "filter"]
 
@@ -53,14 +53,18 @@ class Signature:
     """What one call takes.
 
     Args:
+        network: whose call.
         operation: the call.
-        method: of the client, bound.
-        ids: how many ids of the path the method takes itself.
     """
 
-    def __init__(self, operation: Operation, method: Callable[..., Any], ids: int) -> None:
+    def __init__(self, network: Network, operation: Operation) -> None:
+        self.network = network
         self.operation = operation
+        self.ids = identifiers(operation)
+        method, rest = network.method(network.unconnected(), operation, self.ids)
+        ids = len(rest)
         self._method = method
+        self._leading = len(self.ids) - ids
         self._parameters = list(inspect.signature(method).parameters.values())[ids:]
         self._named = {parameter.name: parameter for parameter in self._parameters}
 
@@ -73,7 +77,7 @@ class Signature:
     @cached_property
     def described(self) -> list[Argument]:
         """Every argument: ids, then fields of the body, then query and filters."""
-        found = [Argument(name.upper(), "path", "text", True) for name in identifiers(self.operation)]
+        found = [Argument(name.upper(), "path", "text", True) for name in self.ids]
         if "input" in self._named:
             needed = self._named["input"].default is inspect.Parameter.empty
             found += _members(self.operation.request, "", needed)
@@ -95,7 +99,7 @@ class Signature:
         """What to call the method with.
 
         Args:
-            ids: those that the method takes itself.
+            ids: all of the path.
             body: fields of the body, None for no body.
             query: names and values.
             filters: names and values; values of one name mean any of them.
@@ -103,7 +107,8 @@ class Signature:
         Raises:
             click.UsageError: the call takes no such thing, or needs more.
         """
-        positional: list[Any] = list(ids)
+        # Objects on the way to the method have taken theirs.
+        positional: list[Any] = list(ids[self._leading :])
         keywords: dict[str, Any] = {}
         if "params" in self._named:
             positional.append(list(query))
@@ -139,7 +144,10 @@ class Signature:
         if others and ("extra" not in self._named or not known):
             raise click.UsageError(f"{self.operation.name} takes {_listed(known, 'no body', 'the fields')}")
         given = {name: value for name, value in body.items() if name in known}
-        _only_text({name: value for name, value in given.items() if bytes not in get_args(self._hints.get(name))})
+        files = {name: value for name, value in given.items() if bytes in get_args(self._hints[name])}
+        if not all(isinstance(value, bytes | str) for value in files.values()):
+            raise click.UsageError(f"{', '.join(files)} takes text, or a file: {next(iter(files))}=@FILE")
+        _only_text({name: value for name, value in given.items() if name not in files})
         _only_text(others)
         return {**given, **({"extra": others} if others else {})}
 

@@ -88,7 +88,7 @@ class Island:
         Raises:
             ConfigurationError: the island has no key for it.
         """
-        keys: dict[str, str] = self.engine.credentials
+        keys = self._keys
         try:
             return keys[network]
         except KeyError:
@@ -138,9 +138,10 @@ class Island:
 
     @property
     def _keys(self) -> dict[str, str]:
-        # A face may keep more in the file than the engine's one key per network, such as the secret half of a pair.
+        # A face whose network has keys of another kind, such as pairs, keeps its own in the file: what it says is what
+        # every other program reads.
         kept: dict[str, str] = json.loads((self.data_dir / "credentials.json").read_text())["keys"]
-        return {**kept, **self.engine.credentials}
+        return {**self.engine.credentials, **kept}
 
     def start(self) -> Island:
         """Begin to answer; after `stop` or `kill`, on the same data and port."""
