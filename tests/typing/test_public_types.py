@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         assert_type(next(iter(client.job_runs.iter_all())), JobRun)
         assert_type(client.job_runs.get("x").hourly_rate, Money | None)
         assert_type(client.job_recipes.delete("x"), None)
+        assert_type(client.api_keys.create({"name": "x", "preset": "CONSUMER"}).secret_key, str | None)
         client.jobs.list(colour="red")  # pyright: ignore[reportCallIssue]
         client.jobs.get("x", retries=1)  # pyright: ignore[reportCallIssue]
 
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
         with Island() as here:
             assert_type(here.arker(), Arker)
             assert_type(here.async_arker(), AsyncArker)
+            assert_type(here.dispersed(), Dispersed)
+            assert_type(here.async_dispersed(retry=0), AsyncDispersed)
             assert_type(here.url, str)
 
     def money(price: Money) -> None:
