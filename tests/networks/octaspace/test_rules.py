@@ -9,7 +9,7 @@ import pickle
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from skerry._kernel.request import Response, TransportFailure
 from skerry._kernel.retry import Failure
 from skerry.errors import ConfigurationError, InvalidRequestError
 from skerry.money import Money
-from skerry.networks.octaspace import VERSION, codes, errors, idle_logs, machines, models, values
+from skerry.networks.octaspace import VERSION, OctaSpace, codes, errors, idle_logs, machines, models, values
 from skerry.networks.octaspace.config import BASE_URL, normal_base_url, resolve
 from skerry.networks.octaspace.downloads import Download, FileSink
 from skerry.networks.octaspace.operations import OPERATIONS, PUBLIC, segment
@@ -470,3 +470,14 @@ def test_a_file_starts_afresh_and_appears_whole(tmp_path: Path) -> None:
         sink.write(b"never committed")
     assert target.read_bytes() == b"all"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_types_of_every_method_are_known_at_run_time() -> None:
+    client = OctaSpace()
+    for name in OPERATIONS:
+        target: Any = client
+        for part in name.split("."):
+            target = getattr(target, part)
+            target = target("u") if part == "session" else target
+        assert "return" in get_type_hints(target), name
+    client.close()

@@ -1,10 +1,9 @@
-"""Where settings come from: arguments, or by `from_env` the environment (sections 2.1, 4.1 and 6)."""
+"""Where settings come from: arguments, and if asked for the environment (sections 2.1, 4.1 and 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from skerry._kernel.retry import RetryPolicy, full_jitter
@@ -70,56 +69,47 @@ class Config:
 
 
 def resolve(
+    environ: Mapping[str, str] | None = None,
     *,
     api_key: str | None = None,
     base_url: str | None = None,
-    retries: int = RETRIES,
+    retries: int | None = None,
     user_agent: str | None = None,
     require_api_key: bool = True,
 ) -> Config:
     """Settle every setting; a missing key is no error yet, for some calls need none.
 
+    Args:
+        environ: where to look for what is not given: `OCTA_API_KEY`, `OCTA_BASE_URL`, `OCTA_MAX_RETRIES` and
+            `OCTA_USER_AGENT`, blank ones being unset; None for nowhere.
+        api_key: sent as it is; empty for none.
+        base_url: else the hosted service.
+        retries: further tries after the first.
+        user_agent: who is calling.
+        require_api_key: see `Config`.
+
     Raises:
         ConfigurationError: a setting makes no sense (also a ValueError).
     """
+
+    def setting(given: str | None, variable: str) -> str | None:
+        if given is not None:
+            return given
+        return (environ or {}).get(variable, "").strip() or None
+
+    count = RETRIES if retries is None else retries
+    said = None if retries is not None else setting(None, RETRIES_VARIABLE)
+    if said is not None:
+        if not (said.isascii() and said.isdigit() and len(said) < 10):
+            raise ConfigurationError(f"{RETRIES_VARIABLE} is no count of further tries: {said!r}", network="octaspace")
+        count = int(said)
+    place = setting(base_url, BASE_URL_VARIABLE)
     return Config(
-        api_key=(api_key or "").strip(),
-        base_url=normal_base_url(BASE_URL if base_url is None else base_url),
-        retries=checked_retries(retries),
-        user_agent=user_agent or USER_AGENT,
+        api_key=(setting(api_key, API_KEY_VARIABLE) or "").strip(),
+        base_url=normal_base_url(BASE_URL if place is None else place),
+        retries=checked_retries(count),
+        user_agent=setting(user_agent, USER_AGENT_VARIABLE) or USER_AGENT,
         require_api_key=require_api_key,
-    )
-
-
-class Environment(NamedTuple):
-    """What the environment says, as the client's arguments."""
-
-    api_key: str | None
-    base_url: str | None
-    retries: int
-    user_agent: str | None
-
-
-def from_environment(environ: Mapping[str, str]) -> Environment:
-    """Settings from `OCTA_API_KEY`, `OCTA_BASE_URL`, `OCTA_MAX_RETRIES` and `OCTA_USER_AGENT`; blank ones are unset.
-
-    Raises:
-        ConfigurationError: the number of retries is no count (also a ValueError).
-    """
-
-    def setting(name: str) -> str | None:
-        return environ.get(name, "").strip() or None
-
-    retries = setting(RETRIES_VARIABLE)
-    if retries is not None and not (retries.isascii() and retries.isdigit() and len(retries) < 10):
-        raise ConfigurationError(
-            f"{RETRIES_VARIABLE} is a count of further tries, not {retries!r}", network="octaspace"
-        )
-    return Environment(
-        setting(API_KEY_VARIABLE),
-        setting(BASE_URL_VARIABLE),
-        RETRIES if retries is None else int(retries),
-        setting(USER_AGENT_VARIABLE),
     )
 
 

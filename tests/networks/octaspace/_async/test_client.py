@@ -94,6 +94,10 @@ async def test_settings_from_the_environment_only_when_asked(monkeypatch: pytest
     assert (sent.url, sent.timeout) == ("https://api.octa.computer/accounts", 5)
     assert (sent.header("authorization"), sent.header("user-agent")) == (KEY, "mine/1")
     assert len(transport.sent) == 1
+    given = AsyncOctaSpace("", "https://given.test", retries=1, environ=more, transport=transport)
+    assert (given.base_url, given.retries) == ("https://given.test", 1)
+    with pytest.raises(OctaAuthenticationError):
+        await given.accounts.get()
     for wrong in ("x", "-1", "1.5", "²"):
         with pytest.raises(ConfigurationError, match="OCTA_MAX_RETRIES"):
             AsyncOctaSpace.from_env({"OCTA_MAX_RETRIES": wrong})

@@ -95,6 +95,10 @@ def test_settings_from_the_environment_only_when_asked(monkeypatch: pytest.Monke
     assert (sent.url, sent.timeout) == ("https://api.octa.computer/accounts", 5)
     assert (sent.header("authorization"), sent.header("user-agent")) == (KEY, "mine/1")
     assert len(transport.sent) == 1
+    given = OctaSpace("", "https://given.test", retries=1, environ=more, transport=transport)
+    assert (given.base_url, given.retries) == ("https://given.test", 1)
+    with pytest.raises(OctaAuthenticationError):
+        given.accounts.get()
     for wrong in ("x", "-1", "1.5", "²"):
         with pytest.raises(ConfigurationError, match="OCTA_MAX_RETRIES"):
             OctaSpace.from_env({"OCTA_MAX_RETRIES": wrong})

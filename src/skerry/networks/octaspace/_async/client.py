@@ -28,11 +28,9 @@ from skerry.networks.octaspace._async.resource import AsyncResource
 from skerry.networks.octaspace._async.services import AsyncServices
 from skerry.networks.octaspace._async.sessions import AsyncSessions
 from skerry.networks.octaspace.config import (
-    RETRIES,
     TIMEOUT,
     checked_retries,
     checked_timeout,
-    from_environment,
     resolve,
     seconds_of,
 )
@@ -48,12 +46,13 @@ class AsyncOctaSpace:
     """A client of the OctaSpace API, hosted or an island.
 
     Args:
-        api_key: sent as it is, without a scheme word. It is not looked for in the environment; `from_env` does that.
-            Without one the client can be made, but only `network.get` can be called.
+        api_key: sent as it is, without a scheme word. Without one the client can be made, but only `network.get` can
+            be called.
         base_url: the hosted service by default; may hold a path. One trailing slash is taken off.
         timeout: seconds each try may take, answer included, None for no limit.
         timeout_ms: the same in milliseconds, in place of `timeout`.
-        retries: further tries after failures of the transport, status 429 and 5xx. Only calls by GET are tried again.
+        retries: further tries after failures of the transport, status 429 and 5xx, 2 by default. Only calls by GET
+            are tried again.
         user_agent: who is calling, `skerry/<version> (python)` by default.
         on_request: called before each try; may add headers.
         on_response: called with each answer, also with errors.
@@ -62,6 +61,7 @@ class AsyncOctaSpace:
         hooks: who is told about requests, answers, repeats and errors.
         effects: clock and chance, for tests.
         sleeper: waits between tries, for tests.
+        environ: where to look for what is not given, see `from_env`; nowhere by default.
 
     Attributes:
         accounts: the account and its credit.
@@ -91,7 +91,7 @@ class AsyncOctaSpace:
         *,
         timeout: float | None = TIMEOUT,
         timeout_ms: float | None = None,
-        retries: int = RETRIES,
+        retries: int | None = None,
         user_agent: str | None = None,
         on_request: RequestHook | None = None,
         on_response: ResponseHook | None = None,
@@ -100,8 +100,10 @@ class AsyncOctaSpace:
         hooks: Hooks | None = None,
         effects: Effects = SYSTEM,
         sleeper: AsyncSleeper = async_sleep,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._config = resolve(
+            environ,
             api_key=api_key,
             base_url=base_url,
             retries=retries,
@@ -140,17 +142,13 @@ class AsyncOctaSpace:
         Raises:
             ConfigurationError: a setting makes no sense (also a ValueError).
         """
-        found = from_environment(os.environ if environ is None else environ)
         return cls(
-            found.api_key,
-            found.base_url,
             timeout=timeout,
-            retries=found.retries,
-            user_agent=found.user_agent,
             on_request=on_request,
             on_response=on_response,
             transport=transport,
             hooks=hooks,
+            environ=os.environ if environ is None else environ,
         )
 
     def _use(self, driver: AsyncDriver) -> None:

@@ -72,7 +72,6 @@ class AsyncSession(AsyncResource):
         self,
         score: int | None = None,
         *,
-        missing_ok: bool = False,
         options: RequestOptions | None = None,
         **call: Unpack[CallOptions],
     ) -> None:
@@ -80,7 +79,6 @@ class AsyncSession(AsyncResource):
 
         Args:
             score: how good it was, from 1 to 5.
-            missing_ok: that it has ended already is fine.
             options: for this call; keywords of `CallOptions` win over it.
 
         Raises:
@@ -88,11 +86,7 @@ class AsyncSession(AsyncResource):
             OctaValidationError: the score is out of range.
             OctaError: anything else went wrong.
         """
-        try:
-            await self._send(operations.stop_session(self._base_url, self.uuid, score), options, call)
-        except OctaNotFoundError:
-            if not missing_ok:
-                raise
+        await self._send(operations.stop_session(self._base_url, self.uuid, score), options, call)
 
     async def wait_ready(
         self,

@@ -29,11 +29,9 @@ from skerry.networks.octaspace._sync.resource import Resource
 from skerry.networks.octaspace._sync.services import Services
 from skerry.networks.octaspace._sync.sessions import Sessions
 from skerry.networks.octaspace.config import (
-    RETRIES,
     TIMEOUT,
     checked_retries,
     checked_timeout,
-    from_environment,
     resolve,
     seconds_of,
 )
@@ -49,12 +47,13 @@ class OctaSpace:
     """A client of the OctaSpace API, hosted or an island.
 
     Args:
-        api_key: sent as it is, without a scheme word. It is not looked for in the environment; `from_env` does that.
-            Without one the client can be made, but only `network.get` can be called.
+        api_key: sent as it is, without a scheme word. Without one the client can be made, but only `network.get` can
+            be called.
         base_url: the hosted service by default; may hold a path. One trailing slash is taken off.
         timeout: seconds each try may take, answer included, None for no limit.
         timeout_ms: the same in milliseconds, in place of `timeout`.
-        retries: further tries after failures of the transport, status 429 and 5xx. Only calls by GET are tried again.
+        retries: further tries after failures of the transport, status 429 and 5xx, 2 by default. Only calls by GET
+            are tried again.
         user_agent: who is calling, `skerry/<version> (python)` by default.
         on_request: called before each try; may add headers.
         on_response: called with each answer, also with errors.
@@ -63,6 +62,7 @@ class OctaSpace:
         hooks: who is told about requests, answers, repeats and errors.
         effects: clock and chance, for tests.
         sleeper: waits between tries, for tests.
+        environ: where to look for what is not given, see `from_env`; nowhere by default.
 
     Attributes:
         accounts: the account and its credit.
@@ -92,7 +92,7 @@ class OctaSpace:
         *,
         timeout: float | None = TIMEOUT,
         timeout_ms: float | None = None,
-        retries: int = RETRIES,
+        retries: int | None = None,
         user_agent: str | None = None,
         on_request: RequestHook | None = None,
         on_response: ResponseHook | None = None,
@@ -101,8 +101,10 @@ class OctaSpace:
         hooks: Hooks | None = None,
         effects: Effects = SYSTEM,
         sleeper: Sleeper = sleep,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._config = resolve(
+            environ,
             api_key=api_key,
             base_url=base_url,
             retries=retries,
@@ -141,17 +143,13 @@ class OctaSpace:
         Raises:
             ConfigurationError: a setting makes no sense (also a ValueError).
         """
-        found = from_environment(os.environ if environ is None else environ)
         return cls(
-            found.api_key,
-            found.base_url,
             timeout=timeout,
-            retries=found.retries,
-            user_agent=found.user_agent,
             on_request=on_request,
             on_response=on_response,
             transport=transport,
             hooks=hooks,
+            environ=os.environ if environ is None else environ,
         )
 
     def _use(self, driver: Driver) -> None:

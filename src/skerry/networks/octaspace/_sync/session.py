@@ -73,7 +73,6 @@ class Session(Resource):
         self,
         score: int | None = None,
         *,
-        missing_ok: bool = False,
         options: RequestOptions | None = None,
         **call: Unpack[CallOptions],
     ) -> None:
@@ -81,7 +80,6 @@ class Session(Resource):
 
         Args:
             score: how good it was, from 1 to 5.
-            missing_ok: that it has ended already is fine.
             options: for this call; keywords of `CallOptions` win over it.
 
         Raises:
@@ -89,11 +87,7 @@ class Session(Resource):
             OctaValidationError: the score is out of range.
             OctaError: anything else went wrong.
         """
-        try:
-            self._send(operations.stop_session(self._base_url, self.uuid, score), options, call)
-        except OctaNotFoundError:
-            if not missing_ok:
-                raise
+        self._send(operations.stop_session(self._base_url, self.uuid, score), options, call)
 
     def wait_ready(
         self,
