@@ -70,6 +70,7 @@ class _Flow:
         self._spawn = around.spawn
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
+        """More from the client; beyond `_BEHIND` it is told to wait."""
         self._waiting.append(data)
         self._size += len(data)
         if self._size >= _BEHIND:
@@ -77,17 +78,21 @@ class _Flow:
         self._arrived.set()
 
     def eof_received(self) -> bool:
+        """The client has said all; it still listens."""
         self._ended = True
         self._arrived.set()
         return True
 
     def pause_writing(self) -> None:
+        """The client's window is full."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        """It takes more."""
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone, with or without its connection."""
         self._ended = True
         for event in (self.lost, self._arrived, self._writable):
             event.set()
@@ -137,33 +142,41 @@ class Command(_Flow, asyncssh.SSHServerSession[bytes]):
         self._piped: Piped | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open."""
         self._chan = chan
 
     def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
+        """What follows shall run on a terminal."""
         self._term = term_type if _TERM.fullmatch(term_type) else "dumb"
         self._resize(term_size[0], term_size[1])
         return True
 
     def shell_requested(self) -> bool:
+        """A login shell."""
         return True
 
     def exec_requested(self, command: str) -> bool:
+        """A command, as text for the shell."""
         self._command = command
         return True
 
     def subsystem_requested(self, subsystem: str) -> bool:
+        """SFTP, by the program of the image; nothing else."""
         self._command = _SFTP
         return subsystem == "sftp"
 
     def session_started(self) -> None:
+        """Everything that was asked for has been granted: begin."""
         self._spawn(self._run())
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        """The window has another size."""
         self._resize(width, height)
         if self._terminal is not None:
             self._spawn(self._terminal.resize(*self._window))
 
     def signal_received(self, signal: str) -> None:
+        """A signal for the command."""
         held = self._terminal or self._piped
         if signal in _SIGNALS and held is not None:
             self._spawn(held.signal(signals.Signals[f"SIG{signal}"]))
@@ -313,13 +326,16 @@ class Tunnel(_Flow, asyncssh.SSHTCPSession[bytes]):
         self._started = False
 
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
+        """The channel is open."""
         self._chan = chan
 
     def session_started(self) -> None:
+        """Everything that was asked for has been granted: begin."""
         self._started = True
         self._spawn(self._run())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone, with or without its connection."""
         super().connection_lost(exc)
         if not self._started:
             self._inside.close()

@@ -94,7 +94,7 @@ class SshServer:
         self._pending.append(task)
         if len(self._pending) > MOST_PENDING:
             # Whoever has dallied longest makes room: a flood of silent clients locks nobody out who can log in at once.
-            self._pending[0].cancel()
+            self._pending.pop(0).cancel()
         self._logins.add(login)
         try:
             await self._converse(login, link, task)
@@ -104,11 +104,13 @@ class SshServer:
     async def _converse(self, login: Login, link: Link, task: asyncio.Task[Any]) -> None:
         try:
             connection = await asyncssh.run_server(link.socket, options=self._options, server_factory=lambda: login)
-        except (OSError, asyncssh.Error) as error:
-            log.info("no login from %s: %s", link.peer, error)
+        except Exception as error:
+            # Whatever a stranger's bytes brought about in the library: one line, with nothing in it that they could forge.
+            log.info("no login from %s: %s", link.peer, ascii(error)[:200])
             return
         finally:
-            self._pending.remove(task)
+            if task in self._pending:
+                self._pending.remove(task)
         log.info("%s logged in to %s with %s", link.peer, login.sandbox_id, login.fingerprint)
         try:
             await connection.wait_closed()
@@ -170,6 +172,7 @@ class Login(asyncssh.SSHServer):
         self._writable.set()
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """The connection exists; nothing has been said yet."""
         self._connection = conn
         # asyncssh queues without bound for a client that does not read but grants wide windows or asks for replies.
         transport: Any = conn._transport
@@ -187,6 +190,7 @@ class Login(asyncssh.SSHServer):
         conn.resume_writing = caught_up  # type: ignore[method-assign]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
         self._connection = None
         self._writable.set()
 
@@ -196,11 +200,13 @@ class Login(asyncssh.SSHServer):
             self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, why)
 
     def begin_auth(self, username: str) -> bool:
+        """Somebody says a name, perhaps not the first; every name needs a key."""
         self.sandbox_id = self._given or username
         self._grants = self.fingerprint = None
         return True
 
     def public_key_auth_supported(self) -> bool:
+        """Yes, for so many questions."""
         # Asked with every attempt, of whatever method, which makes it the place to count them.
         self._questions += 1
         if self._questions > MOST_QUESTIONS and self._connection is not None:
@@ -211,12 +217,14 @@ class Login(asyncssh.SSHServer):
         return True
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether this key is granted; the same work for a name that nobody has."""
         grants = await self._server.grants(self.sandbox_id)
         found = ssh_keys.granted(grants.public_keys if grants else {}, key)
         self._grants, self.fingerprint = (grants, found) if found else (None, None)
         return found is not None
 
     def session_requested(self) -> Any:
+        """A channel for a command, if there is room for one more."""
         if not self._room():
             return False
         assert self._grants is not None
@@ -228,6 +236,7 @@ class Login(asyncssh.SSHServer):
         )
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
+        """A channel into the sandbox's loopback (`direct-tcpip`), if there is room for one more."""
         if dest_host not in _LOOPBACK:
             raise asyncssh.ChannelOpenError(
                 asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "only the sandbox's own loopback can be reached"
