@@ -105,7 +105,7 @@ class SshServer:
         try:
             connection = await asyncssh.run_server(link.socket, options=self._options, server_factory=lambda: login)
         except Exception as error:
-            # Whatever a stranger's bytes brought about in the library: one line, with nothing in it that they could forge.
+            # Whatever a stranger's bytes brought about in the library: one line, and nothing in it can be forged.
             log.info("no login from %s: %s", link.peer, ascii(error)[:200])
             return
         finally:
