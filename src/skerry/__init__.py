@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from skerry.networks.arker import Arker, ArkerError, AsyncArker
     from skerry.networks.dc1 import DC1, AsyncDC1
     from skerry.networks.dispersed import AsyncDispersed, Dispersed
+    from skerry.networks.octaspace import AsyncOctaSpace, OctaSpace
 
 __version__: str
 
@@ -50,10 +51,12 @@ _HOME = {
     "AsyncArker": "skerry.networks.arker",
     "AsyncDC1": "skerry.networks.dc1",
     "AsyncDispersed": "skerry.networks.dispersed",
+    "AsyncOctaSpace": "skerry.networks.octaspace",
     "DC1": "skerry.networks.dc1",
     "Dispersed": "skerry.networks.dispersed",
     "Island": "skerry.island.island",
     "Money": "skerry.money",
+    "OctaSpace": "skerry.networks.octaspace",
 }
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "AsyncArker",
     "AsyncDC1",
     "AsyncDispersed",
+    "AsyncOctaSpace",
     "AuthenticationError",
     "BudgetExceededError",
     "BusyError",
@@ -76,6 +80,7 @@ __all__ = [
     "Money",
     "NoCapacityError",
     "NotFoundError",
+    "OctaSpace",
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "PermissionDeniedError",

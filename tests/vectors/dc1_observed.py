@@ -178,16 +178,6 @@ def _method(client: Any, route: Route[Any], pair: Observed) -> tuple[Any, list[A
     name = route.operation.name
     names, keywords = dict(pair.names), {**pair.query, **(pair.body or {})}
     names.pop("key", None)
-    if name.startswith("admin.") and "noun" in names:
-        noun = names.pop("noun")
-        name = {
-            "admin.list": f"admin.{noun}",
-            "admin.get": f"admin.{noun.removesuffix('s')}",
-            "admin.suspend": f"admin.suspend_{noun.removesuffix('s')}",
-            "admin.unsuspend": f"admin.unsuspend_{noun.removesuffix('s')}",
-        }.get(name, name)
-        if name == "admin.bulk":
-            names["noun"] = noun
     if name == "provider.heartbeat" and keywords != {"daemon_version": "sdk/0.1.0"}:
         name = "provider.daemon_heartbeat"
     elif name == "provider.heartbeat":

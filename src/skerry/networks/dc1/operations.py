@@ -22,6 +22,7 @@ from skerry.networks.dc1 import models, outputs
 from skerry.networks.dc1.answers import enveloped, items, optional, plain, raw_bytes, raw_text, reader, within
 from skerry.networks.dc1.codes import own_account_error
 from skerry.networks.dc1.dialect import Role
+from skerry.networks.dc1.summaries import SUMMARIES
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -75,7 +76,14 @@ def _route(
     error: Callable[[Response], SkerryError | None] | None = None,
 ) -> Route[T]:
     chosen: Safety = safety or ("idempotent" if method in ("GET", "PUT", "DELETE") else "unsafe")
-    row = Route(Operation(name, method, path, chosen, None, keyed=keyed, auth=auth), parse, role, open, timeout, error)
+    row = Route(
+        Operation(name, method, path, chosen, None, keyed=keyed, auth=auth, summary=SUMMARIES[name]),
+        parse,
+        role,
+        open,
+        timeout,
+        error,
+    )
     ROUTES[name], OPERATIONS[name] = row, row.operation
     return row
 
@@ -391,8 +399,25 @@ SUBMIT_VERIFICATION = _route("provider.submit_verification", "POST", "/api/verif
 # The operator's screens (section 3.9).
 ADMIN_DASHBOARD = _route("admin.dashboard", "GET", "/api/admin/dashboard", plain, role="admin")
 ADMIN_OVERVIEW = _route("admin.overview", "GET", "/api/admin/overview", plain, role="admin")
-ADMIN_LIST = _route("admin.list", "GET", "/api/admin/{noun}", plain, role="admin")
-ADMIN_GET = _route("admin.get", "GET", "/api/admin/{noun}/{id}", plain, role="admin")
+ADMIN_PROVIDERS = _route("admin.providers", "GET", "/api/admin/providers", plain, role="admin")
+ADMIN_PROVIDER = _route("admin.provider", "GET", "/api/admin/providers/{id}", plain, role="admin")
+ADMIN_RENTERS = _route("admin.renters", "GET", "/api/admin/renters", plain, role="admin")
+ADMIN_RENTER = _route("admin.renter", "GET", "/api/admin/renters/{id}", plain, role="admin")
+ADMIN_JOBS = _route("admin.jobs", "GET", "/api/admin/jobs", plain, role="admin")
+ADMIN_JOB = _route("admin.job", "GET", "/api/admin/jobs/{id}", plain, role="admin")
+ADMIN_SUSPEND_PROVIDER = _route(
+    "admin.suspend_provider", "POST", "/api/admin/providers/{id}/suspend", _done, role="admin", safety="idempotent"
+)
+ADMIN_UNSUSPEND_PROVIDER = _route(
+    "admin.unsuspend_provider", "POST", "/api/admin/providers/{id}/unsuspend", _done, role="admin", safety="idempotent"
+)
+ADMIN_SUSPEND_RENTER = _route(
+    "admin.suspend_renter", "POST", "/api/admin/renters/{id}/suspend", _done, role="admin", safety="idempotent"
+)
+ADMIN_UNSUSPEND_RENTER = _route(
+    "admin.unsuspend_renter", "POST", "/api/admin/renters/{id}/unsuspend", _done, role="admin", safety="idempotent"
+)
+ADMIN_BULK = _route("admin.bulk", "POST", "/api/admin/bulk/{noun}", plain, role="admin")
 ADMIN_APPROVE = _route(
     "admin.approve_provider", "PATCH", "/api/admin/providers/{id}/approve", plain, role="admin", safety="idempotent"
 )
@@ -403,17 +428,10 @@ ADMIN_PRELOAD = _route(
     "admin.preload_model", "PATCH", "/api/admin/providers/{id}/preload-model", plain, role="admin", safety="idempotent"
 )
 ADMIN_ROTATE = _route("admin.rotate_provider_key", "POST", "/api/admin/providers/{id}/rotate-key", plain, role="admin")
-ADMIN_SUSPEND = _route(
-    "admin.suspend", "POST", "/api/admin/{noun}/{id}/suspend", _done, role="admin", safety="idempotent"
-)
-ADMIN_UNSUSPEND = _route(
-    "admin.unsuspend", "POST", "/api/admin/{noun}/{id}/unsuspend", _done, role="admin", safety="idempotent"
-)
 ADMIN_CREDIT = _route("admin.credit_renter", "POST", "/api/admin/renters/{id}/credit", plain, role="admin")
 ADMIN_ADJUST = _route("admin.adjust_balance", "POST", "/api/admin/renters/{id}/balance", plain, role="admin")
 ADMIN_CANCEL = _route("admin.cancel_job", "POST", "/api/admin/jobs/{id}/cancel", plain, role="admin")
 ADMIN_REQUEUE = _route("admin.requeue_job", "POST", "/api/admin/jobs/{id}/requeue", plain, role="admin")
-ADMIN_BULK = _route("admin.bulk", "POST", "/api/admin/bulk/{noun}", plain, role="admin")
 ADMIN_TEST_JOB = _route("admin.test_job", "POST", "/api/jobs/test", plain, role="admin")
 ADMIN_SCHEDULER = _route("admin.scheduler_health", "GET", "/api/jobs/scheduler/health", plain, role="admin")
 ADMIN_DIAGNOSTICS = _route(

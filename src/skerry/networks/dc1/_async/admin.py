@@ -44,7 +44,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_LIST, "providers", query=query, options=options)
+        return await self._send(operations.ADMIN_PROVIDERS, query=query, options=options)
 
     async def renters(self, *, options: RequestOptions | None = None, **query: Any) -> Any:
         """A page of renters (section 3.9).
@@ -56,7 +56,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_LIST, "renters", query=query, options=options)
+        return await self._send(operations.ADMIN_RENTERS, query=query, options=options)
 
     async def jobs(self, *, options: RequestOptions | None = None, **query: Any) -> Any:
         """A page of jobs (section 3.9).
@@ -68,7 +68,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_LIST, "jobs", query=query, options=options)
+        return await self._send(operations.ADMIN_JOBS, query=query, options=options)
 
     async def provider(self, provider_id: int, *, options: RequestOptions | None = None) -> Any:
         """One provider (section 3.9).
@@ -76,7 +76,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_GET, "providers", provider_id, options=options)
+        return await self._send(operations.ADMIN_PROVIDER, provider_id, options=options)
 
     async def renter(self, renter_id: int, *, options: RequestOptions | None = None) -> Any:
         """One renter (section 3.9).
@@ -84,7 +84,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_GET, "renters", renter_id, options=options)
+        return await self._send(operations.ADMIN_RENTER, renter_id, options=options)
 
     async def job(self, job_id: str | int, *, options: RequestOptions | None = None) -> Any:
         """One job (section 3.9).
@@ -92,7 +92,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_GET, "jobs", job_id, options=options)
+        return await self._send(operations.ADMIN_JOB, job_id, options=options)
 
     async def approve_provider(self, provider_id: int, *, options: RequestOptions | None = None) -> Any:
         """Let a provider work (section 3.9).
@@ -142,7 +142,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_SUSPEND, "providers", provider_id, options=options)
+        return await self._send(operations.ADMIN_SUSPEND_PROVIDER, provider_id, options=options)
 
     async def unsuspend_provider(self, provider_id: int, *, options: RequestOptions | None = None) -> models.Done:
         """End the suspension of a provider (section 3.9).
@@ -150,7 +150,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_UNSUSPEND, "providers", provider_id, options=options)
+        return await self._send(operations.ADMIN_UNSUSPEND_PROVIDER, provider_id, options=options)
 
     async def suspend_renter(self, renter_id: int, *, options: RequestOptions | None = None) -> models.Done:
         """Suspend a renter (section 3.9).
@@ -158,7 +158,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_SUSPEND, "renters", renter_id, options=options)
+        return await self._send(operations.ADMIN_SUSPEND_RENTER, renter_id, options=options)
 
     async def unsuspend_renter(self, renter_id: int, *, options: RequestOptions | None = None) -> models.Done:
         """End the suspension of a renter (section 3.9).
@@ -166,7 +166,7 @@ class AsyncAdmin(AsyncResource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return await self._send(operations.ADMIN_UNSUSPEND, "renters", renter_id, options=options)
+        return await self._send(operations.ADMIN_UNSUSPEND_RENTER, renter_id, options=options)
 
     async def credit_renter(
         self, renter_id: int, amount: Money, *, reason: str, options: RequestOptions | None = None

@@ -45,7 +45,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_LIST, "providers", query=query, options=options)
+        return self._send(operations.ADMIN_PROVIDERS, query=query, options=options)
 
     def renters(self, *, options: RequestOptions | None = None, **query: Any) -> Any:
         """A page of renters (section 3.9).
@@ -57,7 +57,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_LIST, "renters", query=query, options=options)
+        return self._send(operations.ADMIN_RENTERS, query=query, options=options)
 
     def jobs(self, *, options: RequestOptions | None = None, **query: Any) -> Any:
         """A page of jobs (section 3.9).
@@ -69,7 +69,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_LIST, "jobs", query=query, options=options)
+        return self._send(operations.ADMIN_JOBS, query=query, options=options)
 
     def provider(self, provider_id: int, *, options: RequestOptions | None = None) -> Any:
         """One provider (section 3.9).
@@ -77,7 +77,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_GET, "providers", provider_id, options=options)
+        return self._send(operations.ADMIN_PROVIDER, provider_id, options=options)
 
     def renter(self, renter_id: int, *, options: RequestOptions | None = None) -> Any:
         """One renter (section 3.9).
@@ -85,7 +85,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_GET, "renters", renter_id, options=options)
+        return self._send(operations.ADMIN_RENTER, renter_id, options=options)
 
     def job(self, job_id: str | int, *, options: RequestOptions | None = None) -> Any:
         """One job (section 3.9).
@@ -93,7 +93,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_GET, "jobs", job_id, options=options)
+        return self._send(operations.ADMIN_JOB, job_id, options=options)
 
     def approve_provider(self, provider_id: int, *, options: RequestOptions | None = None) -> Any:
         """Let a provider work (section 3.9).
@@ -143,7 +143,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_SUSPEND, "providers", provider_id, options=options)
+        return self._send(operations.ADMIN_SUSPEND_PROVIDER, provider_id, options=options)
 
     def unsuspend_provider(self, provider_id: int, *, options: RequestOptions | None = None) -> models.Done:
         """End the suspension of a provider (section 3.9).
@@ -151,7 +151,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_UNSUSPEND, "providers", provider_id, options=options)
+        return self._send(operations.ADMIN_UNSUSPEND_PROVIDER, provider_id, options=options)
 
     def suspend_renter(self, renter_id: int, *, options: RequestOptions | None = None) -> models.Done:
         """Suspend a renter (section 3.9).
@@ -159,7 +159,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_SUSPEND, "renters", renter_id, options=options)
+        return self._send(operations.ADMIN_SUSPEND_RENTER, renter_id, options=options)
 
     def unsuspend_renter(self, renter_id: int, *, options: RequestOptions | None = None) -> models.Done:
         """End the suspension of a renter (section 3.9).
@@ -167,7 +167,7 @@ class Admin(Resource):
         Raises:
             DC1Error: the service refused or could not be reached.
         """
-        return self._send(operations.ADMIN_UNSUSPEND, "renters", renter_id, options=options)
+        return self._send(operations.ADMIN_UNSUSPEND_RENTER, renter_id, options=options)
 
     def credit_renter(
         self, renter_id: int, amount: Money, *, reason: str, options: RequestOptions | None = None
