@@ -10,6 +10,7 @@ from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine import nodes
 from skerry.island.engine.accounts import Accounts
 from skerry.island.engine.activity import Activity
+from skerry.island.engine.capacity import Capacity
 from skerry.island.engine.core import Core
 from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import Unavailable
@@ -64,6 +65,7 @@ class Engine:
         self.ledger = Ledger(core.store, core.clock)
         self.idempotency = Idempotency(core.store, core.clock)
         self.nodes = Nodes(core.node)
+        self.capacity = Capacity(core.node, core.settings.cpu_floor_millis)
         self.leases = Leases(core)
         self._states = SessionStates(core)
         self._activity = Activity(core.clock)
