@@ -51,7 +51,13 @@ class Terminals:
         id = new_id("tty")
         spec = self._spec(id, sandbox, state, command, env)
         lease = self._leases.draft(
-            sandbox.account_id, sandbox.id, sandbox.limits, id=id, purpose="terminal", seconds=None
+            sandbox.account_id,
+            sandbox.id,
+            sandbox.limits,
+            id=id,
+            purpose="terminal",
+            seconds=None,
+            gpus=len(sandbox.gpus),
         )
         await self._core.store.run(self._leases.open, lease, self._core.now())
         began = self._core.clock.monotonic()
