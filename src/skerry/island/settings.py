@@ -45,6 +45,8 @@ class Settings:
         max_layers: chain length at which a sandbox is flattened in the background.
         run_retention: seconds for which ended runs and idempotency keys are kept.
         max_upload_bytes: largest file through sync.
+        cpu_floor_millis: thousandths of a CPU that an allocation counts as at least, so that very many tiny ones do not
+            all begin at once.
         port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
         ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
             begins to listen when the first sandbox can be logged in to.
@@ -68,6 +70,7 @@ class Settings:
     max_layers: int = 48
     run_retention: float = 7 * 86400.0
     max_upload_bytes: int = 1 * GIB
+    cpu_floor_millis: int = 100
     port_range: tuple[int, int] | None = None
     ssh_port: int | None = 0
 

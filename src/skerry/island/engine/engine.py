@@ -10,6 +10,7 @@ from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine import nodes
 from skerry.island.engine.accounts import Accounts
 from skerry.island.engine.activity import Activity
+from skerry.island.engine.capacity import Capacity
 from skerry.island.engine.core import Core
 from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import Unavailable
@@ -26,6 +27,7 @@ from skerry.island.engine.ssh import Ssh
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
 from skerry.island.engine.upkeep import Upkeep
+from skerry.island.engine.vault import Vault
 from skerry.island.objects.blobs import DirectoryBlobs
 from skerry.island.sandbox.driver import Driver
 from skerry.island.settings import Settings
@@ -59,11 +61,13 @@ class Engine:
         self.images = images
         self.account_id = account
         self.credentials = keys
+        self.vault = Vault(core.settings.data_dir)
         self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
         self.accounts = Accounts(core.store, core.clock)
         self.ledger = Ledger(core.store, core.clock)
         self.idempotency = Idempotency(core.store, core.clock)
         self.nodes = Nodes(core.node)
+        self.capacity = Capacity(core.node, core.settings.cpu_floor_millis)
         self.leases = Leases(core)
         self._states = SessionStates(core)
         self._activity = Activity(core.clock)
@@ -184,7 +188,9 @@ def _local_images(settings: Settings, store: Store) -> Any:
     from skerry.island.images.store import ImageStore
 
     return ImageStore(
-        settings.data_dir / "images", in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image)
+        settings.data_dir / "images",
+        in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image),
+        private_ok=settings.egress_private,
     )
 
 
