@@ -24,6 +24,7 @@ from skerry.island.engine.sessions import Sessions
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
 from skerry.island.engine.upkeep import Upkeep
+from skerry.island.engine.vault import Vault
 from skerry.island.objects.blobs import DirectoryBlobs
 from skerry.island.sandbox.driver import Driver
 from skerry.island.settings import Settings
@@ -57,6 +58,7 @@ class Engine:
         self.images = images
         self.account_id = account
         self.credentials = keys
+        self.vault = Vault(core.settings.data_dir)
         self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
         self.accounts = Accounts(core.store, core.clock)
         self.ledger = Ledger(core.store, core.clock)
