@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 JobStatus = Literal["PENDING", "ASSIGNED", "RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CANCELLED"]
-RunStatus = Literal[
-    "ASSIGNED", "PREPARING", "RUNNING", "FAILING", "CANCELLING", "COMPLETED", "FAILED", "CANCELLED"
-]
+RunStatus = Literal["ASSIGNED", "PREPARING", "RUNNING", "FAILING", "CANCELLING", "COMPLETED", "FAILED", "CANCELLED"]
 
 JOB_STATUSES: tuple[JobStatus, ...] = (
     *("PENDING", "ASSIGNED", "RUNNING", "CANCELLING"),
