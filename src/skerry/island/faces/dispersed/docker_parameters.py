@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -211,7 +212,7 @@ def _sshkey(form: Form) -> str | None:
 
 def _is_public_key(line: str) -> bool:
     words = line.split()
-    for kind, blob in zip(words, words[1:], strict=False):
+    for kind, blob in itertools.pairwise(words):
         if _KEY_TYPES.fullmatch(kind):
             try:
                 content = base64.b64decode(blob, validate=True)

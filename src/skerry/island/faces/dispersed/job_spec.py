@@ -1,4 +1,7 @@
-"""What a job asks for: the body of `POST /v1/jobs` as a checked value (sections 3.2 and 5.6), and cook's merge. Pure."""
+"""What a job asks for: the body of `POST /v1/jobs` as a checked value, and cook's merge. Pure.
+
+Sections 3.2, 3.4.2 and 5.6.
+"""
 
 from __future__ import annotations
 
