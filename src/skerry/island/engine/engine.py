@@ -11,6 +11,7 @@ from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine import nodes
 from skerry.island.engine.accounts import Accounts
 from skerry.island.engine.activity import Activity
+from skerry.island.engine.capacity import Capacity
 from skerry.island.engine.core import Core
 from skerry.island.engine.credentials import Credentials
 from skerry.island.engine.dispatch import Dispatcher
@@ -26,6 +27,7 @@ from skerry.island.engine.sessions import Sessions
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
 from skerry.island.engine.upkeep import Upkeep
+from skerry.island.engine.vault import Vault
 from skerry.island.objects.blobs import DirectoryBlobs
 from skerry.island.sandbox.driver import Driver
 from skerry.island.settings import Settings
@@ -60,11 +62,13 @@ class Engine:
         self.account_id = credentials.account
         self.credentials = credentials.keys
         self._credentials = credentials
+        self.vault = Vault(core.settings.data_dir)
         self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
         self.accounts = Accounts(core.store, core.clock)
         self.ledger = Ledger(core.store, core.clock)
         self.idempotency = Idempotency(core.store, core.clock)
         self.nodes = Nodes(core.node)
+        self.capacity = Capacity(core.node, core.settings.cpu_floor_millis)
         self.leases = Leases(core)
         self._states = SessionStates(core)
         self._activity = Activity(core.clock)

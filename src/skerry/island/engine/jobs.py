@@ -21,6 +21,9 @@ class Request(msgspec.Struct, frozen=True):
         env: variables for this run only.
         timeout: seconds from its start.
         stdin: what it reads.
+        cwd: where a program without shell starts; None is the home directory.
+        metered: priced and paid for by the engine.
+        merge_output: standard error goes into standard output.
     """
 
     text: str | None
@@ -28,6 +31,9 @@ class Request(msgspec.Struct, frozen=True):
     env: dict[str, str]
     timeout: float | None
     stdin: bytes
+    cwd: str | None = None
+    metered: bool = True
+    merge_output: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

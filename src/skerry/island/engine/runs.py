@@ -8,6 +8,7 @@ import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields, replace
 
+import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -61,6 +62,9 @@ class Runs:
         idempotency: IdempotencyKey | None = None,
         labels: Mapping[str, str] | None = None,
         sessionless: bool = False,
+        metered: bool = True,
+        cwd: str | None = None,
+        merge_output: bool = False,
     ) -> RunRecord:
         """Accept a command: recorded, paid for in advance, queued in its session, and on its way.
 
@@ -80,6 +84,10 @@ class Runs:
             idempotency: binds the caller's key in the same transaction; not bound when this call raises.
             labels: kept and returned.
             sessionless: run text in a fresh shell beside every session, keeping nothing.
+            metered: False when the caller bills by a rule of its own: nothing is held or captured, the cost is zero.
+            cwd: absolute directory in which a program with arguments starts, the home directory when None; text
+                starts where its session is.
+            merge_output: standard error goes into standard output, in the order written.
 
         Raises:
             NotFound: sandbox or session. Invalid: impossible command. Conflict: key bound to another request, or the
@@ -88,7 +96,8 @@ class Runs:
         if self._core.closing:
             raise Unavailable("the island is stopping")
         sandbox = await self._sandboxes.get(account_id, sandbox_id)
-        request = _request(id, command, timeout, env, stdin)
+        request = _request(id, command, timeout, env, stdin, cwd)
+        request = msgspec.structs.replace(request, metered=metered, merge_output=merge_output)
         _same_limits(limits, sandbox.limits)
         lane = None
         if request.text is not None and not sessionless:
@@ -263,7 +272,8 @@ class Runs:
                     raise Conflict("the run of this idempotency key is no longer kept")
                 return earlier
         rows.add(connection, record, encode_request(request), lease.held.currency)
-        self._leases.open(connection, lease, now)
+        if request.metered:
+            self._leases.open(connection, lease, now)
         return None
 
     def _hand_over(self, job: Job) -> None:
@@ -284,7 +294,12 @@ class Runs:
 
 
 def _request(
-    id: str, command: str | Sequence[str], timeout: float | None, env: Mapping[str, str] | None, stdin: bytes
+    id: str,
+    command: str | Sequence[str],
+    timeout: float | None,
+    env: Mapping[str, str] | None,
+    stdin: bytes,
+    cwd: str | None,
 ) -> Request:
     if not _ID.fullmatch(id):
         raise Invalid(f"{id!r} is no run id; use 1 to 60 of A-Z a-z 0-9 _ -")
@@ -295,8 +310,12 @@ def _request(
             raise Invalid(f"{name!r} cannot be an environment variable")
     words = command if isinstance(command, str) else tuple(command)
     check_command(words)
+    if cwd is not None and isinstance(words, str):
+        raise Invalid("a shell command starts where its session is; begin it with `cd` instead")
+    if cwd is not None and (not cwd.startswith("/") or "\0" in cwd):
+        raise Invalid(f"{cwd!r} is no absolute directory")
     text, argv = (words, ()) if isinstance(words, str) else (None, words)
-    return Request(text=text, argv=argv, env=dict(env or {}), timeout=timeout, stdin=stdin)
+    return Request(text=text, argv=argv, env=dict(env or {}), timeout=timeout, stdin=stdin, cwd=cwd)
 
 
 def _same_limits(wanted: Limits | None, present: Limits) -> None:

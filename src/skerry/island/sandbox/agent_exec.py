@@ -184,6 +184,10 @@ class Runs:
                 else:
                     run.err = output
                 actions.append((os.POSIX_SPAWN_DUP2, write, index + 1))
+                if request.get("merge"):
+                    actions.append((os.POSIX_SPAWN_DUP2, write, 2))
+                    os.close(sinks.pop(1))
+                    break
             if state_in is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
             if request.get("keep"):
@@ -195,8 +199,9 @@ class Runs:
             try:
                 run.pid = self._spawn(request, actions)
             except _NotStarted as error:
-                assert run.err is not None
-                run.err.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
+                messages = run.err or run.out
+                assert messages is not None
+                messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
                 code = error.code
                 return lambda: self._finish(run, code, "not_found", 0, 0)
         except BaseException as error:

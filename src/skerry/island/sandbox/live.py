@@ -186,6 +186,7 @@ class LiveAgent:
                 stdin=bool(spec.stdin),
                 state=spec.state is not None,
                 keep=spec.keep_state,
+                merge=spec.merge_output,
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)

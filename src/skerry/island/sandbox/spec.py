@@ -77,6 +77,7 @@ class ExecSpec:
         grace: seconds between the two.
         state: bytes readable by the command at descriptor 8 (session state), or None.
         keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
+        merge_output: standard error goes into standard output's log, in the order written.
     """
 
     id: str
@@ -88,6 +89,7 @@ class ExecSpec:
     grace: float = 2.0
     state: bytes | None = None
     keep_state: bool = False
+    merge_output: bool = False
 
 
 Cause = Literal["exited", "signaled", "timeout", "cancelled", "out_of_memory", "disk_full", "not_found", "lost"]
