@@ -163,6 +163,30 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A part of a node set aside for work that asked for it; `gpus` are indices of the node's."""
+
+    id: str
+    account_id: str
+    node_id: str
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[int, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """What of a node is not set aside."""
+
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
     """One line of the ledger; the postings of one `transfer_id` sum to zero per currency."""
 
