@@ -51,6 +51,28 @@ async def test_a_program_starts_where_it_is_told_to(lab: Lab) -> None:
             await lab.submit(command, cwd=cwd)
 
 
+async def test_a_program_runs_as_a_user_of_the_image(lab: Lab) -> None:
+    for user in ("nobody-there", "user:absent"):
+        with pytest.raises(Invalid):
+            await lab.submit(["true"], user=user)
+    with pytest.raises(Invalid, match="root"):
+        await lab.submit("true", user="user")
+    root, mine, others = [(await lab.run(["id", "-u"], user=user))[1] for user in ("root", None, "user")]
+    assert root == mine
+    if lab.real and "mapped-ids" in lab.engine.driver.barriers().active:
+        assert (root, others) == ("0\n", "1000\n")
+    else:
+        assert others == root
+
+
+async def test_a_program_may_have_variables_that_no_shell_knows(lab: Lab) -> None:
+    _, out, _ = await lab.run(["env"], env={"a.b-c": "1", "D": "2"})
+    assert {"a.b-c=1", "D=2"} <= set(out.splitlines())
+    for command, name in (("env", "a.b"), (["env"], "a=b"), (["env"], "")):
+        with pytest.raises(Invalid):
+            await lab.submit(command, env={name: "1"})
+
+
 async def test_errors_go_into_the_output_in_the_order_written(lab: Lab) -> None:
     script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done"
     for command in (script, ["sh", "-c", script]):

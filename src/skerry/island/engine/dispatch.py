@@ -198,6 +198,7 @@ class Dispatcher:
                 stdin=request.stdin,
                 timeout=request.timeout,
                 merge_output=request.merge_output,
+                user=request.user,
             )
         fresh = ShellState(HOME, self._states.base_env(job.sandbox.image)) if state is None else state
         built = invocation(self._states.shell(job.sandbox.image), fresh, request.text, overrides=request.env)

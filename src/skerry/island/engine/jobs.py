@@ -10,6 +10,7 @@ import msgspec
 from skerry.island.engine.errors import Invalid
 from skerry.island.engine.records import RunRecord, SandboxRecord
 from skerry.island.sandbox.driver import Process
+from skerry.island.sandbox.spec import UserIds
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -24,6 +25,7 @@ class Request(msgspec.Struct, frozen=True):
         cwd: where a program without shell starts; None is the home directory.
         metered: priced and paid for by the engine.
         merge_output: standard error goes into standard output.
+        user: as whom, None for root.
     """
 
     text: str | None
@@ -34,6 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     cwd: str | None = None
     metered: bool = True
     merge_output: bool = False
+    user: UserIds | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

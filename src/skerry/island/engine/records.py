@@ -83,6 +83,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an image runs when nothing else is said.
+
+    `argv` is complete; `env` is the image's own; `user` is as in the image's configuration, empty for root.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRecord:
     """A forkable machine of an account.
 

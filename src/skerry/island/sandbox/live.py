@@ -187,6 +187,7 @@ class LiveAgent:
                 state=spec.state is not None,
                 keep=spec.keep_state,
                 merge=spec.merge_output,
+                user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)
