@@ -22,7 +22,9 @@ class Call:
         query: decoded pairs in their order.
         json: the parsed body, None without one.
         has_body: tells no body from a body that is `null`.
-        now: when it arrived, microseconds since 1970.
+        now: when it was judged, microseconds since 1970.
+        operator: whether it carries the island owner's key as well.
+        followers: see `after_commit`.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Call:
     json: Any = None
     has_body: bool = False
     now: int
+    operator: bool = False
     followers: list[Callable[[], None]] = field(default_factory=list)
 
     @property

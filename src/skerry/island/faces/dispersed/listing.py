@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, or_, s
 from skerry.errors import InvalidRequestError
 from skerry.island.faces.dispersed.errors import Issue, invalid
 from skerry.island.faces.dispersed.wire import LARGEST_INTEGER
+from skerry.island.store.store import Store
 from skerry.island.store.values import micros
 from skerry.times import parse_moment
 
@@ -110,6 +111,32 @@ def fetch(connection: Connection, table: Table, wanted: Wanted, *conditions: Cla
     order = [column.desc() for column in columns] if wanted.descending else list(columns)
     query = select(table).where(where).order_by(*order).limit(wanted.limit).offset(wanted.offset)
     return list(connection.execute(query)), total
+
+
+async def page(
+    store: Store,
+    query: Iterable[tuple[str, str]],
+    table: Table,
+    filters: Mapping[str, Filter],
+    view: Callable[[Row[Any]], dict[str, Any]],
+    *conditions: Clause,
+) -> dict[str, Any]:
+    """The answer to a list of one table's rows.
+
+    Args:
+        store: where they are.
+        query: of the request.
+        table: see `fetch`.
+        filters: by their bare names, besides those of `dated`.
+        view: a row as it is sent.
+        conditions: whose rows, and the like.
+
+    Raises:
+        Fault: `VALIDATION_ERROR`.
+    """
+    wanted = read_query(query, {**dated(table), **filters})
+    rows, total = await store.read(fetch, table, wanted, *conditions)
+    return envelope([view(row) for row in rows], wanted, total)
 
 
 def window(items: Sequence[T], wanted: Wanted) -> list[T]:
