@@ -47,6 +47,8 @@ class Settings:
         max_upload_bytes: largest file through sync.
         cpu_floor_millis: thousandths of a CPU that an allocation counts as at least, so that very many tiny ones do not
             all begin at once.
+        dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
+        dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
     """
 
     data_dir: Path
@@ -68,6 +70,8 @@ class Settings:
     run_retention: float = 7 * 86400.0
     max_upload_bytes: int = 1 * GIB
     cpu_floor_millis: int = 100
+    dispersed_cpu_hour: Money = Money(20_000, "USD")
+    dispersed_region: str | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
