@@ -15,7 +15,7 @@ from skerry.island.admin.auth import admits, owner_key
 from skerry.island.asgi import ClientGone, Receive, Router, Scope, Send, header, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
-from skerry.island.faces.dispersed import admission, first_pair, nodes, replays, routes, wire
+from skerry.island.faces.dispersed import admission, first_pair, local_node, replays, routes, wire
 from skerry.island.faces.dispersed.accounts import AccountViews
 from skerry.island.faces.dispersed.api_keys import ApiKeys
 from skerry.island.faces.dispersed.authentication import Admitted, Authentication
@@ -31,8 +31,7 @@ from skerry.island.faces.dispersed.errors import (
 )
 from skerry.island.faces.dispersed.gpu_registry import GpuRegistry
 from skerry.island.faces.dispersed.ledger import LedgerViews
-from skerry.island.faces.dispersed.nodes import NodeViews
-from skerry.island.faces.dispersed.offers import Offers
+from skerry.island.faces.dispersed.node_views import NodeViews
 from skerry.island.faces.dispersed.operator import Operator
 from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.recipes import Recipes
@@ -74,7 +73,7 @@ class DispersedFace:
         """Have the first account's pair, the registry and this machine's node; begin collecting what expired."""
         engine = self._engine
         await first_pair.ensure(engine)
-        await engine.store.run(nodes.register_local, engine, self._now())
+        await local_node.register(engine)
         self._owner_key = await asyncio.to_thread(owner_key, engine.settings.data_dir)
         limit = RateLimit(engine.settings.requests_per_minute, engine.clock.monotonic)
         self._authentication = Authentication(engine, limit)
@@ -91,7 +90,6 @@ class DispersedFace:
                 LedgerViews(engine),
                 RewardViews(engine),
                 NodeViews(engine),
-                Offers(engine),
             ]
         )
         self._collector = asyncio.create_task(self._collect())

@@ -61,7 +61,7 @@ class Operator:
         path = raw.decode("latin-1")
         bound = None if key is None else replays.binding(profile.account_id, scope["method"], path, key, digest)
         # Read once more, so that an amount is what was written and not the nearest binary fraction.
-        exact = json.loads(body, parse_float=Decimal)
+        exact = json.loads(body.decode(), parse_float=Decimal)
 
         def work(connection: Connection) -> Answer:
             answer: Answer = route.handler(connection, profile, exact, now)
