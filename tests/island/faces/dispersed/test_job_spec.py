@@ -307,7 +307,6 @@ def test_any_value_is_a_job_or_a_fault(value: Any) -> None:
 @UNHURRIED
 def test_any_recipe_and_cook_make_a_job_or_a_fault(value: Any, overrides: Any) -> None:
 
-
     def cooked() -> JobSpec:
         kept, secrets = payload(value)
         return parse(merge(job_spec.with_secrets(kept, secrets), overrides))
