@@ -152,12 +152,8 @@ def _consumer_summary(connection: Connection, profile: Profile, now: int) -> dic
         select(jobs.c.status, func.count()).where(jobs.c.account_id == account).group_by(jobs.c.status)
     ):
         by_status[status] = count
-    runs = {
-        status: count
-        for status, count in connection.execute(
-            select(job_runs.c.status, func.count()).where(job_runs.c.account_id == account).group_by(job_runs.c.status)
-        )
-    }
+    by_run = select(job_runs.c.status, func.count()).where(job_runs.c.account_id == account)
+    runs: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_run.group_by(job_runs.c.status))}
     worked = connection.execute(
         select(
             func.sum((func.coalesce(job_runs.c.completed_at, now) - job_runs.c.started_at) * job_runs.c.gpu_count)
@@ -177,7 +173,7 @@ def _consumer_summary(connection: Connection, profile: Profile, now: int) -> dic
 
 
 def _count(connection: Connection, table: Any, account_id: str) -> int:
-    query = select(func.count()).select_from(table).where(
-        table.c.account_id == account_id, table.c.deleted_at.is_(None)
+    query = (
+        select(func.count()).select_from(table).where(table.c.account_id == account_id, table.c.deleted_at.is_(None))
     )
     return connection.execute(query).scalar_one()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
 from email.utils import format_datetime
 
 from sqlalchemy import Connection
@@ -20,7 +19,7 @@ from skerry.island.faces.dispersed.accounts import AccountViews
 from skerry.island.faces.dispersed.api_keys import ApiKeys
 from skerry.island.faces.dispersed.authentication import Admitted, Authentication
 from skerry.island.faces.dispersed.bodies import read_json
-from skerry.island.faces.dispersed.call import Call, Route
+from skerry.island.faces.dispersed.call import Answer, Call, Route
 from skerry.island.faces.dispersed.errors import (
     Fault,
     bad_request,
@@ -177,11 +176,12 @@ class DispersedFace:
         digest = body_hash(json_text(call.json).encode()) if call.has_body else EMPTY_HASH
         bound = None if key is None else replays.binding(call.account_id, call.method, call.path, key, digest)
 
-        def work(connection: Connection) -> object:
+        def work(connection: Connection) -> Answer:
             call.followers.clear()
-            return route.handler(connection, call, *values)
+            answer: Answer = route.handler(connection, call, *values)
+            return answer
 
-        def live(connection: Connection) -> object:
+        def live(connection: Connection) -> int | None:
             return admission.check_live(connection, admitted.key, admitted.now)
 
         done = await self._engine.store.run(
@@ -225,7 +225,8 @@ def _idempotency_key(scope: Scope) -> str | None:
         return None
     if len(given) > 1 or not _IDEMPOTENCY_KEY.fullmatch(given[0]):
         raise bad_request("X-Idempotency-Key must be one text of 1 to 255 visible ASCII characters")
-    return given[0]
+    key: str = given[0]
+    return key
 
 
 def _fault(error: Exception) -> Fault:

@@ -52,7 +52,7 @@ class GpuRegistry:
 
     def routes(self) -> Table:
         """One list."""
-        return [("GET", "/v1/gpu-registry", Route(self.list, preset="ANY"))]
+        return [("GET", "/v1/gpu-registry", Route(self.models, preset="ANY"))]
 
     async def start(self) -> None:
         """Enter the models known from the beginning, and those of this machine's GPUs that are not among them."""
@@ -60,7 +60,7 @@ class GpuRegistry:
         here = [model_of(gpu, rate) for gpu in self._engine.nodes.local.gpus]
         await self._engine.store.run(enter, [*MODELS, *here], micros(self._engine.clock.now()))
 
-    async def list(self, call: Call) -> dict[str, Any]:
+    async def models(self, call: Call) -> dict[str, Any]:
         """Models with their rates and counts."""
         wanted = listing.read_query(call.query, _FILTERS)
         entries = await self._engine.store.read(self._entries, call.now)
@@ -72,15 +72,15 @@ class GpuRegistry:
         total = Counter(key_of(gpu.name) for gpu in self._engine.nodes.local.gpus)
         available = Counter(key_of(gpu.name) for gpu in self._engine.capacity.free(connection).gpus)
         for node in connection.execute(
-            select(nodes.c.uuid, nodes.c.hardware).where(nodes.c.node_id.is_(None), nodes.c.last_seen_at > now - ALIVE_MICROS)
+            select(nodes.c.uuid, nodes.c.hardware).where(
+                nodes.c.node_id.is_(None), nodes.c.last_seen_at > now - ALIVE_MICROS
+            )
         ):
             cards = Counter(key_of(str(card["name"])) for card in json.loads(node.hardware).get("gpus", []))
             total += cards
             available += cards - _used(connection, node.uuid)
         query = select(gpu_registry).order_by(gpu_registry.c.created_at, gpu_registry.c.uuid)
-        return [
-            Entry(row, total[key_of(row.name)], available[key_of(row.name)]) for row in connection.execute(query)
-        ]
+        return [Entry(row, total[key_of(row.name)], available[key_of(row.name)]) for row in connection.execute(query)]
 
 
 def enter(connection: Connection, models: Iterable[GpuModel], now: int) -> None:
@@ -175,8 +175,8 @@ def _uuid(text: str) -> Predicate:
 
 def _created(text: str) -> Predicate:
     first, last = listing.span(text)
-    return lambda entry: (first is None or entry.row.created_at >= first) and (
-        last is None or entry.row.created_at < last
+    return lambda entry: (
+        (first is None or entry.row.created_at >= first) and (last is None or entry.row.created_at < last)
     )
 
 
@@ -188,4 +188,3 @@ _FILTERS: dict[str, Callable[[str], Predicate]] = {
     "uuid": _uuid,
     "created_at": _created,
 }
-

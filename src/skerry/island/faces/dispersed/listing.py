@@ -95,7 +95,9 @@ def read_query(query: Iterable[tuple[str, str]], filters: Mapping[str, Callable[
     return Wanted(page=page, limit=limit, descending=sort.startswith("-"), clauses=tuple(clauses))
 
 
-def fetch(connection: Connection, table: Table, wanted: Wanted[Clause], *conditions: Clause) -> tuple[list[Row[Any]], int]:
+def fetch(
+    connection: Connection, table: Table, wanted: Wanted[Clause], *conditions: Clause
+) -> tuple[list[Row[Any]], int]:
     """The rows of a page and how many there are on all pages; equal moments are ordered by UUID.
 
     Args:

@@ -95,9 +95,7 @@ def _with_free(hardware: dict[str, Any], free: Free, cards: Any) -> dict[str, An
         **hardware,
         "gpus": gpus,
         "rams": [{**ram, "memory_gb_available": free.memory_bytes // GB} for ram in hardware["rams"]],
-        "hard_drives": [
-            {**drive, "available_capacity_gb": free.disk_bytes // GB} for drive in hardware["hard_drives"]
-        ],
+        "hard_drives": [{**drive, "available_capacity_gb": free.disk_bytes // GB} for drive in hardware["hard_drives"]],
     }
 
 
@@ -120,7 +118,11 @@ def _event(
     now: int,
 ) -> dict[str, Any]:
     gpus = [
-        {"name": gpu["name"], "load": None, "vram": {"free": gpu["vram_gb_available"] * GIB, "total": gpu["vram_gb_max"] * GIB}}
+        {
+            "name": gpu["name"],
+            "load": None,
+            "vram": {"free": gpu["vram_gb_available"] * GIB, "total": gpu["vram_gb_max"] * GIB},
+        }
         for gpu in hardware["gpus"]
     ]
     drive = {"name": "data", "model": None, "free_capacity": disk[0], "total_capacity": disk[1]}

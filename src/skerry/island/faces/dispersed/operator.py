@@ -108,5 +108,7 @@ def _amount(form: Form) -> int:
         form.issue("invalid_format", "must be a number of dollars with at most six decimals", "amount_usd")
         return 0
     if not 0 < amount <= MOST_CREDIT_MICROS:
-        form.issue("too_small" if amount <= 0 else "too_big", "must be more than 0 and at most 1000000000", "amount_usd")
+        form.issue(
+            "too_small" if amount <= 0 else "too_big", "must be more than 0 and at most 1000000000", "amount_usd"
+        )
     return amount

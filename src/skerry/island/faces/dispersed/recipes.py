@@ -171,9 +171,7 @@ class Recipes:
             if payload[name] is None:
                 del payload[name]
         bare = job_spec.without_secrets(payload)
-        return self._keep(
-            connection, call, bare, {}, name=job.title, visibility="PRIVATE", description=job.description
-        )
+        return self._keep(connection, call, bare, {}, name=job.title, visibility="PRIVATE", description=job.description)
 
     def from_named_job(self, connection: Connection, call: Call) -> Answer:
         """The same, the job being named in the body."""
