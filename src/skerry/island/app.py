@@ -22,8 +22,9 @@ from skerry.times import rfc3339
 def default_faces(engine: Engine) -> list[Face]:
     """Every face this release has."""
     from skerry.island.faces.arker.face import ArkerFace
+    from skerry.island.faces.dispersed.face import DispersedFace
 
-    return [ArkerFace(engine)]
+    return [ArkerFace(engine), DispersedFace(engine)]
 
 
 class App:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dispersed import wire
@@ -101,7 +101,8 @@ def _balance(connection: Connection, profile: Profile) -> dict[str, Any]:
 
 
 def _spend_summary(connection: Connection, profile: Profile, now: int) -> dict[str, Any]:
-    day = transactions.c.created_at / _DAY
+    # A literal, because a parameter would make two different expressions of the selected and the grouped one.
+    day = transactions.c.created_at // literal_column(str(_DAY))
     spent = func.sum(transactions.c.amount)
     mine = transactions.c.account_id == profile.account_id
 
@@ -116,9 +117,9 @@ def _spend_summary(connection: Connection, profile: Profile, now: int) -> dict[s
     daily: dict[int, int] = {}
     first_day = now // _DAY - _DAILY + 1
     by_day = (
-        select(func.floor(day), transactions.c.type, spent)
+        select(day, transactions.c.type, spent)
         .where(mine, transactions.c.type.in_(("CAPTURE", "REFUND")), transactions.c.created_at >= first_day * _DAY)
-        .group_by(func.floor(day), transactions.c.type)
+        .group_by(day, transactions.c.type)
     )
     for number, kind, amount in connection.execute(by_day):
         sign = 1 if kind == "CAPTURE" else -1
@@ -151,12 +152,8 @@ def _consumer_summary(connection: Connection, profile: Profile, now: int) -> dic
         select(jobs.c.status, func.count()).where(jobs.c.account_id == account).group_by(jobs.c.status)
     ):
         by_status[status] = count
-    runs = {
-        status: count
-        for status, count in connection.execute(
-            select(job_runs.c.status, func.count()).where(job_runs.c.account_id == account).group_by(job_runs.c.status)
-        )
-    }
+    by_run = select(job_runs.c.status, func.count()).where(job_runs.c.account_id == account)
+    runs: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_run.group_by(job_runs.c.status))}
     worked = connection.execute(
         select(
             func.sum((func.coalesce(job_runs.c.completed_at, now) - job_runs.c.started_at) * job_runs.c.gpu_count)
@@ -176,7 +173,7 @@ def _consumer_summary(connection: Connection, profile: Profile, now: int) -> dic
 
 
 def _count(connection: Connection, table: Any, account_id: str) -> int:
-    query = select(func.count()).select_from(table).where(
-        table.c.account_id == account_id, table.c.deleted_at.is_(None)
+    query = (
+        select(func.count()).select_from(table).where(table.c.account_id == account_id, table.c.deleted_at.is_(None))
     )
     return connection.execute(query).scalar_one()

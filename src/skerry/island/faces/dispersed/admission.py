@@ -21,9 +21,7 @@ _used = Prepared(
     update(api_keys).where(api_keys.c.uuid == bindparam("key_uuid")).values(last_used_at=bindparam("used_at"))
 )
 _nonce = Prepared(
-    select(nonces.c.seen_at).where(
-        nonces.c.public_key == bindparam("public_key"), nonces.c.nonce == bindparam("nonce")
-    )
+    select(nonces.c.seen_at).where(nonces.c.public_key == bindparam("public_key"), nonces.c.nonce == bindparam("nonce"))
 )
 _add_nonce = insertion(nonces)
 _renew_nonce = Prepared(

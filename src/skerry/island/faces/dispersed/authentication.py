@@ -110,9 +110,7 @@ class Authentication:
         self._known[public_key] = found
         return found
 
-    async def _proven(
-        self, credentials: Credentials, secret_key: str, scope: Scope, target: str, body: bytes
-    ) -> bool:
+    async def _proven(self, credentials: Credentials, secret_key: str, scope: Scope, target: str, body: bytes) -> bool:
         def work() -> bool:
             return signature_matches(
                 credentials,

@@ -35,5 +35,7 @@ def read_json(scope: Scope, body: bytes, *, required: bool) -> tuple[Any, bool]:
 
 def _is_json(media: str) -> bool:
     kind, *parameters = (part.strip().lower() for part in media.split(";"))
-    charsets = [value.strip('"') for name, _, value in (part.partition("=") for part in parameters) if name == "charset"]
+    charsets = [
+        value.strip('"') for name, _, value in (part.partition("=") for part in parameters) if name == "charset"
+    ]
     return kind == "application/json" and all(charset in ("utf-8", "utf8") for charset in charsets)

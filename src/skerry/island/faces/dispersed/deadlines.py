@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, ColumnElement, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from skerry.island.faces.dispersed import billing, rewards
 from skerry.island.faces.dispersed.job_rows import RUN_COLUMNS

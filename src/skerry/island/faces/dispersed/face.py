@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
 from email.utils import format_datetime
 
 from sqlalchemy import Connection
@@ -15,12 +14,12 @@ from skerry.island.admin.auth import admits, owner_key
 from skerry.island.asgi import ClientGone, Receive, Router, Scope, Send, header, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
-from skerry.island.faces.dispersed import admission, first_pair, nodes, replays, routes, wire
+from skerry.island.faces.dispersed import admission, first_pair, local_node, replays, routes, wire
 from skerry.island.faces.dispersed.accounts import AccountViews
 from skerry.island.faces.dispersed.api_keys import ApiKeys
 from skerry.island.faces.dispersed.authentication import Admitted, Authentication
 from skerry.island.faces.dispersed.bodies import read_json
-from skerry.island.faces.dispersed.call import Call, Route
+from skerry.island.faces.dispersed.call import Answer, Call, Route
 from skerry.island.faces.dispersed.errors import (
     Fault,
     bad_request,
@@ -31,8 +30,7 @@ from skerry.island.faces.dispersed.errors import (
 )
 from skerry.island.faces.dispersed.gpu_registry import GpuRegistry
 from skerry.island.faces.dispersed.ledger import LedgerViews
-from skerry.island.faces.dispersed.nodes import NodeViews
-from skerry.island.faces.dispersed.offers import Offers
+from skerry.island.faces.dispersed.node_views import NodeViews
 from skerry.island.faces.dispersed.operator import Operator
 from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.recipes import Recipes
@@ -74,7 +72,7 @@ class DispersedFace:
         """Have the first account's pair, the registry and this machine's node; begin collecting what expired."""
         engine = self._engine
         await first_pair.ensure(engine)
-        await engine.store.run(nodes.register_local, engine, self._now())
+        await local_node.register(engine)
         self._owner_key = await asyncio.to_thread(owner_key, engine.settings.data_dir)
         limit = RateLimit(engine.settings.requests_per_minute, engine.clock.monotonic)
         self._authentication = Authentication(engine, limit)
@@ -91,7 +89,6 @@ class DispersedFace:
                 LedgerViews(engine),
                 RewardViews(engine),
                 NodeViews(engine),
-                Offers(engine),
             ]
         )
         self._collector = asyncio.create_task(self._collect())
@@ -179,11 +176,12 @@ class DispersedFace:
         digest = body_hash(json_text(call.json).encode()) if call.has_body else EMPTY_HASH
         bound = None if key is None else replays.binding(call.account_id, call.method, call.path, key, digest)
 
-        def work(connection: Connection) -> object:
+        def work(connection: Connection) -> Answer:
             call.followers.clear()
-            return route.handler(connection, call, *values)
+            answer: Answer = route.handler(connection, call, *values)
+            return answer
 
-        def live(connection: Connection) -> object:
+        def live(connection: Connection) -> int | None:
             return admission.check_live(connection, admitted.key, admitted.now)
 
         done = await self._engine.store.run(
@@ -227,7 +225,8 @@ def _idempotency_key(scope: Scope) -> str | None:
         return None
     if len(given) > 1 or not _IDEMPOTENCY_KEY.fullmatch(given[0]):
         raise bad_request("X-Idempotency-Key must be one text of 1 to 255 visible ASCII characters")
-    return given[0]
+    key: str = given[0]
+    return key
 
 
 def _fault(error: Exception) -> Fault:

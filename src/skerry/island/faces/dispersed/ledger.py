@@ -60,9 +60,7 @@ class LedgerViews:
             return true() if call.profile.uuid in named else false()
 
         conditions = [] if others else [table.c.account_id == call.account_id]
-        wanted = listing.read_query(
-            call.query, {**listing.dated(table), **filters, "consumer_account_uuid": account}
-        )
+        wanted = listing.read_query(call.query, {**listing.dated(table), **filters, "consumer_account_uuid": account})
         rows, total = await self._store.read(listing.fetch, table, wanted, *conditions)
         known = {call.account_id: call.profile}
         if others:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, or_, select, true
 
@@ -18,6 +18,7 @@ from skerry.island.store.values import micros
 from skerry.times import parse_moment
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 MOST_PER_PAGE = 50
 USUAL_PER_PAGE = 20
@@ -32,8 +33,8 @@ _ESCAPES = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a query asks for.
+class Wanted(Generic[C]):
+    """What a query asks for; its conditions are SQL for tables, and plain predicates for lists that are made up.
 
     Args:
         page: 1 for the first.
@@ -45,7 +46,7 @@ class Wanted:
     page: int = 1
     limit: int = USUAL_PER_PAGE
     descending: bool = True
-    clauses: tuple[Clause, ...] = field(default=())
+    clauses: tuple[C, ...] = field(default=())
 
     @property
     def offset(self) -> int:
@@ -53,7 +54,7 @@ class Wanted:
         return (self.page - 1) * self.limit
 
 
-def read_query(query: Iterable[tuple[str, str]], filters: Mapping[str, Filter]) -> Wanted:
+def read_query(query: Iterable[tuple[str, str]], filters: Mapping[str, Callable[[str], C]]) -> Wanted[C]:
     """What a list is asked for; unknown plain parameters are ignored, unknown filters are not.
 
     Args:
@@ -78,7 +79,7 @@ def read_query(query: Iterable[tuple[str, str]], filters: Mapping[str, Filter]) 
     sort = plain.get("sort", "-created_at")
     if sort not in ("created_at", "-created_at"):
         issues.append(Issue("invalid_value", ("sort",), "must be created_at or -created_at"))
-    clauses: list[Clause] = []
+    clauses: list[C] = []
     for name, value in asked.items():
         made = filters.get(name[len("filter[") : -1]) if name.endswith("]") else None
         if made is None:
@@ -94,7 +95,9 @@ def read_query(query: Iterable[tuple[str, str]], filters: Mapping[str, Filter]) 
     return Wanted(page=page, limit=limit, descending=sort.startswith("-"), clauses=tuple(clauses))
 
 
-def fetch(connection: Connection, table: Table, wanted: Wanted, *conditions: Clause) -> tuple[list[Row[Any]], int]:
+def fetch(
+    connection: Connection, table: Table, wanted: Wanted[Clause], *conditions: Clause
+) -> tuple[list[Row[Any]], int]:
     """The rows of a page and how many there are on all pages; equal moments are ordered by UUID.
 
     Args:
@@ -139,13 +142,13 @@ async def page(
     return envelope([view(row) for row in rows], wanted, total)
 
 
-def window(items: Sequence[T], wanted: Wanted) -> list[T]:
+def window(items: Sequence[T], wanted: Wanted[Any]) -> list[T]:
     """The page of a list that is already there, oldest first."""
     ordered = list(reversed(items)) if wanted.descending else list(items)
     return ordered[wanted.offset : wanted.offset + wanted.limit]
 
 
-def envelope(data: list[Any], wanted: Wanted, total: int) -> dict[str, Any]:
+def envelope(data: list[Any], wanted: Wanted[Any], total: int) -> dict[str, Any]:
     """The body of a list."""
     return {"data": data, "page": wanted.page, "limit": wanted.limit, "total": total}
 
@@ -178,12 +181,9 @@ def numbers(column: ColumnElement[Any]) -> Filter:
     """One number, or `lo,hi` for a range that includes both; either end may be left out."""
 
     def clause(text: str) -> Clause:
-        parts = [part.strip() for part in text.split(",")]
-        if len(parts) == 1:
-            return column == decimal(parts[0])
-        if len(parts) != 2:
-            raise ValueError("must be a number, or two for a range")
-        low, high = (decimal(part) if part else None for part in parts)
+        if "," not in text:
+            return column == decimal(text.strip())
+        low, high = bounds(text)
         return and_(
             true() if low is None else column >= low,
             true() if high is None else column <= high,
@@ -196,10 +196,7 @@ def moments(column: ColumnElement[Any]) -> Filter:
     """`from,to` as ISO dates or moments, up to but not including the second; either may be left out."""
 
     def clause(text: str) -> Clause:
-        parts = [part.strip() for part in text.split(",")]
-        if len(parts) != 2:
-            raise ValueError("must be two dates with a comma between, such as 2026-04-01,2026-05-01")
-        first, last = (moment_micros(part) if part else None for part in parts)
+        first, last = span(text)
         return and_(
             true() if first is None else column >= first,
             true() if last is None else column < last,
@@ -249,6 +246,32 @@ def boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("must be true or false")
     return text == "true"
+
+
+def bounds(text: str) -> tuple[int | float | None, int | float | None]:
+    """The ends of a range of numbers, both included; one number alone is the lower end.
+
+    Raises:
+        ValueError: it is no range.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > 2:
+        raise ValueError("must be a number, or two for a range")
+    low, high = (decimal(part) if part else None for part in [*parts, ""][:2])
+    return low, high
+
+
+def span(text: str) -> tuple[int | None, int | None]:
+    """The ends of a range of moments, microseconds since 1970.
+
+    Raises:
+        ValueError: it is no range.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2:
+        raise ValueError("must be two dates with a comma between, such as 2026-04-01,2026-05-01")
+    first, last = (moment_micros(part) if part else None for part in parts)
+    return first, last
 
 
 def decimal(text: str) -> int | float:

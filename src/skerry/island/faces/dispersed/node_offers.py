@@ -63,9 +63,7 @@ def local_hardware(engine: Engine) -> dict[str, Any]:
     local = engine.nodes.local
     return {
         "cpus": [{"name": local.labels.get("architecture", "CPU"), "num_cores": local.cpu_millis // 1_000}],
-        "gpus": [
-            {"name": gpu.name, "vram_gb_max": _vram(gpu), "vram_gb_available": _vram(gpu)} for gpu in local.gpus
-        ],
+        "gpus": [{"name": gpu.name, "vram_gb_max": _vram(gpu), "vram_gb_available": _vram(gpu)} for gpu in local.gpus],
         "rams": [{"memory_gb_max": local.memory_bytes // GB, "memory_gb_available": local.memory_bytes // GB}],
         "hard_drives": [
             {
@@ -114,9 +112,7 @@ def _local(connection: Connection, engine: Engine, node: Row[Any], priced: _Pric
     )
 
 
-def _remote(
-    connection: Connection, engine: Engine, node: Row[Any], priced: _Priced, core_rate: int, now: int
-) -> Offer:
+def _remote(connection: Connection, engine: Engine, node: Row[Any], priced: _Priced, core_rate: int, now: int) -> Offer:
     hardware = json.loads(node.hardware)
     cores = sum(cpu["num_cores"] for cpu in hardware["cpus"])
     memory = sum(ram["memory_gb_max"] for ram in hardware["rams"]) * GB

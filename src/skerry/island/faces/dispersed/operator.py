@@ -61,7 +61,7 @@ class Operator:
         path = raw.decode("latin-1")
         bound = None if key is None else replays.binding(profile.account_id, scope["method"], path, key, digest)
         # Read once more, so that an amount is what was written and not the nearest binary fraction.
-        exact = json.loads(body, parse_float=Decimal)
+        exact = json.loads(body.decode(), parse_float=Decimal)
 
         def work(connection: Connection) -> Answer:
             answer: Answer = route.handler(connection, profile, exact, now)
@@ -108,5 +108,7 @@ def _amount(form: Form) -> int:
         form.issue("invalid_format", "must be a number of dollars with at most six decimals", "amount_usd")
         return 0
     if not 0 < amount <= MOST_CREDIT_MICROS:
-        form.issue("too_small" if amount <= 0 else "too_big", "must be more than 0 and at most 1000000000", "amount_usd")
+        form.issue(
+            "too_small" if amount <= 0 else "too_big", "must be more than 0 and at most 1000000000", "amount_usd"
+        )
     return amount

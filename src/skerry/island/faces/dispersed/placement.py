@@ -162,9 +162,7 @@ def _allowed(need: Need, offer: Offer) -> bool:
 
 
 def _roomy(need: Need, offer: Offer) -> bool:
-    return (
-        need.cores <= offer.cores and need.memory_bytes <= offer.memory_bytes and need.disk_bytes <= offer.disk_bytes
-    )
+    return need.cores <= offer.cores and need.memory_bytes <= offer.memory_bytes and need.disk_bytes <= offer.disk_bytes
 
 
 def _choose(need: Need, cards: Iterable[Card]) -> tuple[Card, ...] | None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select
 from skerry.island.engine.capacity import Capacity
 from skerry.island.faces.dispersed import billing, rewards
 from skerry.island.faces.dispersed.job_rows import account_uuid, course_of, find_job, find_run, runs_of
-from skerry.island.faces.dispersed.job_spec import BATCH, docker_of
+from skerry.island.faces.dispersed.job_spec import docker_of
 from skerry.island.faces.dispersed.job_views import MOST_LOGS, job_view
 from skerry.island.faces.dispersed.lifecycle import NO_CREDIT, TERMINAL, run_may
 from skerry.island.faces.dispersed.placement import Need, Placement

@@ -20,9 +20,7 @@ _where = (
     replays.c.path_digest == bindparam("path_digest"),
     replays.c.key == bindparam("key"),
 )
-_find = Prepared(
-    select(replays.c.body_digest, replays.c.status, replays.c.answer, replays.c.created_at).where(*_where)
-)
+_find = Prepared(select(replays.c.body_digest, replays.c.status, replays.c.answer, replays.c.created_at).where(*_where))
 _insert = insertion(replays)
 
 

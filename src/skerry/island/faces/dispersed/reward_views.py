@@ -7,23 +7,17 @@ from typing import Any
 from sqlalchemy import Row, true
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dispersed import listing, wire
+from skerry.island.faces.dispersed import listing, rewards, wire
 from skerry.island.faces.dispersed.call import Call, Route
 from skerry.island.faces.dispersed.callers import Profile
 from skerry.island.faces.dispersed.routes import Table
-from skerry.island.faces.dispersed.tables import rewards
+from skerry.island.faces.dispersed.tables import rewards as rows
 
 EPOCH_STATES = ("ACTIVE", "FINALIZING", "FINALIZED")
-WEEK_MS = 168 * 3_600_000
-
-AVAILABILITY = 6_000_000
-JOB = 10_000_000
-PREPARATION = 2_000_000
-"""Micros of a RENDER token for a whole week."""
 
 _FILTERS = {
-    "node_uuid": listing.uuids(rewards.c.node_uuid),
-    "epoch_status": listing.words(rewards.c.status, EPOCH_STATES),
+    "node_uuid": listing.uuids(rows.c.node_uuid),
+    "epoch_status": listing.words(rows.c.status, EPOCH_STATES),
 }
 
 
@@ -43,57 +37,34 @@ class RewardViews:
         def shown(row: Row[Any]) -> dict[str, Any]:
             return view(row, call.profile)
 
-        mine = rewards.c.account_id == call.account_id
-        node = true() if call.key.node_uuid is None else rewards.c.node_uuid == call.key.node_uuid
-        return await listing.page(self._store, call.query, rewards, _FILTERS, shown, mine, node)
-
-
-def availability_reward(assignable_ms: int) -> int:
-    """Micros of RENDER for the time in which work could have come."""
-    return _share(AVAILABILITY, assignable_ms)
-
-
-def job_reward(worked_ms: int, multiplier_millis: int) -> int:
-    """Micros of RENDER for the time at work."""
-    return _share(JOB * multiplier_millis, worked_ms, 1000)
-
-
-def preparation_reward(prep_ms: int) -> int:
-    """Micros of RENDER for the time in which images were fetched."""
-    return _share(PREPARATION, prep_ms)
+        mine = rows.c.account_id == call.account_id
+        node = true() if call.key.node_uuid is None else rows.c.node_uuid == call.key.node_uuid
+        return await listing.page(self._store, call.query, rows, _FILTERS, shown, mine, node)
 
 
 def view(row: Row[Any], profile: Profile) -> dict[str, Any]:
     """A reward as it is sent; in a week that goes on, what it has come to so far."""
-    available = availability_reward(row.assignable_ms)
-    worked = job_reward(row.worked_ms, row.multiplier_millis)
-    prepared = preparation_reward(row.prep_ms)
+    earned = rewards.amounts(row.multiplier_millis, row.assignable_ms, row.worked_ms, row.prep_ms)
     return {
         "object": "compute_reward",
         "uuid": row.uuid,
         "node_uuid": row.node_uuid,
         "account_uuid": profile.uuid,
         "epoch_start_at": wire.moment_text(row.epoch_start),
-        "epoch_end_at": wire.moment_text(row.epoch_start + WEEK_MS * 1000),
+        "epoch_end_at": wire.moment_text(row.epoch_start + rewards.WEEK),
         "epoch_status": row.status,
         "currency": "RENDER",
         "multiplier": wire.fixed(row.multiplier_millis, 3),
         "assignable_hours": _hours(row.assignable_ms),
         "hours_worked": _hours(row.worked_ms),
         "prep_hours": _hours(row.prep_ms),
-        "availability_reward": wire.usd(available),
-        "job_reward": wire.usd(worked),
-        "preparation_reward": wire.usd(prepared),
-        "total_reward": wire.usd(available + worked + prepared),
+        "availability_reward": wire.usd(earned.availability),
+        "job_reward": wire.usd(earned.job),
+        "preparation_reward": wire.usd(earned.preparation),
+        "total_reward": wire.usd(earned.total),
         "created_at": wire.moment_text(row.created_at),
         "updated_at": wire.moment_text(row.updated_at),
     }
-
-
-def _share(whole: int, milliseconds: int, divisor: int = 1) -> int:
-    """That part of a week's amount, rounded half up."""
-    week = WEEK_MS * divisor
-    return (2 * whole * milliseconds + week) // (2 * week)
 
 
 def _hours(milliseconds: int) -> Any:

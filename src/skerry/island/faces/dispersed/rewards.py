@@ -183,7 +183,9 @@ def _add(
 def _busy(connection: Connection, node_uuid: str) -> tuple[bool, bool]:
     """Whether a node works on a run, and whether it prepares one."""
     here = select(job_runs.c.uuid).where(job_runs.c.node_uuid == node_uuid)
-    working = here.where(job_runs.c.status.in_(("RUNNING", "FAILING", "CANCELLING")), job_runs.c.started_at.is_not(None))
+    working = here.where(
+        job_runs.c.status.in_(("RUNNING", "FAILING", "CANCELLING")), job_runs.c.started_at.is_not(None)
+    )
     preparing = here.where(job_runs.c.status == "PREPARING")
     return (
         connection.execute(working.limit(1)).first() is not None,

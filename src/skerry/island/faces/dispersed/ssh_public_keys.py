@@ -105,9 +105,7 @@ class SshPublicKeys:
         """Hide a key for good; if it was the default, none is."""
         row = _mine(connection, call.account_id, uuid)
         change = (
-            update(keys)
-            .where(keys.c.uuid == row.uuid)
-            .values(deleted_at=call.now, updated_at=call.now, is_default=0)
+            update(keys).where(keys.c.uuid == row.uuid).values(deleted_at=call.now, updated_at=call.now, is_default=0)
         )
         connection.execute(change)
         return Answer(204)
