@@ -127,9 +127,7 @@ async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]
             gpus=task.gpus,
         )
     for port in task.docker.ports:
-        await engine.ports.publish(
-            account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=port == SSH_PORT
-        )
+        await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=port == SSH_PORT)
     if task.ssh_keys and SSH_PORT in task.docker.ports:
         await engine.ssh.authorize(account_id, sandbox_id, task.ssh_keys, metered=False, env=task.env())
 

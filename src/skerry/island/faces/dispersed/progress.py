@@ -282,7 +282,8 @@ class Progress:
 def _why(status: str, runs: Sequence[Row[Any]], ended: Row[Any]) -> str | None:
     """The reason of a job that did not end well: that of the last of its runs that ended so."""
     bad = [run for run in (*runs, ended) if run.status == status or run.status_reason == NO_CREDIT]
-    return bad[-1].status_reason if bad else ended.status_reason
+    reason: str | None = (bad[-1] if bad else ended).status_reason
+    return reason
 
 
 def _run(connection: Connection, uuid: str) -> Row[Any]:

@@ -51,6 +51,7 @@ class Scheduler:
     Attributes:
         progress: how jobs and runs move on.
         worker: carries the runs of this machine.
+        stopping: nothing more will be given to anybody.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -60,6 +61,7 @@ class Scheduler:
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._local = ""
+        self.stopping = False
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -71,6 +73,8 @@ class Scheduler:
 
     async def stop(self) -> None:
         """Do nothing more; runs go on by themselves and are found by the next start."""
+        self.stopping = True
+        self._tell()
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.cancel()
@@ -80,12 +84,12 @@ class Scheduler:
     def wake(self) -> None:
         """Something has happened that may matter to somebody; call it on the event loop, after the commit."""
         self._woken.set()
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._tell()
 
-    async def changed(self, seconds: float) -> bool:
-        """Wait until something has happened; False when nothing did in that time of the island's clock."""
-        return await self._either(self._changed, seconds)
+    @property
+    def change(self) -> asyncio.Event:
+        """Set when something has happened since it was asked for; see `either`."""
+        return self._changed
 
     async def _forever(self) -> None:
         while True:
@@ -98,7 +102,7 @@ class Scheduler:
             except Exception:
                 log.exception("the scheduler failed, and tries again")
                 seconds = _RETRY_SECONDS
-            await self._either(self._woken, seconds)
+            await self.either(self._woken, seconds)
 
     async def tick(self) -> float:
         """Do everything that can be done now; returns for how many seconds nothing more is due."""
@@ -179,7 +183,7 @@ class Scheduler:
         rewards.seen(connection, self._local, now)
         deadlines.meet(connection, self.progress, now)
 
-    async def _either(self, event: asyncio.Event, seconds: float) -> bool:
+    async def either(self, event: asyncio.Event, seconds: float) -> bool:
         """Whether an event came within so many seconds of the island's clock."""
         coming = asyncio.ensure_future(event.wait())
         sleeping = asyncio.ensure_future(self._engine.clock.sleep(seconds))
@@ -200,9 +204,7 @@ def _waiting(now: int) -> Select[Any]:
     further = and_(
         jobs.c.status.in_(("ASSIGNED", "RUNNING")), jobs.c.max_node_count > 1, jobs.c.assign_by_ms > now // 1_000
     )
-    return (
-        select(jobs).where(or_(jobs.c.status == "PENDING", further)).order_by(jobs.c.created_at, jobs.c.uuid)
-    )
+    return select(jobs).where(or_(jobs.c.status == "PENDING", further)).order_by(jobs.c.created_at, jobs.c.uuid)
 
 
 def _note(connection: Connection, reasons: dict[str, str], now: int) -> None:
