@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Row
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Conflict, NotFound
 from skerry.island.engine.records import Image, RunRecord
-from skerry.island.engine.sandboxes import Volume
 from skerry.island.faces.dispersed import job_secrets
 from skerry.island.faces.dispersed.docker_parameters import SSH_PORT, Docker
 from skerry.island.faces.dispersed.job_rows import find_job, need_of
@@ -84,7 +83,7 @@ def load(connection: Connection, engine: Engine, run: Row[Any]) -> Task:
     )
 
 
-async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Volume]]:
+async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Any]]:
     """Have the image and the volumes here.
 
     Raises:
@@ -98,6 +97,8 @@ async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Volume]]:
         image = await engine.images.fetch(name, credentials=_credentials(docker.user, registry.get("secret")))
     volumes = []
     for position, volume in enumerate(docker.volumes):
+        from skerry.island.sandbox.spec import Volume
+
         name = _reference(volume.registry, volume.image, volume.tag)
         credentials = _credentials(volume.user, registry.get(f"volumes.{position}"))
         content = await engine.images.fetch(name, credentials=credentials)
@@ -105,13 +106,18 @@ async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Volume]]:
     return image, volumes
 
 
-async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]) -> None:
+async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Any]) -> None:
     """Make the sandbox and open its ports and logins; what is there already stays.
 
     Raises:
         EngineError: it cannot be made.
     """
     account_id, sandbox_id = task.run.account_id, task.run.sandbox_id
+    extra: dict[str, Any] = {}
+    if volumes:
+        extra["volumes"] = volumes
+    if task.gpus:
+        extra["gpus"] = task.gpus
     try:
         await engine.sandboxes.get(account_id, sandbox_id)
     except NotFound:
@@ -123,8 +129,7 @@ async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]
             limits=task.limits,
             labels={"job": task.run.job_uuid},
             metered=False,
-            volumes=volumes,
-            gpus=task.gpus,
+            **extra,
         )
     for port in task.docker.ports:
         await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=port == SSH_PORT)

@@ -245,6 +245,9 @@ class Worker:
 
     async def _finish(self, run: Row[Any], status: str, **what: Any) -> None:
         await self._end(run.uuid, status, logs=await self.logs(run), **what)
+        await self._remove_sandbox(run)
+
+    async def _remove_sandbox(self, run: Row[Any]) -> None:
         try:
             await self._engine.sandboxes.delete(run.account_id, run.sandbox_id)
         except NotFound:

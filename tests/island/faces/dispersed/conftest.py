@@ -1,0 +1,19 @@
+"""Fixtures of the Dispersed face's tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.island.faces.dispersed.network import Network
+
+
+@pytest.fixture
+async def network(tmp_path: Path) -> AsyncIterator[Network]:
+    """An open network in time that stands still."""
+    it = Network(tmp_path)
+    await it.open()
+    yield it
+    await it.end()
