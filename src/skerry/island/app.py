@@ -68,6 +68,15 @@ class App:
         for face in reversed(self.faces.values()):
             await face.stop()
 
+    async def busy(self) -> bool:
+        """Whether anything goes on that a server must not be stopped for when nobody asks."""
+        if await self.engine.runs.busy():
+            return True
+        for face in self.faces.values():
+            if await face.busy():
+                return True
+        return False
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
         """Start and, whatever happens, stop."""

@@ -24,6 +24,8 @@ exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (s
             then the file for descriptor 8 if `state`]
             -> `pid`; an `exit` event follows, at once if the program cannot be started
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
+piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
+            its output and its errors]; `exit` follows; the agent keeps none of the output
 signal      `run`, `signal`: to the run's whole session
 cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
 watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
@@ -307,6 +309,11 @@ class Agent:
         run, master = self.runs.terminal(request)
         client.reply(request["n"], {"pid": run.pid}, [master])
 
+    def piped(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
+        """Start a command whose streams the server holds."""
+        run, ends = self.runs.piped(request)
+        client.reply(request["n"], {"pid": run.pid}, ends)
+
     def signal(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Signal a run."""
         self.runs.signal(request)
@@ -425,6 +432,7 @@ _OPERATIONS = {
     "hello": Agent.hello,
     "exec": Agent.exec,
     "terminal": Agent.terminal,
+    "piped": Agent.piped,
     "signal": Agent.signal,
     "cancel": Agent.cancel,
     "watch": Agent.watch_log,

@@ -87,6 +87,10 @@ class ArkerFace:
                 _log.warning("expired uploads could not be collected: %s", error)
             await self._engine.clock.sleep(COLLECT_SECONDS)
 
+    async def busy(self) -> bool:
+        """False: all of its work is runs of the engine."""
+        return False
+
     async def tunnel(self, label: str, port: int) -> Tunnel | None:
         """The open tunnel behind a host name of the gateway."""
         return await self._tunnels.find(label, port)

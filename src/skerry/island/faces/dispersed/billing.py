@@ -150,7 +150,7 @@ def capture(connection: Connection, run: Row[Any], authorization_uuid: str, amou
     row = connection.execute(select(authorizations).where(authorizations.c.uuid == authorization_uuid)).first()
     if row is None or row.status != "OPEN":
         return 0
-    taken = min(amount, row.amount)
+    taken = min(amount, int(row.amount))
     memo = f"job run {run.uuid}"
     ledger.settle(
         connection,
@@ -216,7 +216,7 @@ def _due(started_at: int, billed_ms: int, until: int, *, ended: bool) -> bool:
 
 def _is_open(connection: Connection, uuid: str | None) -> bool:
     query = select(authorizations.c.status).where(authorizations.c.uuid == uuid)
-    return connection.execute(query).scalar() == "OPEN"
+    return bool(connection.execute(query).scalar() == "OPEN")
 
 
 def _name(uuid: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from skerry.island.faces.dispersed import openssh
 from skerry.island.faces.dispersed.validation import Form
 
 MASK = "********"
@@ -29,7 +27,6 @@ _IMAGE = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[.
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEY_TYPES = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-sha2-)[a-z0-9@.-]+")
 
 Secrets = dict[str, str]
 """`secret` of the container and `volumes.<position>` of its volumes."""
@@ -201,25 +198,16 @@ def _host(form: Form, name: str) -> str:
 
 
 def _sshkey(form: Form) -> str | None:
-    key = form.optional_text("sshkey", most=16_384)
-    if key is None:
+    text = form.optional_text("sshkey", most=openssh.LONGEST_KEY)
+    if text is None:
         return None
-    key = key.strip()
-    if key and not any(_is_public_key(line) for line in key.splitlines()):
-        form.issue("invalid_format", "must be an OpenSSH public key, such as `ssh-ed25519 AAAA...`", "sshkey")
-    return key
-
-
-def _is_public_key(line: str) -> bool:
-    words = line.split()
-    for kind, blob in itertools.pairwise(words):
-        if _KEY_TYPES.fullmatch(kind):
-            try:
-                content = base64.b64decode(blob, validate=True)
-            except (binascii.Error, ValueError):
-                return False
-            return content[4 : 4 + len(kind)] == kind.encode() and content[:4] == len(kind).to_bytes(4, "big")
-    return False
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        try:
+            openssh.parse(line)
+        except openssh.KeyRefused as error:
+            form.issue("invalid_format", str(error), "sshkey")
+    return "\n".join(lines)
 
 
 def _networks(form: Form) -> tuple[str, ...]:

@@ -29,12 +29,18 @@ from skerry.island.faces.dispersed.errors import (
     unexpected,
 )
 from skerry.island.faces.dispersed.gpu_registry import GpuRegistry
+from skerry.island.faces.dispersed.job_rows import any_live
+from skerry.island.faces.dispersed.job_runs import JobRuns
+from skerry.island.faces.dispersed.jobs import Jobs
 from skerry.island.faces.dispersed.ledger import LedgerViews
+from skerry.island.faces.dispersed.node_protocol import NodeProtocol
+from skerry.island.faces.dispersed.node_reports import NodeReports
 from skerry.island.faces.dispersed.node_views import NodeViews
 from skerry.island.faces.dispersed.operator import Operator
 from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.recipes import Recipes
 from skerry.island.faces.dispersed.reward_views import RewardViews
+from skerry.island.faces.dispersed.scheduler import Scheduler
 from skerry.island.faces.dispersed.ssh_public_keys import SshPublicKeys
 from skerry.island.faces.dispersed.writing import Done, carry_out
 from skerry.island.gateway import Tunnel, refuse
@@ -65,11 +71,12 @@ class DispersedFace:
         self._router: Router[Route]
         self._authentication: Authentication
         self._operator: Operator
+        self._scheduler: Scheduler
         self._owner_key = ""
         self._collector: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Have the first account's pair, the registry and this machine's node; begin collecting what expired."""
+        """Have the first account's pair, the registry and this machine's node; take up jobs; collect what expired."""
         engine = self._engine
         await first_pair.ensure(engine)
         await local_node.register(engine)
@@ -78,19 +85,26 @@ class DispersedFace:
         self._authentication = Authentication(engine, limit)
         registry = GpuRegistry(engine)
         await registry.start()
+        self._scheduler = Scheduler(engine)
+        jobs = Jobs(engine, self._scheduler)
         self._operator = Operator(engine)
         self._router = routes.build(
             [
                 AccountViews(engine),
                 ApiKeys(engine),
                 SshPublicKeys(engine),
-                Recipes(engine),
+                jobs,
+                JobRuns(engine, self._scheduler),
+                Recipes(engine, jobs.cook),
                 registry,
                 LedgerViews(engine),
                 RewardViews(engine),
                 NodeViews(engine),
+                NodeProtocol(engine, self._scheduler),
+                NodeReports(self._scheduler),
             ]
         )
+        await self._scheduler.start()
         self._collector = asyncio.create_task(self._collect())
 
     async def stop(self) -> None:
@@ -99,6 +113,11 @@ class DispersedFace:
             self._collector.cancel()
             await asyncio.gather(self._collector, return_exceptions=True)
             self._collector = None
+            await self._scheduler.stop()
+
+    async def busy(self) -> bool:
+        """Whether any job goes on, waits, or is being prepared."""
+        return await self._engine.store.read(any_live)
 
     async def tunnel(self, label: str, port: int) -> Tunnel | None:
         """None: this network has no tunnels by host name."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from skerry.island.faces.dispersed.lifecycle import LIVE_RUNS, Attempt, Course
+from skerry.island.faces.dispersed.lifecycle import LIVE_JOBS, LIVE_RUNS, Attempt, Course
 from skerry.island.faces.dispersed.placement import GB, Need
 from skerry.island.faces.dispersed.tables import job_runs, jobs, profiles
 from skerry.island.faces.dispersed.wire import is_uuid
@@ -43,6 +43,11 @@ def live_runs(connection: Connection, node_uuid: str | None = None) -> Sequence[
     if node_uuid is not None:
         query = query.where(job_runs.c.node_uuid == node_uuid)
     return connection.execute(query.order_by(job_runs.c.created_at, job_runs.c.uuid)).all()
+
+
+def any_live(connection: Connection) -> bool:
+    """Whether any job has not ended."""
+    return connection.execute(select(jobs.c.uuid).where(jobs.c.status.in_(LIVE_JOBS)).limit(1)).first() is not None
 
 
 def account_uuid(connection: Connection, account_id: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, func, or_, select, true
 
 from skerry.errors import InvalidRequestError
 from skerry.island.faces.dispersed.errors import Issue, invalid
@@ -96,7 +96,7 @@ def read_query(query: Iterable[tuple[str, str]], filters: Mapping[str, Callable[
 
 
 def fetch(
-    connection: Connection, table: Table, wanted: Wanted[Clause], *conditions: Clause
+    connection: Connection, table: FromClause, wanted: Wanted[Clause], *conditions: Clause
 ) -> tuple[list[Row[Any]], int]:
     """The rows of a page and how many there are on all pages; equal moments are ordered by UUID.
 
@@ -119,7 +119,7 @@ def fetch(
 async def page(
     store: Store,
     query: Iterable[tuple[str, str]],
-    table: Table,
+    table: FromClause,
     filters: Mapping[str, Filter],
     view: Callable[[Row[Any]], dict[str, Any]],
     *conditions: Clause,
@@ -215,7 +215,7 @@ def contains(column: ColumnElement[Any]) -> Filter:
     return lambda text: func.lower(column).like(f"%{text.lower().translate(_ESCAPES)}%", escape="\\")
 
 
-def dated(table: Table) -> dict[str, Filter]:
+def dated(table: FromClause) -> dict[str, Filter]:
     """The filters that every list has."""
     return {"created_at": moments(table.c.created_at), "uuid": uuids(table.c.uuid)}
 

@@ -26,7 +26,8 @@ async def register(engine: Engine) -> None:
     processor = await asyncio.to_thread(_processor)
     node = engine.nodes.local
     hardware = json.dumps(hardware_of(node, processor))
-    await engine.store.run(_enter, engine.account_id, node, hardware, micros(engine.clock.now()))
+    region = engine.settings.dispersed_region
+    await engine.store.run(_enter, engine.account_id, node, region, hardware, micros(engine.clock.now()))
 
 
 def hardware_of(node: Node, processor: str) -> dict[str, Any]:
@@ -39,10 +40,16 @@ def hardware_of(node: Node, processor: str) -> dict[str, Any]:
     }
 
 
-def _enter(connection: Connection, account_id: str, node: Node, hardware: str, now: int) -> None:
+def _enter(connection: Connection, account_id: str, node: Node, region: str | None, hardware: str, now: int) -> None:
     profiles.ensure(connection, account_id, now)
     known = connection.execute(select(nodes.c.uuid).where(nodes.c.node_id == node.id)).scalar()
-    facts = {"account_id": account_id, "name": node.name[:255], "hardware": hardware, "updated_at": now}
+    facts = {
+        "account_id": account_id,
+        "name": node.name[:255],
+        "region_code": region,
+        "hardware": hardware,
+        "updated_at": now,
+    }
     if known is not None:
         connection.execute(update(nodes).where(nodes.c.uuid == known).values(**facts))
         return

@@ -16,11 +16,7 @@ from skerry.island.faces.dispersed.job_rows import find_job, live_runs, need_of
 from skerry.island.faces.dispersed.placement import GB, Card, Offer
 from skerry.island.faces.dispersed.rewards import SILENCE
 from skerry.island.faces.dispersed.tables import gpu_registry, nodes
-from skerry.island.faces.dispersed.wire import new_uuid
-from skerry.island.store.values import encode
 from skerry.units import GIB
-
-USUAL_REPUTATION = 50
 
 _Priced = Callable[[str, int, int], Card]
 
@@ -28,51 +24,6 @@ _Priced = Callable[[str, int, int], Card]
 def usual_memory(engine: Engine) -> int:
     """Bytes for a job that does not say how much memory it needs: what the owner's settings give a sandbox."""
     return engine.nodes.fitting(engine.settings.limits).memory_bytes or 0
-
-
-def ensure_local(connection: Connection, engine: Engine, now: int) -> str:
-    """This machine as a node of the network, owned by the first account; brought up to date. Returns its UUID."""
-    local = engine.nodes.local
-    values = {
-        "name": local.name[:255],
-        "region_code": engine.settings.dispersed_region,
-        "hardware": encode(local_hardware(engine)),
-        "updated_at": now,
-    }
-    known = connection.execute(select(nodes.c.uuid).where(nodes.c.node_id == local.id)).scalar()
-    if known is not None:
-        connection.execute(nodes.update().where(nodes.c.uuid == known).values(**values))
-        return str(known)
-    uuid = new_uuid(now)
-    connection.execute(
-        nodes.insert().values(
-            uuid=uuid,
-            account_id=engine.account_id,
-            node_id=local.id,
-            reputation=USUAL_REPUTATION,
-            last_seen_at=now,
-            created_at=now,
-            **values,
-        )
-    )
-    return uuid
-
-
-def local_hardware(engine: Engine) -> dict[str, Any]:
-    """This machine in the words of section 6."""
-    local = engine.nodes.local
-    return {
-        "cpus": [{"name": local.labels.get("architecture", "CPU"), "num_cores": local.cpu_millis // 1_000}],
-        "gpus": [{"name": gpu.name, "vram_gb_max": _vram(gpu), "vram_gb_available": _vram(gpu)} for gpu in local.gpus],
-        "rams": [{"memory_gb_max": local.memory_bytes // GB, "memory_gb_available": local.memory_bytes // GB}],
-        "hard_drives": [
-            {
-                "name": "data",
-                "max_capacity_gb": local.disk_bytes // GB,
-                "available_capacity_gb": local.disk_bytes // GB,
-            }
-        ],
-    }
 
 
 def all_offers(connection: Connection, engine: Engine, now: int) -> list[Offer]:

@@ -127,14 +127,24 @@ class Progress:
         if image_size_bytes is not None:
             _set_job(connection, run.job_uuid, now, image_size_bytes=image_size_bytes)
 
-    def run(self, connection: Connection, run_uuid: str, started_at: int, now: int) -> bool:
+    def run(
+        self,
+        connection: Connection,
+        run_uuid: str,
+        started_at: int,
+        now: int,
+        *,
+        node_urls: Sequence[dict[str, Any]] = (),
+    ) -> bool:
         """The program runs; billing begins. False when that is not its turn.
 
         Args:
             started_at: microseconds since 1970.
+            node_urls: where it is reached.
         """
         run = find_run(connection, run_uuid)
-        if run is None or not self._move(connection, run_uuid, "RUNNING", now, started_at=started_at):
+        values = {"started_at": started_at, "node_urls": json.dumps(list(node_urls))}
+        if run is None or not self._move(connection, run_uuid, "RUNNING", now, **values):
             return False
         job = _job(connection, run.job_uuid)
         if job.max_timeout_run_ms is not None:
@@ -272,7 +282,8 @@ class Progress:
 def _why(status: str, runs: Sequence[Row[Any]], ended: Row[Any]) -> str | None:
     """The reason of a job that did not end well: that of the last of its runs that ended so."""
     bad = [run for run in (*runs, ended) if run.status == status or run.status_reason == NO_CREDIT]
-    return bad[-1].status_reason if bad else ended.status_reason
+    reason: str | None = (bad[-1] if bad else ended).status_reason
+    return reason
 
 
 def _run(connection: Connection, uuid: str) -> Row[Any]:

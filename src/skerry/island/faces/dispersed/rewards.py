@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from skerry.island.faces.dispersed.gpu_models import UNKNOWN_MULTIPLIER
 from skerry.island.faces.dispersed.gpu_names import key_of
 from skerry.island.faces.dispersed.tables import gpu_registry, job_runs, nodes, rewards
 from skerry.island.faces.dispersed.wire import new_uuid
@@ -32,9 +33,6 @@ _FIRST_SUNDAY = 3 * 86_400 * SECOND
 _AVAILABILITY = 6_000_000
 _JOB = 10_000_000
 _PREPARATION = 2_000_000
-
-UNKNOWN_MULTIPLIER = 500
-"""Thousandths, for a GPU that the registry does not know."""
 
 PROCESSOR_MULTIPLIER = 40
 """Thousandths, for a node without GPUs: the share of the processor in the published weights."""
