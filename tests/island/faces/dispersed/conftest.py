@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.island.faces.dispersed.network import Network
+from tests.island.faces.dispersed.stage import Stage
 
 
 @pytest.fixture
@@ -17,3 +18,12 @@ async def network(tmp_path: Path) -> AsyncIterator[Network]:
     await it.open()
     yield it
     await it.end()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """The face, open."""
+    it = Stage(tmp_path)
+    await it.open()
+    yield it
+    await it.close()

@@ -54,8 +54,8 @@ async def test_a_failing_job_is_tried_as_often_as_it_may(network: Network) -> No
 async def test_an_image_that_cannot_be_had_fails_the_run(network: Network) -> None:
     uuid = await network.create(docker={"image": "nowhere", "user": "me", "secret": "hush"})
     job = await network.ended(uuid)
-    assert (job["status"], job["status_reason"]) == ("FAILED", "there is no image nowhere:latest")
-    assert network.images.asked == [("nowhere:latest", ("me", "hush"))]
+    assert (job["status"], job["status_reason"]) == ("FAILED", "there is no image nowhere")
+    assert network.images.asked == [("nowhere", ("me", "hush"))]
     await network.empty()
 
 

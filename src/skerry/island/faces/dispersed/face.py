@@ -36,6 +36,7 @@ from skerry.island.faces.dispersed.ledger import LedgerViews
 from skerry.island.faces.dispersed.node_protocol import NodeProtocol
 from skerry.island.faces.dispersed.node_reports import NodeReports
 from skerry.island.faces.dispersed.node_views import NodeViews
+from skerry.island.faces.dispersed.offers import Offers
 from skerry.island.faces.dispersed.operator import Operator
 from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.recipes import Recipes
@@ -97,6 +98,7 @@ class DispersedFace:
                 JobRuns(engine, self._scheduler),
                 Recipes(engine, jobs.cook),
                 registry,
+                Offers(engine),
                 LedgerViews(engine),
                 RewardViews(engine),
                 NodeViews(engine),

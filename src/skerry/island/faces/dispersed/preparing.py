@@ -18,6 +18,7 @@ from skerry.island.faces.dispersed.job_secrets import JobSecrets
 from skerry.island.faces.dispersed.job_spec import docker_of
 from skerry.island.faces.dispersed.node_offers import usual_memory
 from skerry.island.faces.dispersed.progress import default_key
+from skerry.island.images.reference import DEFAULT_TAG
 from skerry.island.sandbox.spec import Limits
 from skerry.units import MIB
 
@@ -190,7 +191,10 @@ def _hostname(engine: Engine, host: str) -> str:
 
 
 def _reference(host: str, image: str, tag: str) -> str:
-    return f"{host}/{image}:{tag}" if host else f"{image}:{tag}"
+    if host:
+        return f"{host}/{image}:{tag}"
+    # Names of this island's own, such as `host`, have no tags.
+    return image if tag == DEFAULT_TAG else f"{image}:{tag}"
 
 
 def _credentials(user: str, secret: str | None) -> tuple[str, str] | None:

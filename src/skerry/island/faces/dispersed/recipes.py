@@ -40,10 +40,10 @@ class Recipes:
 
     Args:
         engine: has the database and the vault.
-        cook: makes jobs; without it recipes cannot be cooked.
+        cook: makes jobs.
     """
 
-    def __init__(self, engine: Engine, cook: Cook | None = None) -> None:
+    def __init__(self, engine: Engine, cook: Cook) -> None:
         self._store = engine.store
         self._vault = engine.vault
         self._cook = cook
@@ -65,7 +65,7 @@ class Recipes:
             ("DELETE", one, write(self.delete)),
             ("POST", f"{one}/fork", fork),
             ("PUT", f"{one}/fork", fork),
-            *([("POST", f"{one}/cook", write(self.cook))] if self._cook else []),
+            ("POST", f"{one}/cook", write(self.cook)),
             ("POST", f"{path}/from-job/{{uuid}}", save),
             ("POST", f"{path}/from-job", write(self.from_named_job, body=True)),
             ("POST", "/v1/jobs/{uuid}/recipe", save),
@@ -143,7 +143,6 @@ class Recipes:
 
     def cook(self, connection: Connection, call: Call, uuid: str) -> Answer:
         """Make a job of a recipe; secrets of the recipe come along for its owner only."""
-        assert self._cook is not None
         row = _find(connection, call.account_id, uuid)
         if row.visibility == "ARCHIVED":
             raise Fault(409, "CONFLICT", "This recipe is archived; change its visibility before cooking it")

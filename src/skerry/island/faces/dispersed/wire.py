@@ -151,19 +151,21 @@ def _examine(value: Any) -> None:
     """Refuse what no database keeps and what is too deep, without recursion of its own."""
     level, depth = [value], 0
     while level:
-        if depth > MOST_DEPTH:
-            raise Unreadable(f"the body is nested deeper than {MOST_DEPTH} levels")
+        depth += 1
         inner: list[Any] = []
         for item in level:
             if isinstance(item, str):
                 _check_text(item)
-            elif isinstance(item, dict):
-                for name in item:
-                    _check_text(name)
-                inner += item.values()
-            elif isinstance(item, list):
-                inner += item
-        level, depth = inner, depth + 1
+            elif isinstance(item, dict | list):
+                if depth > MOST_DEPTH:
+                    raise Unreadable(f"the body is nested deeper than {MOST_DEPTH} levels")
+                if isinstance(item, dict):
+                    for name in item:
+                        _check_text(name)
+                    inner += item.values()
+                else:
+                    inner += item
+        level = inner
 
 
 def _check_text(text: str) -> None:
