@@ -167,7 +167,7 @@ class ProcessBuilder(Builder):
     def _check(self, mode: NetworkMode, image: RootFs, name: str) -> None:
         if not self.abi:
             raise SandboxError("unsupported", "this kernel offers neither user namespaces to us nor Landlock")
-        if not image.binds:
+        if not image.binds or image.directory != self._images.rootfs("host").directory:
             raise SandboxError(
                 "unsupported", f"image {name} needs mounts, which this machine forbids; only `host` can be used"
             )
