@@ -251,10 +251,11 @@ def test_a_service_that_is_reached_through_its_ports(shop: Shop, tmp_path: Path)
             return None
 
     assert until(answer, "an answer").decode().strip() == job.access_token
-    options = ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path}/known", "-o", "LogLevel=ERROR"]
+    settings = ("StrictHostKeyChecking=no", f"UserKnownHostsFile={tmp_path}/known", "LogLevel=ERROR")
+    options = [word for setting in (*settings, "IdentitiesOnly=yes") for word in ("-o", setting)]
+    asked = "cat /home/user/token; echo $CONTAINER_ACCESS_TOKEN; echo $SSH_PUBKEY"
     said = subprocess.run(
-        ["ssh", *options, "-o", "IdentitiesOnly=yes", "-i", str(key), "-p", str(login.port)]
-        + [f"duser@{login.hostname}", "cat /home/user/token; echo $CONTAINER_ACCESS_TOKEN; echo $SSH_PUBKEY"],
+        ["ssh", *options, "-i", str(key), "-p", str(login.port), f"duser@{login.hostname}", asked],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -30,7 +30,7 @@ from skerry.island.store import ledger
 from skerry.island.store.tables import allocations
 from skerry.island.store.values import micros
 from tests.island.engine.double import DoubleDriver, Images
-from tests.island.engine.lab import PATIENCE, Lab
+from tests.island.engine.lab import Lab
 
 START = datetime(2026, 3, 4, 10, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Machines of operators: who may register one, what it is told, what it may report, what happens when it falls silent."""
+"""Machines of operators: who may register one, what it is told and may report, what follows when it falls silent."""
 
 from __future__ import annotations
 
@@ -54,14 +54,10 @@ class Rig:
 
     async def work(self) -> Any:
         """What it is told, once there is something."""
-        return await asyncio.wait_for(
-            self.stage.ok("GET", f"/v1/nodes/{self.uuid}/assignment", pair=self.pair), 30
-        )
+        return await asyncio.wait_for(self.stage.ok("GET", f"/v1/nodes/{self.uuid}/assignment", pair=self.pair), 30)
 
     async def report(self, run: str, status: str, expected: int = 200, **fields: Any) -> Any:
-        answer = await self.stage.ask(
-            "PUT", f"/v1/job-runs/{run}/status", {"status": status, **fields}, pair=self.pair
-        )
+        answer = await self.stage.ask("PUT", f"/v1/job-runs/{run}/status", {"status": status, **fields}, pair=self.pair)
         assert answer.status == expected, answer.body
         return answer.json
 
@@ -91,8 +87,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
-async def rig(stage: Stage) -> AsyncIterator[Rig]:
-    yield await register(stage)
+async def rig(stage: Stage) -> Rig:
+    return await register(stage)
 
 
 async def create(stage: Stage, **fields: Any) -> str:
@@ -302,7 +298,9 @@ async def test_a_poll_without_work_comes_back_empty(stage: Stage, rig: Rig) -> N
     waiting = asyncio.ensure_future(rig.work())
 
     async def asleep() -> bool:
-        return any(not sleeper[3].done() and sleeper[0] == node_protocol.POLL_SECONDS for sleeper in stage.clock._sleepers)
+        return any(
+            not sleeper[3].done() and sleeper[0] == node_protocol.POLL_SECONDS for sleeper in stage.clock._sleepers
+        )
 
     await _until(stage, asleep)
     stage.clock.advance(node_protocol.POLL_SECONDS)

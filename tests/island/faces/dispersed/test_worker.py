@@ -77,14 +77,17 @@ async def test_the_environment(network: Network) -> None:
 
 
 @pytest.mark.parametrize(("sshkey", "shown"), [(None, f"{KEY}\n"), ("", "none\n")])
-async def test_the_default_key_is_used_when_none_is_given(
-    network: Network, sshkey: str | None, shown: str
-) -> None:
+async def test_the_default_key_is_used_when_none_is_given(network: Network, sshkey: str | None, shown: str) -> None:
     await network.engine.store.run(
         lambda connection: connection.execute(
             ssh_public_keys.insert().values(
-                uuid="k", account_id=network.account, public_key=KEY, fingerprint="f", is_default=1,
-                created_at=1, updated_at=1,
+                uuid="k",
+                account_id=network.account,
+                public_key=KEY,
+                fingerprint="f",
+                is_default=1,
+                created_at=1,
+                updated_at=1,
             )
         )
     )

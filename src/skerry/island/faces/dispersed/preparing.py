@@ -19,7 +19,7 @@ from skerry.island.faces.dispersed.job_spec import docker_of
 from skerry.island.faces.dispersed.node_offers import usual_memory
 from skerry.island.faces.dispersed.progress import default_key
 from skerry.island.images.reference import DEFAULT_TAG
-from skerry.island.sandbox.spec import Limits
+from skerry.island.sandbox.spec import Limits, Volume
 from skerry.units import MIB
 
 NETWORK = "dispersed"
@@ -84,7 +84,7 @@ def load(connection: Connection, engine: Engine, run: Row[Any]) -> Task:
     )
 
 
-async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Any]]:
+async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Volume]]:
     """Have the image and the volumes here.
 
     Raises:
@@ -98,8 +98,6 @@ async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Any]]:
         image = await engine.images.fetch(name, credentials=_credentials(docker.user, registry.get("secret")))
     volumes = []
     for position, volume in enumerate(docker.volumes):
-        from skerry.island.sandbox.spec import Volume
-
         name = _reference(volume.registry, volume.image, volume.tag)
         credentials = _credentials(volume.user, registry.get(f"volumes.{position}"))
         content = await engine.images.fetch(name, credentials=credentials)
@@ -107,18 +105,13 @@ async def fetch(engine: Engine, task: Task) -> tuple[Image, list[Any]]:
     return image, volumes
 
 
-async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Any]) -> None:
+async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]) -> None:
     """Make the sandbox and open its ports and logins; what is there already stays.
 
     Raises:
         EngineError: it cannot be made.
     """
     account_id, sandbox_id = task.run.account_id, task.run.sandbox_id
-    extra: dict[str, Any] = {}
-    if volumes:
-        extra["volumes"] = volumes
-    if task.gpus:
-        extra["gpus"] = task.gpus
     try:
         await engine.sandboxes.get(account_id, sandbox_id)
     except NotFound:
@@ -130,7 +123,8 @@ async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Any]) -
             limits=task.limits,
             labels={"job": task.run.job_uuid},
             metered=False,
-            **extra,
+            volumes=volumes,
+            gpus=task.gpus,
         )
     for port in task.docker.ports:
         await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=port == SSH_PORT)
