@@ -188,7 +188,8 @@ class Market(RuleBasedStateMachine):
     def create(self, persistent: bool, cores: int, retries: int, nodes: int, gpus: int, image: str) -> None:
         self.number += 1
         end = Path(self.folder.name) / f"end-{self.number}"
-        command = f"until [ -e {end} ]; do sleep 0.01; done; exit $(cat {end})"
+        # The double cannot end a command that is just being started; that one goes with its directory.
+        command = f"until [ -e {end} ] || [ ! -d {end.parent} ]; do sleep 0.01; done; exit $(cat {end})"
 
         async def work() -> str:
             return await self.network.create(
