@@ -184,7 +184,7 @@ class Builder:
         """A new sandbox on disk, whole or not at all.
 
         Raises:
-            SandboxError: `exists`, `unknown_image`, `path` (id or volume), `limits` (volumes), `unsupported` (a GPU).
+            SandboxError: `exists`, `unknown_image`, `path` (id or volume), `unsupported` (a GPU).
         """
         volumes.check_volumes(spec.volumes, self._images.rootfs(spec.image), self._images)
         gpu_devices.discover(spec.gpus)

@@ -21,10 +21,10 @@ def check_volumes(volumes: Sequence[Volume], image: RootFs, images: ImageSource)
         images: where their trees are.
 
     Raises:
-        SandboxError: `path`, `limits` (too many), `unknown_image`.
+        SandboxError: `path` (too many as well), `unknown_image`.
     """
     if len(volumes) > MOST_VOLUMES:
-        raise SandboxError("limits", f"a sandbox can have {MOST_VOLUMES} volumes, not {len(volumes)}")
+        raise SandboxError("path", f"a sandbox can have {MOST_VOLUMES} volumes, not {len(volumes)}")
     taken = [(target, "is shown from the machine itself") for _, target in image.binds]
     for volume in volumes:
         path = volume.path
