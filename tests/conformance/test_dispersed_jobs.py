@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import subprocess
+import tarfile
 import threading
 import time
 import urllib.request
@@ -180,6 +181,19 @@ def test_an_image_without_a_program_says_so(shop: Shop) -> None:
     (run,) = shop.runs(job)
     assert ended.status == "FAILED"
     assert "set it" in (run.logs or "")
+
+
+def test_a_volume_is_mounted_read_only(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "weights").write_text("heavy")
+    with tarfile.open(tmp_path / "data.tar", "w") as archive:
+        archive.add(tmp_path / "root", ".")
+    engine = shop.island.engine
+    shop.island.call(engine.images.import_tar(tmp_path / "data.tar", "me/data:v1"))
+    volumes = [{"mount": "/models", "image": "me/data", "tag": "v1"}]
+    job = shop.create("cat /models/weights; ! touch /models/more", {"volumes": volumes})
+    assert shop.ends(job).status == "COMPLETED"
+    assert (shop.runs(job)[0].logs or "").startswith("heavy")
 
 
 def test_cancelled_while_it_waits(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 
 from skerry.island.clock import VirtualClock
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import NotFound
+from skerry.island.engine.errors import NotFound, Unavailable
 from skerry.island.engine.records import Image, Program
 from skerry.island.faces.dispersed import job_spec, local_node, profiles
 from skerry.island.faces.dispersed.call import Answer, Call
@@ -41,14 +41,21 @@ class ImagesFetched(Images):
     def __init__(self) -> None:
         self.held: asyncio.Event | None = None
         self.asked: list[tuple[str, tuple[str, str] | None]] = []
+        self.down = False
 
     async def fetch(self, reference: str, *, credentials: tuple[str, str] | None = None) -> Image:
         self.asked.append((reference, credentials))
         if self.held is not None:
             await self.held.wait()
+        if self.down:
+            raise Unavailable("the registry does not answer")
         if reference not in ("host", "registry.test/host:v1"):
             raise NotFound(f"there is no image {reference}")
         return Image(id="host", name=reference, source="test", size_bytes=12_345, created_at=START)
+
+    async def fetch_archive(self, url: str) -> Image:
+        self.asked.append((url, None))
+        return Image(id="host", name=url, source="test", size_bytes=54_321, created_at=START)
 
     def program(self, image_id: str) -> Program:
         argv = ("/bin/sh", "-c", 'exec /bin/sh -c "$SKERRY_COMMAND"')

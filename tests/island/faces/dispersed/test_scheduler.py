@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.island.engine.records import Gpu
 from skerry.island.faces.dispersed.errors import Fault
 from skerry.island.faces.dispersed.gpu_models import uuid_of
 from skerry.island.faces.dispersed.placement import GB, Card, Need, Offer, place, why_not
 from skerry.money import Money
+from skerry.units import MIB
 from tests.island.faces.dispersed.network import Network
 
 CARD = Card(index=0, name="NVIDIA GeForce RTX 4090", vram_gb=24, rate=350_000, registry_uuid="r-4090")
@@ -270,3 +274,36 @@ async def test_an_idle_scheduler_does_not_turn(network: Network) -> None:
     uuid = await network.create()
     await network.ended(uuid)
     assert ticks < 20
+
+
+@pytest.mark.anyio
+async def test_gpus_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run has its GPUs for itself, at the registry's rate for their model."""
+    cards = tuple(
+        Gpu(index=index, name="NVIDIA GeForce RTX 4090", memory_bytes=24_564 * MIB, uuid=f"GPU-{index}")
+        for index in range(2)
+    )
+    monkeypatch.setattr("skerry.island.engine.gpus.detect", lambda: cards)
+    network = Network(tmp_path)
+    await network.open()
+    try:
+        docker = {"env": {"SKERRY_COMMAND": "exec sleep 60"}}
+        exact = uuid_of("NVIDIA RTX 4090")
+        first = await network.create("", docker, gpu_count=1, gpu_registry_uuid=exact, min_vram_gb=24)
+        run = await network.run_reaches(first, "RUNNING")
+        assert (run.hourly_rate, run.gpu_count, run.gpu_name) == (350_000, 1, "NVIDIA GeForce RTX 4090")
+        (part,) = await network.engine.store.read(network.engine.capacity.held)
+        assert (part.id, part.gpus) == (run.uuid, (0,))
+        sandbox = await network.engine.sandboxes.get(network.account, run.sandbox_id)
+        assert sandbox.gpus == (0,)
+        both = await network.create(gpu_count=2, gpu_name="RTX 4090")
+        other = await network.create("", docker, gpu_count=1)
+        await network.reaches(other, "RUNNING")
+        assert (await network.job(both))["status_reason"] == "Every node that could take it is busy"
+        for uuid in (first, other):
+            await network.cancel(uuid)
+        await network.ended(both)
+        assert (await network.runs_of(both))[0].hourly_rate == 700_000
+        await network.empty()
+    finally:
+        await network.end()

@@ -65,6 +65,25 @@ async def test_registry_names_and_secrets(network: Network) -> None:
     assert network.images.asked == [("registry.test/host:v1", None)]
 
 
+async def test_an_archive_takes_the_place_of_the_image(network: Network) -> None:
+    uuid = await network.create(docker={"image": "", "imagesrc": "https://files.test/x.tar"})
+    job = await network.ended(uuid)
+    assert (job["status"], job["image_size_bytes"]) == ("COMPLETED", 54_321)
+    assert network.images.asked == [("https://files.test/x.tar", None)]
+
+
+async def test_volumes_are_fetched_with_their_own_secrets(network: Network) -> None:
+    volumes = [
+        {"mount": "/data", "image": "host", "tag": "v1", "registry": "registry.test", "user": "me", "secret": "hush"},
+        {"mount": "/more", "image": "nowhere", "tag": "v2"},
+    ]
+    uuid = await network.create(docker={"volumes": volumes})
+    job = await network.ended(uuid)
+    assert job["status_reason"] == "there is no image nowhere:v2"
+    assert network.images.asked[1:] == [("registry.test/host:v1", ("me", "hush")), ("nowhere:v2", None)]
+    assert "hush" not in str(job)
+
+
 async def test_the_environment(network: Network) -> None:
     """Platform values win over the caller's (section 5.2)."""
     own = {"SKERRY_COMMAND": "env", "CONTAINER_ACCESS_TOKEN": "mine", "SSH_PUBKEY": "mine", "OWN": "1"}
@@ -207,6 +226,35 @@ async def test_a_start_that_takes_too_long_fails(network: Network) -> None:
     assert (await network.runs_of(uuid))[0].status_reason == "The start took longer than 120000 ms"
     network.images.held.set()
     assert (await network.ended(uuid))["status"] == "COMPLETED"
+    await network.empty()
+
+
+async def test_a_registry_that_is_down_is_asked_again(network: Network) -> None:
+    network.images.down = True
+    uuid = await network.create(max_retry_count=1)
+
+    async def told() -> bool:
+        runs = await network.runs_of(uuid)
+        return bool(runs) and runs[-1].status_reason == "the registry does not answer"
+
+    await network.until(told)
+    await network.pass_time(300)
+
+    async def second() -> bool:
+        return len(await network.runs_of(uuid)) == 2
+
+    await network.until(second)
+    first = (await network.runs_of(uuid))[0]
+    assert first.status_reason == "The start took longer than 300000 ms: the registry does not answer"
+    await network.until(told)
+    network.images.down = False
+
+    async def asked() -> bool:
+        network.virtual.advance(1)
+        return (await network.job(uuid))["status"] == "COMPLETED"
+
+    await network.until(asked)
+    assert (await network.run_of(uuid))["status_reason"] is None
     await network.empty()
 
 
