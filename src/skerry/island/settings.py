@@ -45,6 +45,8 @@ class Settings:
         max_layers: chain length at which a sandbox is flattened in the background.
         run_retention: seconds for which ended runs and idempotency keys are kept.
         max_upload_bytes: largest file through sync.
+        cpu_floor_millis: thousandths of a CPU that an allocation counts as at least, so that very many tiny ones do not
+            all begin at once.
     """
 
     data_dir: Path
@@ -65,6 +67,7 @@ class Settings:
     max_layers: int = 48
     run_retention: float = 7 * 86400.0
     max_upload_bytes: int = 1 * GIB
+    cpu_floor_millis: int = 100
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **overrides: object) -> Settings:

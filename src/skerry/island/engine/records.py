@@ -83,6 +83,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an image runs when nothing else is said.
+
+    `argv` is complete; `env` is the image's own; `user` is as in the image's configuration, empty for root.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRecord:
     """A forkable machine of an account.
 
@@ -160,6 +173,30 @@ class Lease:
     opened_at: datetime
     closed_at: datetime | None
     captured: Money | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A part of a node set aside for work that asked for it; `gpus` are indices of the node's."""
+
+    id: str
+    account_id: str
+    node_id: str
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[int, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """What of a node is not set aside."""
+
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[Gpu, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
-            `stdin`, `state`, `keep` (booleans); [stdout file, stderr file, record file, then standard input if
-            `stdin`, then the file for descriptor 8 if `state`]
+            `stdin`, `state`, `keep`, `merge` (booleans; with `merge` both outputs go to the stdout file), `user` (null,
+            or uid, gid and further groups); [stdout file, stderr file, record file, then standard input if `stdin`,
+            then the file for descriptor 8 if `state`]
             -> `pid`; an `exit` event follows, at once if the program cannot be started
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
 signal      `run`, `signal`: to the run's whole session

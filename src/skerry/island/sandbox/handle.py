@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -62,6 +63,8 @@ class AgentSandbox:
         for _ in range(_TRIES):
             live = await self._host.live(self.id)
             asked = self._host.spec(self.id)
+            if "mapped-ids" not in self.barriers.active:
+                spec = replace(spec, user=None)
             try:
                 return await live.exec(
                     spec, env=_environment(spec, asked, live), output_bytes=asked.limits.output_bytes
