@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import Invalid
 from skerry.island.faces.dispersed import docker_parameters, job_secrets, key_pairs, node_views, rewards, wire
 from skerry.island.faces.dispersed.call import Answer, Call, Route
 from skerry.island.faces.dispersed.docker_parameters import Docker
@@ -137,7 +138,7 @@ class NodeProtocol:
         return {
             "object": "node_assignment",
             "node_uuid": node.uuid,
-            "start": [self._order(connection, run) for run in runs if run.status == "ASSIGNED"],
+            "start": [order for run in runs if run.status == "ASSIGNED" and (order := self._order(connection, run))],
             "stop": [
                 {"job_run_uuid": run.uuid, "status": run.status, "status_reason": run.status_reason}
                 for run in runs
@@ -145,11 +146,14 @@ class NodeProtocol:
             ],
         }
 
-    def _order(self, connection: Connection, run: Row[Any]) -> dict[str, Any]:
-        """What a node needs to carry out a run, secrets included."""
+    def _order(self, connection: Connection, run: Row[Any]) -> dict[str, Any] | None:
+        """What a node needs to carry out a run, secrets included; None when the key to those was lost."""
         job = find_job(connection, run.job_uuid)
         assert job is not None, run.job_uuid
-        secrets = job_secrets.of_job(self._engine.vault, job)
+        try:
+            secrets = job_secrets.of_job(self._engine.vault, job)
+        except Invalid:
+            return None
         parameters = json.loads(job.parameters)
         docker: Docker = docker_of(parameters)
         key = default_key(connection, run.account_id) if docker.sshkey is None else docker.sshkey

@@ -60,7 +60,7 @@ def load(connection: Connection, engine: Engine, run: Row[Any]) -> Task:
     """Everything that is known of a run.
 
     Raises:
-        Unreadable: the job's secrets cannot be opened any more.
+        Invalid: the job's secrets cannot be opened any more.
     """
     job = find_job(connection, run.job_uuid)
     assert job is not None, run.job_uuid
