@@ -32,7 +32,8 @@ from skerry.island.store.values import micros
 from tests.island.engine.double import DoubleDriver, Images
 from tests.island.engine.lab import Lab
 
-START = datetime(2026, 3, 4, 10, tzinfo=UTC)
+# A day after the template's.
+START = datetime(2026, 4, 22, 10, tzinfo=UTC)
 
 
 class ImagesFetched(Images):
