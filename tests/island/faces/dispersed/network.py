@@ -82,6 +82,8 @@ class Network(Lab):
         self.jobs = Jobs(self.engine, self.scheduler)
         self.runs = JobRuns(self.engine, self.scheduler)
         await self.scheduler.start()
+        # The heart has beaten once before time goes on.
+        await self.scheduler.tick()
         return self.engine
 
     async def crash(self) -> Engine:

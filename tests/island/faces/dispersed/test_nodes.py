@@ -310,6 +310,13 @@ async def test_a_poll_without_work_comes_back_empty(stage: Stage, rig: Rig) -> N
     assert (told["start"], told["stop"]) == ([], [])
 
 
+async def test_a_node_says_how_long_it_waits(stage: Stage, rig: Rig) -> None:
+    path = f"/v1/nodes/{rig.uuid}/assignment?wait_ms="
+    assert (await stage.ok("GET", f"{path}0", pair=rig.pair))["start"] == []
+    for bad in ("-1", "soon", "9999999"):
+        await stage.fails(400, "VALIDATION_ERROR", "GET", f"{path}{bad}", pair=rig.pair)
+
+
 async def test_logs_are_appended_once(stage: Stage, rig: Rig) -> None:
     await create(stage)
     one = await rig.take()
