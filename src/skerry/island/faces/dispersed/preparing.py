@@ -127,7 +127,9 @@ async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]
             gpus=task.gpus,
         )
     for port in task.docker.ports:
-        await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=port == SSH_PORT)
+        # Where nobody may log in, only the image's own server can answer.
+        ssh = port == SSH_PORT and bool(task.ssh_keys)
+        await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=ssh)
     if task.ssh_keys and SSH_PORT in task.docker.ports:
         await engine.ssh.authorize(account_id, sandbox_id, task.ssh_keys, metered=False, env=task.env())
 
