@@ -107,6 +107,8 @@ class Attempt:
                 async for word, rest in said_lines(process.follow("stdout")):
                     await self._hear(findings, word, rest)
                 result = await process.wait()
+                if result.cause == "not_found":
+                    findings.hopeless = "Blender cannot be started in its sandbox; the job's log has the reason"
             await self._sweep(findings)
         except (SandboxError, OSError) as error:
             trouble = str(error)
