@@ -279,5 +279,3 @@ def _ending(result: ExecResult | None, trouble: str | None) -> str:
         "not_found": "Blender could not be started",
     }
     return words.get(result.cause, f"Blender was killed by signal {result.exit_code - 128}")
-
-

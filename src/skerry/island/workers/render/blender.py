@@ -1,4 +1,4 @@
-"""Which Blender renders here: an environment made by `skerry render install`, or the `blender` program of the machine."""
+"""Which Blender renders here: an environment made by `skerry render install`, or the machine's `blender` program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from skerry.island.engine.errors import Unsupported
+
+STATE = "render"
+"""Name of the render workers' directory in an island's data directory."""
 
 ENVIRONMENT = "environment"
 MARKER = "skerry-render.json"
@@ -70,6 +73,13 @@ def find(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Blender:
     if found is None:
         raise Unsupported(f"no Blender is here; {_HOW}")
     return found
+
+
+def candidates(state_dir: Path, environ: Mapping[str, str] = os.environ) -> list[Blender]:
+    """Every Blender that is here, the one that `find` takes first."""
+    named = environ.get(VARIABLE)
+    looked = [from_environment(Path(named)) if named else None, from_environment(state_dir / ENVIRONMENT)]
+    return [found for found in (*looked, from_path(environ.get("PATH"))) if found is not None]
 
 
 def available(state_dir: Path, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -59,7 +59,9 @@ class Book:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;")
+        self._connection.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;"
+        )
         self._connection.executescript(_SCHEMA)
 
     async def do(self, function: Callable[..., T], *args: Any) -> T:
@@ -278,11 +280,11 @@ def _end_if_over(db: sqlite3.Connection, job_id: str, now: datetime) -> None:
 
 def _jobs(db: sqlite3.Connection, where: str, *values: str) -> Iterator[RenderJob]:
     rows = db.execute(
-        "SELECT id, queue, name, spec, state, error, extension, created_at, ended_at,"
+        "SELECT id, queue, name, spec, state, error, extension, created_at, ended_at,"  # noqa: S608 - our own text
         " (SELECT count(*) FROM frames WHERE job = jobs.id),"
         " (SELECT count(*) FROM frames WHERE job = jobs.id AND state = 'done'),"
         " (SELECT count(*) FROM frames WHERE job = jobs.id AND state = 'failed')"
-        f" FROM jobs WHERE {where} ORDER BY number",  # noqa: S608 - our own text
+        f" FROM jobs WHERE {where} ORDER BY number",
         values,
     ).fetchall()
     for id, queue, name, text, state, error, extension, created, ended, total, done, failed in rows:

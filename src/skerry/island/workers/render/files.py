@@ -27,8 +27,10 @@ class JobFiles:
 
     def __init__(self, state_dir: Path) -> None:
         self.jobs = state_dir / "jobs"
-        self.jobs.mkdir(exist_ok=True)
-        self.jobs.chmod(0o711)
+        # Drivers without mounts let sandboxes' users pass through, and see nothing.
+        for directory in (state_dir, self.jobs):
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o711)
 
     def add(self, id: str, source: Path, name: str) -> None:
         """Take in the file of a job, under a name of its `input/`. Not one byte is shared with the source."""

@@ -32,13 +32,13 @@ def tell(word: str, text: object = "") -> None:
     """Say something to whoever started us, on a line of its own."""
     line = " ".join(str(text).split())[:500]
     # One write, because Blender itself writes to the same stream.
-    os.write(1, ("\nskerry %s %s\n" % (word, line)).encode("utf-8", "replace"))
+    os.write(1, f"\nskerry {word} {line}\n".encode("utf-8", "replace"))
 
 
 def unpack(task: dict[str, Any]) -> str:
     """The path of the .blend file, taken out of its zip first."""
     if task["scene"] is None:
-        return task["source"]
+        return str(task["source"])
     with zipfile.ZipFile(task["source"]) as archive:
         archive.extractall("scene")
     return os.path.join(os.path.abspath("scene"), task["scene"])
@@ -50,7 +50,7 @@ def open_scene(task: dict[str, Any]) -> Any:
     try:
         bpy.ops.wm.open_mainfile(filepath=path, load_ui=False, use_scripts=task["scripts"])
     except RuntimeError as error:
-        raise Hopeless("the file cannot be opened: %s" % error)
+        raise Hopeless(f"the file cannot be opened: {error}") from None
     return bpy.context.scene
 
 
@@ -61,7 +61,7 @@ def set_up(scene: Any, task: dict[str, Any]) -> str:
     if scene.render.engine == "CYCLES":
         set_up_cycles(scene, task["gpu"])
     elif task["gpu"] and scene.render.engine.startswith("BLENDER_"):
-        tell("note", "%s picks its GPU itself" % scene.render.engine)
+        tell("note", f"{scene.render.engine} picks its GPU itself")
     if task["threads"]:
         scene.render.threads_mode = "FIXED"
         scene.render.threads = task["threads"]
@@ -82,7 +82,7 @@ def choose_engine(scene: Any, name: str) -> None:
             return
         except TypeError:
             continue
-    raise Hopeless("Blender %s has no render engine %s" % (bpy.app.version_string, name))
+    raise Hopeless(f"Blender {bpy.app.version_string} has no render engine {name}")
 
 
 def set_up_cycles(scene: Any, gpu: bool) -> None:
@@ -91,7 +91,7 @@ def set_up_cycles(scene: Any, gpu: bool) -> None:
         raise Hopeless("this Blender is built without Cycles")
     scene.cycles.device = "GPU" if gpu else "CPU"
     if gpu:
-        tell("note", "renders on %s" % ", ".join(enable_gpus()))
+        tell("note", "renders on {}".format(", ".join(enable_gpus())))
     if not has_denoiser() and scene.cycles.use_denoising:
         scene.cycles.use_denoising = False
         tell("note", "this Blender is built without a denoiser, so frames are not denoised")
@@ -117,7 +117,7 @@ def enable_gpus() -> list[str]:
         if found:
             for device in preferences.devices:
                 device.use = device.type == kind
-            return ["%s (%s)" % (device.name, kind) for device in found]
+            return [f"{device.name} ({kind})" for device in found]
     raise Hopeless("Blender sees no GPU here that Cycles can use")
 
 
@@ -131,10 +131,10 @@ def set_up_output(scene: Any, task: dict[str, Any]) -> str:
                 settings.media_type = "MULTI_LAYER_IMAGE" if wanted == "OPEN_EXR_MULTILAYER" else "IMAGE"
             settings.file_format = wanted
         except TypeError:
-            raise Hopeless("Blender %s does not write %s" % (bpy.app.version_string, wanted))
-    extension = task["extensions"].get(settings.file_format)
+            raise Hopeless(f"Blender {bpy.app.version_string} does not write {wanted}") from None
+    extension: str | None = task["extensions"].get(settings.file_format)
     if extension is None:
-        raise Hopeless("the scene's output is %s; choose a picture format" % settings.file_format)
+        raise Hopeless(f"the scene's output is {settings.file_format}; choose a picture format")
     scene.render.use_file_extension = False
     scene.render.use_multiview = False
     return extension
@@ -146,7 +146,7 @@ def mute_side_outputs(scene: Any) -> None:
     for node in tree.nodes if tree is not None else ():
         if node.type == "OUTPUT_FILE" and not node.mute:
             node.mute = True
-            tell("note", "the File Output node %s is left out: only the composite is rendered" % node.name)
+            tell("note", f"the File Output node {node.name} is left out: only the composite is rendered")
 
 
 def has_strips(scene: Any) -> bool:
@@ -165,7 +165,7 @@ def render(scene: Any, frame: int, extension: str) -> None:
         if os.fstat(file.fileno()).st_size == 0:
             raise RuntimeError("Blender wrote an empty file")
         os.fsync(file.fileno())
-    os.replace(part, os.path.join(OUTPUT, "%04d.%s" % (frame, extension)))
+    os.replace(part, os.path.join(OUTPUT, f"{frame:04d}.{extension}"))
 
 
 def main(arguments: list[str]) -> int:
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> int:
             render(scene, frame, extension)
         except (RuntimeError, OSError) as error:
             failed += 1
-            tell("failed", "%d %s" % (frame, error))
+            tell("failed", f"{frame} {error}")
         else:
             tell("frame", frame)
     return 1 if failed else 0

@@ -80,6 +80,7 @@ def read(state_dir: Path, means: Means) -> Score | None:
 
 def keep(state_dir: Path, score: Score) -> None:
     """Remember a score."""
+    state_dir.mkdir(parents=True, exist_ok=True)
     fresh = state_dir / f".{_FILE}"
     fresh.write_text(json.dumps(asdict(score), indent=2) + "\n")
     fresh.replace(state_dir / _FILE)
@@ -101,9 +102,7 @@ async def measure(means: Means, gpus: Sequence[int], now: datetime) -> Score:
         await put_script(sandbox, _SCRIPT)
         task = json.dumps({"gpu": bool(gpus), "threads": threads(means.limits)})
         command = means.blender.command(_SCRIPT, task)
-        spec = ExecSpec(
-            id="score", argv=command, env=environment({}), cwd=HOME, timeout=_SECONDS, merge_output=True
-        )
+        spec = ExecSpec(id="score", argv=command, env=environment({}), cwd=HOME, timeout=_SECONDS, merge_output=True)
         process = await sandbox.exec(spec)
         async for word, rest in said_lines(process.follow("stdout")):
             if word == "score":

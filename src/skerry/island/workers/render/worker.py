@@ -1,4 +1,4 @@
-"""A worker: lanes side by side, one for each GPU or one on the CPU, that take frames of one queue until it is stopped."""
+"""A worker: lanes side by side, one for each GPU or one on the CPU, that take frames of a queue until it is stopped."""
 
 from __future__ import annotations
 

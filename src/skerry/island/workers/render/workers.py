@@ -78,9 +78,8 @@ class RenderWorkers:
         Raises:
             Unsupported: there is no Blender. SandboxError: no driver works on this machine.
         """
-        used = found or await asyncio.to_thread(blender.find, state_dir)
-        state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        files = JobFiles(state_dir)
+        used: Blender = found or await asyncio.to_thread(lambda: blender.find(state_dir))
+        files = await asyncio.to_thread(JobFiles, state_dir)
         rooms = Rooms(images, used, files.jobs)
         if driver is None:
             chosen = settings or Settings(data_dir=state_dir)
@@ -155,9 +154,7 @@ class RenderWorkers:
             Invalid: a bad id or variable, or no such GPU. Conflict: the id is taken by a worker of another queue.
         """
         lanes = tuple((index,) for index in gpus) if gpus and per_gpu else (tuple(gpus),)
-        record = WorkerRecord(
-            id=check_id(id), queue=queue, lanes=lanes, envs=dict(envs or {}), disk_bytes=disk_bytes
-        )
+        record = WorkerRecord(id=check_id(id), queue=queue, lanes=lanes, envs=dict(envs or {}), disk_bytes=disk_bytes)
         for index in gpus:
             if index not in self._means.gpus:
                 raise Invalid(f"there is no GPU {index} here")
@@ -281,8 +278,12 @@ class RenderWorkers:
 
     def score(self) -> float:
         """Samples per minute (see `score`), as measured on this machine as it is; 0 when it was not."""
-        found = score.read(self._state_dir, self._means)
+        found = self.kept_score()
         return 0.0 if found is None else found.score
+
+    def kept_score(self, state_dir: Path | None = None) -> Score | None:
+        """What was measured of this machine as it is now, by us or by others in another state directory."""
+        return score.read(state_dir or self._state_dir, self._means)
 
     async def measure(self) -> Score:
         """Measure the score, on every GPU there is or else on the CPU, and remember it.
