@@ -73,10 +73,6 @@ class JobFiles:
         except FileNotFoundError:
             return None
 
-    def drop_frame(self, id: str, frame: int, extension: str) -> None:
-        """Delete a frame's file."""
-        (self._directory(id) / "output" / frame_name(frame, extension)).unlink(missing_ok=True)
-
     def add_log(self, id: str, heading: str, source: Path | None) -> None:
         """Append what a process has said, its beginning left out where the log would grow too long."""
         path = self._directory(id) / "log.txt"

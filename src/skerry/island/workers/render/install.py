@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,9 @@ def install(directory: Path, *, python: str | None = None, say: Callable[[str], 
         _call(str(fresh / "bin" / "python"), *pip, failing="pip could not install bpy")
         say("trying it")
         version = _call(str(fresh / "bin" / "python"), "-c", _TRY, failing="bpy does not start", limit=_TRY_SECONDS)
-        marker = {"version": version.split()[-1] if version.split() else chosen.release, "python_home": chosen.home}
+        # Blender says `5.2.3 LTS`, and on its first start perhaps other things before.
+        said = re.search(r"^(\d+\.\d+\.\d+)\b", version, re.MULTILINE)
+        marker = {"version": said[1] if said else chosen.release, "python_home": chosen.home}
         (fresh / MARKER).write_text(json.dumps(marker) + "\n")
         _swap(fresh, directory)
     except BaseException:

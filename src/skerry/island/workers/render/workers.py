@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 from skerry.island.clock import Clock, SystemClock
@@ -78,7 +79,7 @@ class RenderWorkers:
         Raises:
             Unsupported: there is no Blender. SandboxError: no driver works on this machine.
         """
-        used: Blender = found or await asyncio.to_thread(lambda: blender.find(state_dir))
+        used = found if found is not None else await asyncio.to_thread(blender.find, state_dir)
         files = await asyncio.to_thread(JobFiles, state_dir)
         rooms = Rooms(images, used, files.jobs)
         if driver is None:
@@ -239,6 +240,13 @@ class RenderWorkers:
             return None
         return await asyncio.to_thread(self._means.files.frame, id, number, job.extension)
 
+    async def discard(self, id: str, number: int) -> bool:
+        """Delete a frame's picture, which stays counted as rendered; False when it is not there. Raises NotFound."""
+        there = await self.frame(id, number)
+        if there is not None:
+            await asyncio.to_thread(there.path.unlink, missing_ok=True)
+        return there is not None
+
     async def log(self, id: str) -> bytes:
         """What Blender has said of a job in the processes that have ended. Raises NotFound."""
         await self.job(id)
@@ -271,6 +279,18 @@ class RenderWorkers:
             raise Busy("the job is being ended; try again in a moment", retry_after=1.0)
         await self._means.book.do(book.remove_job, id)
         await asyncio.to_thread(self._means.files.remove, id)
+
+    async def expire(self, before: datetime) -> list[str]:
+        """Remove every job that was over before a moment; their ids."""
+        gone = []
+        for job in await self.jobs():
+            if job.ended_at is not None and job.ended_at < before:
+                try:
+                    await self.remove(job.id)
+                except Busy:
+                    continue
+                gone.append(job.id)
+        return gone
 
     async def counts(self) -> FrameCounts:
         """Frames rendered here."""
