@@ -99,7 +99,9 @@ class Attempt:
         result: ExecResult | None = None
         trouble: str | None = None
         try:
-            process = await self._find() or await self._begin(job)
+            process = await self._find()
+            if process is None and not self._withdrawn and not job.over:
+                process = await self._begin(job)
             if process is not None:
                 self._process = process
                 if self._withdrawn or job.over:

@@ -86,11 +86,13 @@ class RenderWorker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _work(self, lane: int, taken: list[Claim]) -> None:
-        while not self._stopping:
+        # What was taken before is given back even by a worker that is stopped at once.
+        while taken or not self._stopping:
             try:
-                claim = taken.pop(0) if taken else await self._take(lane)
+                claim = taken[0] if taken else await self._take(lane)
                 if claim is not None:
                     await self._render(lane, claim)
+                    del taken[:1]
                     continue
             except (OSError, sqlite3.Error) as error:
                 log.error("render worker %s cannot go on: %s", self.id, error)

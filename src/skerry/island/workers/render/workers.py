@@ -42,6 +42,9 @@ class RenderWorkers:
 
     Jobs are in queues, by whatever names their owners are known; a worker takes the jobs of one queue. All is kept in
     the state directory, so that after any crash a worker is found, or begins again at the first frame that is missing.
+
+    Attributes:
+        closed: whether it was closed, or has crashed.
     """
 
     def __init__(self, state_dir: Path, means: Means) -> None:
@@ -50,6 +53,7 @@ class RenderWorkers:
         self._workers: dict[str, RenderWorker] = {}
         self._over: dict[str, asyncio.Event] = {}
         self._measuring = asyncio.Lock()
+        self.closed = False
 
     @classmethod
     async def open(
@@ -126,7 +130,12 @@ class RenderWorkers:
         for id in await means.driver.ids():
             if id not in known:
                 await remove_sandbox(means.driver, id)
-        for record in await means.book.do(book.workers):
+        records = await means.book.do(book.workers)
+        for claim in claims:
+            if claim.worker_id not in {record.id for record in records}:
+                await remove_sandbox(means.driver, claim.id)
+                await means.book.do(book.settle, claim, {}, None, means.clock.now())
+        for record in records:
             worker = await self._begin(record)
             if record.id not in wanted:
                 await self.stop(worker.id)
@@ -320,12 +329,14 @@ class RenderWorkers:
 
     async def close(self) -> None:
         """End every process; workers go on where they were when the next server asks for them."""
+        self.closed = True
         await asyncio.gather(*(worker.stop() for worker in self._workers.values()), return_exceptions=True)
         await self._means.driver.stop(kill=True)
         await asyncio.to_thread(self._means.book.close)
 
     async def crash(self) -> None:
         """For tests: forget everything at once as SIGKILL would, leaving processes to themselves."""
+        self.closed = True
         await asyncio.gather(*(worker.abandon() for worker in self._workers.values()))
         await self._means.driver.stop(kill=False)
         await asyncio.to_thread(self._means.book.close)
