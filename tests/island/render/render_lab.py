@@ -87,11 +87,13 @@ def scene(directory: Path, **wishes: Any) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def opened(directory: Path, found: Blender, *, limits: Limits = LIMITS) -> AsyncIterator[RenderWorkers]:
+async def opened(
+    directory: Path, found: Blender, *, limits: Limits = LIMITS, images: Any = None
+) -> AsyncIterator[RenderWorkers]:
     """Workers over a directory, closed at the end unless they have crashed."""
     workers = await RenderWorkers.open(
         directory / "render",
-        images=HostImage(directory / "image"),
+        images=images or HostImage(directory / "image"),
         settings=Settings(data_dir=directory, driver="namespace"),
         found=found,
         limits=limits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import zipfile
 from collections.abc import AsyncIterator
@@ -74,10 +75,8 @@ def test_bombs_are_refused_by_what_they_say_of_themselves(tmp_path: Path, monkey
 def test_anything_else_is_refused_politely(tmp_path: Path, noise: bytes, head: bytes, end: bool) -> None:
     path = tmp_path / "noise"
     path.write_bytes(head + noise + (b"PK\x05\x06" + b"\0" * 18 if end else b""))
-    try:
-        package.inspect(path)
-    except EngineError as error:
-        assert error.message
+    with contextlib.suppress(EngineError):
+        assert package.inspect(path).name in ("scene.blend", "package.zip")
 
 
 @settings(deadline=None)

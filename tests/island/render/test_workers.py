@@ -143,7 +143,8 @@ async def test_another_worker_goes_on_where_one_was_stopped(workers: RenderWorke
     await workers.stop("w")
     assert await workers.find("w") is None
     stopped = await workers.job("job")
-    assert stopped.done < 12 and not stopped.over
+    assert stopped.done < 12
+    assert not stopped.over
     assert all(frame.tries == 0 for frame in await workers.frames("job"))
     await workers.start("w2", queue="q", envs={"A": "b"})
     assert (await finished(workers, "job")).state == "finished"
@@ -160,7 +161,8 @@ async def test_workers_are_found_after_a_restart(scratch: Path, double: Blender)
     async with opened(scratch, double) as workers:
         await workers.recover(["w"])
         found = await workers.find("w")
-        assert found is not None and found is await workers.start("w", queue="q")
+        assert found is not None
+        assert found is await workers.start("w", queue="q")
         assert await workers.find("x") is None
         assert (await finished(workers, "job")).state == "finished"
         assert (await workers.counts()).total == 8
@@ -209,14 +211,17 @@ async def test_lanes_for_gpus(scratch: Path, double: Blender) -> None:
         # This machine has no nodes for them: an honest failure, not a picture from somewhere else.
         job = await render(workers, scene(scratch), RenderSpec(first=1, last=1))
         assert job.state == "failed"
-        assert job.error is not None and "GPU" in job.error
+        assert job.error is not None
+        assert "GPU" in job.error
 
 
 async def test_without_a_blender_it_says_what_to_do(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = available(scratch, {"PATH": str(scratch)})
-    assert said is not None and "skerry render install" in said
+    assert said is not None
+    assert "skerry render install" in said
     said = available(scratch, {"PATH": "", "SKERRY_RENDER_ENVIRONMENT": str(scratch / "nothing")})
-    assert said is not None and "SKERRY_RENDER_ENVIRONMENT" in said
+    assert said is not None
+    assert "SKERRY_RENDER_ENVIRONMENT" in said
     monkeypatch.setenv("PATH", str(scratch))
     monkeypatch.delenv("SKERRY_RENDER_ENVIRONMENT", raising=False)
     with pytest.raises(Unsupported):

@@ -61,6 +61,7 @@ class _Findings:
     """What a process has said, and what of it turned out to be there."""
 
     extension: str | None
+    began: bool = False
     done: set[int] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
     hopeless: str | None = None
@@ -178,7 +179,7 @@ class Attempt:
 
     async def _hear(self, findings: _Findings, word: str, rest: str) -> None:
         if word == "format" and rest in KNOWN_EXTENSIONS:
-            findings.extension = rest
+            findings.extension, findings.began = rest, True
         elif word == "frame" and rest.isascii() and rest.isdigit():
             await self._bring(findings, int(rest[:9]))
         elif word == "failed":
@@ -232,8 +233,10 @@ class Attempt:
         missing = [number for number in self.claim.frames if number not in findings.done]
         blamed = {number: why for number, why in findings.failed.items() if number in missing}
         unexplained = [number for number in missing if number not in blamed]
-        if unexplained and findings.hopeless is None:
-            blamed[unexplained[0]] = _ending(result, trouble)
+        if findings.hopeless is None:
+            # Where not even the file was opened, no frame is to blame more than another.
+            guilty = unexplained[:1] if findings.began else unexplained
+            blamed |= dict.fromkeys(guilty, _ending(result, trouble))
         return blamed
 
     async def _drop(self) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
+from skerry.island.sandbox.driver import SandboxError
 from skerry.island.workers.render import book
 from skerry.island.workers.render.attempt import Attempt, Means
 from skerry.island.workers.render.values import Claim, RenderJob, WorkerRecord
@@ -65,7 +66,9 @@ class RenderWorker:
         loop = asyncio.get_running_loop()
         for lane in range(len(self.record.lanes)):
             mine = [claim for claim in taken if claim.lane == lane]
-            self._tasks.append(loop.create_task(self._work(lane, mine), name=f"render {self.id} {lane}"))
+            task = loop.create_task(self._work(lane, mine), name=f"render {self.id} {lane}")
+            task.add_done_callback(_report)
+            self._tasks.append(task)
 
     def wake(self) -> None:
         """Look for work: there may be some."""
@@ -91,11 +94,15 @@ class RenderWorker:
             try:
                 claim = taken[0] if taken else await self._take(lane)
                 if claim is not None:
+                    # Kept until it is given back: should that fail, it is tried again.
+                    taken[:1] = [claim]
                     await self._render(lane, claim)
                     del taken[:1]
                     continue
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, SandboxError) as error:
                 log.error("render worker %s cannot go on: %s", self.id, error)
+                if self._stopping:
+                    return
                 await self._means.clock.sleep(_RETRY_SECONDS)
                 continue
             await self._wake.wait()
@@ -118,3 +125,8 @@ class RenderWorker:
         finally:
             del self._attempts[lane]
         self._on_change(job)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s ended badly", task.get_name(), exc_info=error)
