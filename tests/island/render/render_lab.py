@@ -88,13 +88,13 @@ def scene(directory: Path, **wishes: Any) -> Path:
 
 @contextlib.asynccontextmanager
 async def opened(
-    directory: Path, found: Blender, *, limits: Limits = LIMITS, images: Any = None
+    directory: Path, found: Blender, *, limits: Limits = LIMITS, images: Any = None, driver: str = "namespace"
 ) -> AsyncIterator[RenderWorkers]:
     """Workers over a directory, closed at the end unless they have crashed."""
     workers = await RenderWorkers.open(
         directory / "render",
         images=images or HostImage(directory / "image"),
-        settings=Settings(data_dir=directory, driver="namespace"),
+        settings=Settings(data_dir=directory, driver=driver),
         found=found,
         limits=limits,
     )

@@ -232,3 +232,17 @@ async def test_waiting_for_a_job_that_is_not_there(workers: RenderWorkers) -> No
     with pytest.raises(NotFound):
         async with asyncio.timeout(5):
             await workers.wait("nothing")
+
+
+async def test_where_namespaces_are_forbidden(scratch: Path, double: Blender) -> None:
+    async with opened(scratch, double, driver="process") as workers:
+        if "landlock" not in workers.barriers().active:
+            pytest.skip("this kernel has no Landlock")
+        await workers.recover(())
+        await workers.start("w", queue="q")
+        wishes = {"name": "a", "look": [], "call": ["127.0.0.1", 9], "1": "link"}
+        job = await render(workers, scene(scratch, **wishes), RenderSpec(first=1, last=3))
+        assert await states(workers) == {1: "failed", 2: "done", 3: "done"}
+        assert await picture(workers, "job", 3) == b"frame 3 of a"
+        assert job.extension == "png"
+        assert b"cannot call: Permission denied" in await workers.log("job")

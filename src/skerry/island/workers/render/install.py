@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def install(directory: Path, *, python: str | None = None, say: Callable[[str], 
     """
     chosen = choose_python(python)
     assert chosen.release is not None
-    missing = missing_libraries(chosen.executable)
+    missing = missing_libraries(chosen.executable, LIBRARIES)
     if missing:
         packages = " ".join(LIBRARIES[name] for name in missing)
         raise Unsupported(f"bpy needs libraries that are not here; on Debian and Ubuntu: apt-get install {packages}")
@@ -135,7 +135,7 @@ def examine(name: str) -> Python | None:
     return Python(version=(major, minor), executable=executable, home=home)
 
 
-def missing_libraries(python: str, names: Sequence[str] = tuple(LIBRARIES)) -> list[str]:
+def missing_libraries(python: str, names: Iterable[str]) -> list[str]:
     """Those of the libraries that a Python cannot load here."""
     answer = subprocess.run(
         [python, "-I", "-c", _MISSING, *names], check=True, capture_output=True, timeout=_ASK_SECONDS, text=True
