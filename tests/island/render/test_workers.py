@@ -84,10 +84,17 @@ async def test_frames_are_found_however_much_blender_says(workers: RenderWorkers
     assert len(await workers.log("job")) < 5 << 20
 
 
-async def test_a_frame_ends_with_its_time(
+async def test_a_frame_ends_with_its_time(workers: RenderWorkers, scratch: Path) -> None:
+    source = scene(scratch, **{"2": "hang"})
+    job = await render(workers, source, RenderSpec(first=1, last=3, frame_seconds=0.3))
+    assert await states(workers) == {1: "done", 2: "failed", 3: "done"}
+    assert (job.state, job.error) == ("failed", "Blender ran out of time")
+
+
+async def test_the_start_has_its_time_as_well(
     workers: RenderWorkers, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "_START_SECONDS", 0.4)
+    monkeypatch.setattr(attempt, "_START_SECONDS", 0.2)
     job = await render(workers, scene(scratch, **{"1": "hang"}), RenderSpec(first=1, last=1, frame_seconds=0.1))
     assert (job.state, job.error) == ("failed", "Blender ran out of time")
 
@@ -246,3 +253,14 @@ async def test_where_namespaces_are_forbidden(scratch: Path, double: Blender) ->
         assert await picture(workers, "job", 3) == b"frame 3 of a"
         assert job.extension == "png"
         assert b"cannot call: Permission denied" in await workers.log("job")
+
+
+async def test_workers_of_one_queue_share_a_job(workers: RenderWorkers, scratch: Path) -> None:
+    await workers.start("w2", queue="q")
+    job = await render(workers, scene(scratch, name="a", pause=0.02), RenderSpec(first=1, last=12, batch=4))
+    assert (job.state, job.done) == ("finished", 12)
+    assert (await workers.counts()).total == 12
+    headings = [line for line in (await workers.log("job")).splitlines() if line.startswith(b"== frames")]
+    taken = [range(int(words[2]), int(words[4][:-1]) + 1) for words in map(bytes.split, headings)]
+    assert sorted(frame for frames in taken for frame in frames) == list(range(1, 13))
+    assert max(map(len, taken)) == 3

@@ -30,6 +30,7 @@ _RUN = "render"
 _SCRIPT = "render_script.py"
 _START_SECONDS = 300.0
 _GRACE = 2.0
+_LATE = "Blender ran out of time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,11 @@ class _Findings:
     done: set[int] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
     hopeless: str | None = None
-    notes: list[str] = field(default_factory=list)
+
+    @property
+    def progress(self) -> int:
+        """Grows with what can happen once only, so that idle talk is no progress."""
+        return self.began + len(self.done) + len(self.failed)
 
 
 class Attempt:
@@ -89,6 +94,7 @@ class Attempt:
         self._limits = limits
         self._process: Process | None = None
         self._withdrawn = False
+        self._late = False
 
     async def run(self) -> RenderJob | None:
         """Render, or go on watching a process that an earlier server started; the job as it stands afterwards."""
@@ -107,9 +113,7 @@ class Attempt:
                 self._process = process
                 if self._withdrawn or job.over:
                     await self.withdraw()
-                async for word, rest in said_lines(process.follow("stdout")):
-                    await self._hear(findings, word, rest)
-                result = await process.wait()
+                result = await self._watch(process, findings, job.spec.frame_seconds)
                 if result.cause == "not_found":
                     findings.hopeless = "Blender cannot be started in its sandbox; the job's log has the reason"
             await self._sweep(findings)
@@ -117,6 +121,26 @@ class Attempt:
             trouble = str(error)
             log.warning("rendering of job %s was interrupted: %s", job.id, error)
         return await self._settle(findings, result, trouble)
+
+    async def _watch(self, process: Process, findings: _Findings, frame_seconds: float) -> ExecResult:
+        """Bring in frames as they come, until the process ends or a frame takes too long."""
+        guard = asyncio.ensure_future(self._guard(process, _START_SECONDS + frame_seconds))
+        try:
+            async for word, rest in said_lines(process.follow("stdout")):
+                before = findings.progress
+                await self._hear(findings, word, rest)
+                if findings.progress > before:
+                    guard.cancel()
+                    guard = asyncio.ensure_future(self._guard(process, frame_seconds))
+            return await process.wait()
+        finally:
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
+
+    async def _guard(self, process: Process, seconds: float) -> None:
+        await self._means.clock.sleep(seconds)
+        self._late = True
+        await process.cancel(_GRACE)
 
     async def withdraw(self) -> None:
         """End the process early; the frames it has not finished are nobody's fault."""
@@ -172,6 +196,7 @@ class Attempt:
             argv=self._means.blender.command(_SCRIPT, json.dumps(task)),
             env=environment(self._envs),
             cwd=HOME,
+            # Only for when no server watches: each frame has its own limit.
             timeout=_START_SECONDS + job.spec.frame_seconds * len(self.claim.frames),
             grace=_GRACE,
             merge_output=True,
@@ -188,8 +213,6 @@ class Attempt:
                 findings.failed[int(number[:9])] = why
         elif word == "fatal":
             findings.hopeless = rest
-        elif word == "note" and len(findings.notes) < 100:
-            findings.notes.append(rest)
 
     async def _sweep(self, findings: _Findings) -> None:
         """Bring in what is there, whatever was said of it: an output that grew too long is cut."""
@@ -221,7 +244,8 @@ class Attempt:
         means = self._means
         blamed = {} if self._withdrawn else self._blame(findings, result, trouble)
         hopeless = None if self._withdrawn else findings.hopeless
-        heading = f"frames {self.claim.frames[0]} to {self.claim.frames[-1]}: {_ending(result, trouble)}"
+        ending = _LATE if self._late else _ending(result, trouble)
+        heading = f"frames {self.claim.frames[0]} to {self.claim.frames[-1]}: {ending}"
         said = means.driver.run_files(self.claim.id, _RUN).stdout
         await asyncio.to_thread(means.files.add_log, self.claim.job_id, heading, said)
         job = await means.book.do(book.settle, self.claim, blamed, hopeless, means.clock.now())
@@ -230,23 +254,25 @@ class Attempt:
 
     def _blame(self, findings: _Findings, result: ExecResult | None, trouble: str | None) -> dict[int, str]:
         """Which frames failed: those that Blender gave up, or else the one in which it died."""
+        ending = _LATE if self._late else _ending(result, trouble)
         missing = [number for number in self.claim.frames if number not in findings.done]
         blamed = {number: why for number, why in findings.failed.items() if number in missing}
         unexplained = [number for number in missing if number not in blamed]
         if findings.hopeless is None:
             # Where not even the file was opened, no frame is to blame more than another.
             guilty = unexplained[:1] if findings.began else unexplained
-            blamed |= dict.fromkeys(guilty, _ending(result, trouble))
+            blamed |= dict.fromkeys(guilty, ending)
         return blamed
 
     async def _drop(self) -> None:
         await remove_sandbox(self._means.driver, self.claim.id)
 
 
-async def put_script(sandbox: Sandbox, name: str) -> None:
-    """Copy one of our scripts into a sandbox's home directory. Raises SandboxError."""
-    text = await asyncio.to_thread(Path(__file__).with_name(name).read_bytes)
-    await sandbox.write_file(f"{HOME}/{name}", io.BytesIO(text), len(text), beneath=HOME)
+async def put_script(sandbox: Sandbox, script: str) -> None:
+    """Copy one of our scripts, and what it imports, into a sandbox's home directory. Raises SandboxError."""
+    for name in (script, "devices_script.py"):
+        text = await asyncio.to_thread(Path(__file__).with_name(name).read_bytes)
+        await sandbox.write_file(f"{HOME}/{name}", io.BytesIO(text), len(text), beneath=HOME)
 
 
 def environment(envs: Mapping[str, str]) -> dict[str, str]:
@@ -277,7 +303,7 @@ def _ending(result: ExecResult | None, trouble: str | None) -> str:
     if result.cause == "exited":
         return f"Blender ended with status {result.exit_code}"
     words = {
-        "timeout": "Blender ran out of time",
+        "timeout": _LATE,
         "out_of_memory": "Blender ran out of memory",
         "disk_full": "the sandbox's disk is full",
         "cancelled": "Blender was ended early",

@@ -58,6 +58,7 @@ class Book:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        path.touch(mode=0o600)
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;"

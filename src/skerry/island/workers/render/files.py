@@ -38,7 +38,7 @@ class JobFiles:
         try:
             for directory in (staged, staged / "input", staged / "output"):
                 directory.mkdir()
-                directory.chmod(0o755)
+                directory.chmod(0o700 if directory.name == "output" else 0o755)
             kept = staged / "input" / name
             shutil.copyfile(source, kept)
             kept.chmod(0o644)

@@ -20,8 +20,11 @@ from typing import Any
 
 import bpy  # type: ignore[import-not-found]
 
+# Blender itself does not look beside the script that it runs.
+sys.path.insert(0, os.getcwd())
+from devices_script import choose_devices  # type: ignore[import-not-found]
+
 OUTPUT = "out"
-_GPU_KINDS = ("OPTIX", "CUDA", "HIP", "ONEAPI")
 
 
 class Hopeless(Exception):
@@ -89,9 +92,10 @@ def set_up_cycles(scene: Any, gpu: bool) -> None:
     """Choose what Cycles computes on, and do without what this Blender lacks."""
     if not hasattr(scene, "cycles"):
         raise Hopeless("this Blender is built without Cycles")
-    scene.cycles.device = "GPU" if gpu else "CPU"
-    if gpu:
-        tell("note", "renders on {}".format(", ".join(enable_gpus())))
+    devices = choose_devices(scene, gpu)
+    if not devices:
+        raise Hopeless("Blender sees no GPU here that Cycles can use")
+    tell("note", f"renders on {', '.join(devices)}")
     if not has_denoiser() and scene.cycles.use_denoising:
         scene.cycles.use_denoising = False
         tell("note", "this Blender is built without a denoiser, so frames are not denoised")
@@ -102,23 +106,6 @@ def has_denoiser() -> bool:
     import _cycles  # type: ignore[import-not-found]
 
     return bool(getattr(_cycles, "with_openimagedenoise", True))
-
-
-def enable_gpus() -> list[str]:
-    """Let Cycles use every GPU of the sandbox; their names."""
-    preferences = bpy.context.preferences.addons["cycles"].preferences
-    for kind in _GPU_KINDS:
-        try:
-            preferences.compute_device_type = kind
-            preferences.get_devices()
-        except (TypeError, ValueError):
-            continue
-        found = [device for device in preferences.devices if device.type == kind]
-        if found:
-            for device in preferences.devices:
-                device.use = device.type == kind
-            return [f"{device.name} ({kind})" for device in found]
-    raise Hopeless("Blender sees no GPU here that Cycles can use")
 
 
 def set_up_output(scene: Any, task: dict[str, Any]) -> str:

@@ -17,11 +17,14 @@ from typing import Any
 
 import bpy  # type: ignore[import-not-found]
 
+# Blender itself does not look beside the script that it runs.
+sys.path.insert(0, os.getcwd())
+from devices_script import choose_devices  # type: ignore[import-not-found]
+
 SAMPLES = 8
 FEWEST_PASSES = 3
 LEAST_SECONDS = 2.0
 SIZE = (480, 270)
-_GPU_KINDS = ("OPTIX", "CUDA", "HIP", "ONEAPI")
 
 
 def tell(word: str, text: str) -> None:
@@ -68,26 +71,6 @@ def stand(scene: Any, name: str, data: Any, place: tuple[float, ...], turn: tupl
     made.location, made.rotation_euler = place, turn
     scene.collection.objects.link(made)
     return made
-
-
-def choose_devices(scene: Any, gpu: bool) -> list[str]:
-    """Let Cycles compute on every GPU of the sandbox, or on the CPU; their names, none if there is nothing to use."""
-    scene.cycles.device = "GPU" if gpu else "CPU"
-    if not gpu:
-        return ["CPU"]
-    preferences = bpy.context.preferences.addons["cycles"].preferences
-    for kind in _GPU_KINDS:
-        try:
-            preferences.compute_device_type = kind
-            preferences.get_devices()
-        except (TypeError, ValueError):
-            continue
-        found = [device for device in preferences.devices if device.type == kind]
-        for device in preferences.devices:
-            device.use = device.type == kind
-        if found:
-            return [f"{device.name} ({kind})" for device in found]
-    return []
 
 
 def main(arguments: list[str]) -> int:
