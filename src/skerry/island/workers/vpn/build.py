@@ -25,6 +25,7 @@ SPEC, TRAFFIC, LOG, CONTROL, PIDS = "relay.json", "traffic", "log", "control", "
 """What lies in a relay's directory, beside its `lock`."""
 _NAMESPACES = sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWPID | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
 _PACKET = 65_536
+_READY_SECONDS = 15.0
 
 
 def main(arguments: list[str]) -> None:
@@ -38,7 +39,8 @@ def main(arguments: list[str]) -> None:
     except (OSError, ValueError, uplinks.UplinkError) as error:
         answer = {"error": str(error)}
     try:
-        print(json.dumps(answer), flush=True)
+        sys.stdout.write(json.dumps(answer))
+        sys.stdout.flush()
     except OSError:
         pass  # the server is gone
 
@@ -60,6 +62,7 @@ def _build(directory: str, held: dict[str, int]) -> None:
         keeper.main(plan, held, theirs, outer=outer)
     theirs.close()
     os.close(alive)
+    ours.settimeout(_READY_SECONDS)
     try:
         if outer:
             for kind in ("uid", "gid"):

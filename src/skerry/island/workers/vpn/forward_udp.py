@@ -95,9 +95,8 @@ class Batch:
             header.name = name
             header.name_length = length
         while count > 0:
-            done = _libc.sendmmsg(
-                fd, ctypes.byref(self._out, first * ctypes.sizeof(_Message)), count, socket.MSG_DONTWAIT
-            )
+            rest = ctypes.byref(self._out, first * ctypes.sizeof(_Message))
+            done = _libc.sendmmsg(fd, rest, count, socket.MSG_DONTWAIT)
             if done < 0:
                 code = ctypes.get_errno()
                 if code in (errno.EAGAIN, errno.ENOBUFS, errno.EBADF):

@@ -193,11 +193,12 @@ def main(plan: dict[str, Any], held: dict[str, int], builder: socket.socket, *, 
         _close_all_but(keep)
         devices = _become_root(builder, plan, outer=outer)
         sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        # Before there is any interface, so that not even its first packets are other than ours.
+        _prepare_network(routes=plan["tunnel"] is not None)
         builder.send(b'{"isolated":true}')
         packet = builder.recv(_PACKET)
         if not packet:
             os._exit(1)
-        _prepare_network(routes=plan["tunnel"] is not None)
         room.enter(plan["files"], devices, tun=plan["tunnel"] is not None)
         socket.sethostname("relay")
         _make_network(plan, json.loads(packet))

@@ -23,8 +23,8 @@ def device_tree() -> int:
     tree = sc.new_filesystem("tmpfs", {"mode": "755", "size": "64k"}, sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC)
     try:
         os.mknod("tun", 0o020666, os.makedev(10, 200), dir_fd=tree)
-        os.chmod("tun", 0o666, dir_fd=tree)
-        os.chmod(".", 0o755, dir_fd=tree)
+        # Whoever gets at it makes interfaces only in networks that he rules anyhow.
+        os.chmod("tun", 0o666, dir_fd=tree)  # noqa: S103
     except OSError:
         os.close(tree)
         raise

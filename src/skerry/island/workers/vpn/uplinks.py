@@ -18,13 +18,13 @@ from skerry.island.workers.vpn import rules
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VETH, SLIRP = "up0", "tap0"
 """What the way out is called inside."""
 _POOLS = ("10.212.0.0/16", "172.29.0.0/16", "192.168.212.0/24")
 _PATIENCE = 10.0
-_READY_SECONDS = 5.0
 
 
 class UplinkError(Exception):
@@ -105,10 +105,10 @@ def remove_veth(mark: str) -> None:
         UplinkError: they are there and stay.
     """
     link, table = link_name(mark), table_name(mark)
-    if os.path.exists(f"/sys/class/net/{link}"):
-        # The kernel may be taking it away at this moment, after the end of the namespace with the other end.
-        if not _run("ip", "link", "del", link, missing_ok=True) and os.path.exists(f"/sys/class/net/{link}"):
-            raise UplinkError(f"the interface {link} cannot be removed")
+    place = f"/sys/class/net/{link}"
+    # The kernel may be taking it away at this moment, after the end of the namespace with the other end.
+    if os.path.exists(place) and not _run("ip", "link", "del", link, missing_ok=True) and os.path.exists(place):
+        raise UplinkError(f"the interface {link} cannot be removed")
     # `add` before `delete` makes the deletion of what may not exist one transaction that cannot fail.
     _run("nft", "-f", "-", text=f"add table ip {table}\ndelete table ip {table}\n")
 
@@ -165,9 +165,11 @@ def start_slirp(pid: int, exit_fd: int) -> int:
 
 def _free_blocks() -> Iterator[ipaddress.IPv4Network]:
     taken = [ipaddress.IPv4Network(f"{address}/{length}", strict=False) for address, length in _addresses()]
-    for row in _json("-4", "route", "show", "table", "all"):
-        if row.get("dst", "default") not in ("default", "0.0.0.0/0"):
-            taken.append(ipaddress.IPv4Network(row["dst"], strict=False))
+    taken += [
+        ipaddress.IPv4Network(row["dst"], strict=False)
+        for row in _json("-4", "route", "show", "table", "all")
+        if row["dst"] not in ("default", "0.0.0.0/0")
+    ]
     for pool in map(ipaddress.IPv4Network, _POOLS):
         near = [block for block in taken if block.overlaps(pool)]
         for block in pool.subnets(new_prefix=30):
@@ -184,13 +186,14 @@ def _addresses() -> list[tuple[str, int]]:
     ]
 
 
-def _json(*arguments: str) -> list[dict[str, str]] | list[dict[str, list[dict[str, object]]]]:
+def _json(*arguments: str) -> list[dict[str, Any]]:
     done = subprocess.run(
         ["ip", "-json", *arguments], capture_output=True, env={"PATH": PATH}, timeout=_PATIENCE, check=False
     )
     if done.returncode != 0:
         raise UplinkError(f"ip {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
-    return json.loads(done.stdout or b"[]")
+    rows: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
+    return rows
 
 
 def _run(*command: str, text: str | None = None, missing_ok: bool = False) -> bool:
