@@ -1,4 +1,4 @@
-"""The page: says who asked and how much it was given, and sends as many bytes as the query wants. One per connection."""
+"""The page: says who asked and how much it was given, and sends as many bytes as the query wants."""
 
 from __future__ import annotations
 

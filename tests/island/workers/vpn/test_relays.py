@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.workers.vpn import RelayError, Traffic
-from tests.island.workers.vpn.vpn_lab import KINDS, PATH, Lab, connected, lacking, until
+from skerry.island.workers.vpn import uplinks
+from tests.island.workers.vpn.vpn_lab import KINDS, PATH, Lab, connected, lacking
 
 pytestmark = pytest.mark.anyio
 DOWN, UP = 400_000, 150_000
 
 
-def left(lab: Lab) -> list[str]:
-    """Whatever of relays is still on this machine: interfaces, tables, addresses, files."""
-    links = [name for name in os.listdir("/sys/class/net") if name.startswith("skv")]
+def left(lab: Lab, id: str) -> list[str]:
+    """Whatever of a relay is still on this machine: interface, table, files."""
+    directory = lab.scratch / "relays"
+    mark = uplinks.tag(str(directory), id)
     tables = subprocess.run(["nft", "list", "tables"], env={"PATH": PATH}, capture_output=True, text=True, check=True)
-    found = [f"interface {name}" for name in links]
-    found += [line for line in tables.stdout.splitlines() if "skerry_vpn_" in line]
-    return found + [str(path) for path in (lab.scratch / "relays").iterdir() if path.name != "ended"]
+    found = [name for name in os.listdir("/sys/class/net") if mark in name]
+    found += [line for line in tables.stdout.splitlines() if mark in line]
+    return found + [str(path) for path in directory.iterdir() if path.name != "ended"]
 
 
 def processes(directory: Path) -> list[str]:
@@ -69,7 +70,7 @@ async def test_a_page_is_fetched_through_it(lab: Lab, subkind: str, protocol: st
         assert final.received >= up.received
         assert final.sent >= up.sent
         assert lab.fetch(socks=socks, timeout=0.5).startswith("failed: ")
-    assert left(lab) == []
+    assert left(lab, "r1") == []
     assert processes(lab.scratch / "relays") == []
     assert not await relay.alive()
     assert await lab.relays.stop("r1") == final

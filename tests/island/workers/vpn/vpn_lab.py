@@ -96,7 +96,9 @@ class Space:
 
 def make_space() -> Space:
     """A fresh one, with its own /run."""
-    script = "mount -t proc proc /proc && mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec sleep inf"
+    script = (
+        "mount -t proc proc /proc && mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec sleep inf"
+    )
     holder = subprocess.Popen(
         ["unshare", "-n", "-m", "-p", "-f", "--kill-child", "sh", "-c", script],
         stdin=subprocess.DEVNULL,
@@ -133,7 +135,9 @@ class Lab:
         wanted: dict[str, object] = {"uplink": "veth", "egress_private": (f"{self.page_host}/32",), **options}
         return Relays(state or self.scratch / "relays", self.host, None, SystemClock(), **wanted)  # type: ignore[arg-type]
 
-    def fetch(self, *, socks: bool, size: int = 0, upload: int = 0, timeout: float = 5.0, url: str | None = None) -> str:
+    def fetch(
+        self, *, socks: bool, size: int = 0, upload: int = 0, timeout: float = 5.0, url: str | None = None
+    ) -> str:
         """Fetch the page as the user; what it says, or `failed: ...`.
 
         Args:

@@ -76,7 +76,7 @@ class TcpForwarder:
 class _Way:
     """One direction: from a socket through a pipe to the other socket."""
 
-    __slots__ = ("ended", "finished", "held", "pipe", "source", "target")
+    __slots__ = ("ended", "held", "pipe", "source", "target")
 
     def __init__(self, source: socket.socket, target: socket.socket) -> None:
         self.source = source
@@ -84,16 +84,12 @@ class _Way:
         self.pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
         self.ended = False
-        self.finished = False
 
     def move(self) -> None:
         """Move what can be moved now. Raises OSError when either side is broken."""
         for _ in range(_ROUNDS):
             if not self.held:
                 if self.ended:
-                    if not self.finished:
-                        self.finished = True
-                        self.target.shutdown(socket.SHUT_WR)
                     return
                 try:
                     self.held = os.splice(self.source.fileno(), self.pipe[1], _PIECE, flags=os.SPLICE_F_NONBLOCK)
@@ -101,7 +97,8 @@ class _Way:
                     return
                 if not self.held:
                     self.ended = True
-                    continue
+                    self.target.shutdown(socket.SHUT_WR)
+                    return
             try:
                 self.held -= os.splice(self.pipe[0], self.target.fileno(), self.held, flags=os.SPLICE_F_NONBLOCK)
             except BlockingIOError:
@@ -148,7 +145,7 @@ class _Link:
         except OSError:
             self.close()
             return
-        if all(way.finished for way in self._ways):
+        if all(way.ended for way in self._ways):
             self.close()
             return
         up, down = self._ways

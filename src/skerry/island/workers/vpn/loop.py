@@ -38,6 +38,10 @@ class Loop:
         """Let `run` return after the present round."""
         self._stopped = True
 
+    def close(self) -> None:
+        """Give the loop's own descriptor back."""
+        self._epoll.close()
+
     def run(self, tick: Callable[[], float]) -> None:
         """Serve until stopped.
 
