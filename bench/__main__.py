@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import memory, sandboxes, wire
+from bench import memory, sandboxes, vpn, wire
 from bench.harness import Row, keep, render
 from bench.served import Served
 
@@ -35,6 +35,7 @@ def main() -> int:
         "durable": lambda island: wire.durable_run(island, 200 // scale),
         "server": lambda island: wire.server_throughput(island, 3 / scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
+        "vpn": lambda _: vpn.throughput(5 // scale + 1),
         "startup": lambda island: wire.start_up(20 // scale + 1),
     }
     chosen = {

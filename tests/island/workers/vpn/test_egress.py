@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from skerry.island.workers.vpn.records import Records
 from tests.island.workers.vpn.vpn_lab import Lab, connected
 
 pytestmark = pytest.mark.anyio
@@ -14,7 +18,7 @@ KINDS = [("wg", None), ("openvpn", None), ("ss", None), ("v2ray", "vless")]
 
 
 @pytest.fixture
-def neighbour(lab: Lab) -> int:
+def neighbour(lab: Lab) -> Iterator[int]:
     """A port of this machine, on all its addresses; the test fails if anybody ever connects to it."""
     with socket.create_server(("0.0.0.0", 0)) as listener:
         visits: list[object] = []
@@ -30,7 +34,7 @@ def neighbour(lab: Lab) -> int:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        yield listener.getsockname()[1]  # type: ignore[misc]
+        yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
         assert visits == []
@@ -52,6 +56,37 @@ async def test_private_networks_and_the_machine_are_closed(
         for address in own if socks else own - {"127.0.0.1"}:
             url = f"http://{address}:{neighbour}/"
             assert lab.fetch(socks=socks, timeout=0.3, url=url).startswith("failed: ")
+
+
+async def test_the_machine_is_reached_where_its_owner_says_so(lab: Lab) -> None:
+    relay = await lab.another(egress_private=(f"{lab.near}/32",)).start("r1", subkind="ss", label="octa-1")
+    with socket.create_server(("0.0.0.0", 0)) as listener, connected(lab, relay) as socks:
+        listener.settimeout(5)
+        url = f"http://{lab.near}:{listener.getsockname()[1]}/"
+        assert lab.fetch(socks=socks, timeout=0.3, url=url).startswith("failed: ")
+        listener.accept()[0].close()
+        assert lab.fetch(socks=socks, timeout=0.3).startswith("failed: ")
+
+
+@pytest.mark.parametrize(("subkind", "protocol"), KINDS, ids=lambda value: value or "")
+async def test_programs_have_no_power_over_the_machine(lab: Lab, subkind: str, protocol: str | None) -> None:
+    forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    await lab.relays.start("r1", subkind=subkind, protocol=protocol, label="octa-1")
+    keeper = Records(lab.scratch / "relays").pids("r1")["keeper"]
+    (program,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{program}/status").read_text().splitlines())
+    # wireguard-go administers its own network; the others not even that.
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == (1 << 12 if subkind == "wg" else 0)
+    assert all(int(user) > 1_000_000_000 for user in (*status["Uid"].split(), *status["Gid"].split()))
+    assert status["Groups"].split() == []
+    assert status["NoNewPrivs"].strip() == "1"
+    assert status["Seccomp"].strip() == "2"
+    root = Path(f"/proc/{program}/root")
+    assert not {"home", "root", "srv", "opt"} & set(os.listdir(root))
+    assert not (root / str(lab.scratch).lstrip("/")).exists()
+    for place in (f"/proc/{program}/net/route", f"/proc/{program}/net/dev"):
+        assert "eth0" not in Path(place).read_text()
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == forwarding
 
 
 @pytest.mark.parametrize(("subkind", "protocol"), KINDS[:3], ids=lambda value: value or "")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,6 @@ from skerry.errors import ConfigurationError
 from skerry.island.clock import SystemClock
 from skerry.island.workers.vpn import RelayError, Relays, Traffic, endpoints, means, rules, subkinds, uplinks
 from skerry.island.workers.vpn.gauges import listens, parse_interface, parse_load, parse_uapi
-from skerry.island.workers.vpn.loop import Loop
-from skerry.island.workers.vpn.program import Program
 from skerry.island.workers.vpn.records import Records
 
 DEV = """Inter-|   Receive                            |  Transmit
@@ -165,19 +161,19 @@ print({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names
     assert done.stdout.count("'") == 2
 
 
-def minded(*argv: str, seconds: float = 10.0) -> Program:
-    """A program run under the eyes of a loop until it is given up, in a process of its own children only."""
-    loop = Loop()
-    program = Program(argv, {"PATH": uplinks.PATH}, loop)
-    program.start()
-    deadline = time.monotonic() + seconds
-    while not program.given_up:
-        assert time.monotonic() < deadline
-        if program.ended() and not program.given_up and program.may_start(time.monotonic()):
-            program.start()
-        time.sleep(0.005)
-    loop.close()
-    return program
+MINDER = """
+import sys, time
+from skerry.island.workers.vpn import program, uplinks
+from skerry.island.workers.vpn.loop import Loop
+
+program._FIRST_PAUSE = 0.001
+it = program.Program(sys.argv[1:], {"PATH": uplinks.PATH}, Loop())
+it.start()
+while not it.given_up:
+    if it.ended() and not it.given_up and it.may_start(time.monotonic()):
+        it.start()
+print(it.restarts, it.cause())
+"""
 
 
 @pytest.mark.parametrize(
@@ -190,20 +186,9 @@ def minded(*argv: str, seconds: float = 10.0) -> Program:
 )
 def test_a_program_that_only_ends(argv: tuple[str, ...], cause: str) -> None:
     # It collects every child, as process 1 does; so it gets a process where there are no others.
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            program = minded(*argv)
-            os.write(writer, f"{program.restarts} {program.cause()}".encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as said:
-        text = said.read()
-    os.waitpid(pid, 0)
-    assert text.startswith("5 ")
-    assert cause in text
+    done = subprocess.run([sys.executable, "-c", MINDER, *argv], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.startswith("5 ")
+    assert cause in done.stdout
 
 
 def test_the_exit_address_is_one_of_this_machine() -> None:

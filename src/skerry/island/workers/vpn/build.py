@@ -26,6 +26,8 @@ SPEC, TRAFFIC, LOG, CONTROL, PIDS = "relay.json", "traffic", "log", "control", "
 _NAMESPACES = sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWPID | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
 _PACKET = 65_536
 _READY_SECONDS = 15.0
+# Packets of tunnels come as they are; proxies make their own.
+_PLAIN_MTU, _LARGEST_MTU = 1500, 65_520
 
 
 def main(arguments: list[str]) -> None:
@@ -73,9 +75,9 @@ def _build(directory: str, held: dict[str, int]) -> None:
         _note(directory, {"keeper": pid})
         uplink: dict[str, Any]
         if plan["uplink"] == "veth":
-            uplink = dict(uplinks.make_veth(plan["mark"], pid, plan["allowed"]))
+            uplink = dict(uplinks.make_veth(plan["mark"], pid, plan["closed"], plan["allowed"]))
         else:
-            slirp = uplinks.start_slirp(pid, ended)
+            slirp = uplinks.start_slirp(pid, ended, mtu=_PLAIN_MTU if plan["tunnel"] else _LARGEST_MTU)
             _note(directory, {"keeper": pid, "slirp": slirp})
             uplink = {"interface": uplinks.SLIRP}
         uplink["own"] = uplinks.own_addresses()

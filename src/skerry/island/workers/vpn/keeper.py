@@ -271,11 +271,14 @@ def _make_network(plan: dict[str, Any], uplink: dict[str, Any]) -> None:
         ]
     tunnel = plan["tunnel"]
     if tunnel is not None:
-        # Persistent, so that addresses, rules and counters stay when the program is started again.
+        # Persistent, so that addresses and rules stay when the program is started again; and its own, so that it can
+        # take it without the power over all of this network.
         name = tunnel["interface"]
-        lines.append(f"tuntap add dev {name} mode tun")
-        if tunnel["address"] is not None:
-            lines += [f"addr add {tunnel['address']} dev {name}", f"link set {name} mtu {tunnel['mtu']} up"]
+        lines += [
+            f"tuntap add dev {name} mode tun user 0",
+            f"addr add {tunnel['address']} dev {name}",
+            f"link set {name} mtu {tunnel['mtu']} up",
+        ]
     _run(["ip", "-batch", "-"], "".join(f"{line}\n" for line in lines))
     through = None if tunnel is None else (tunnel["interface"], tunnel["network"])
     _run(

@@ -9,7 +9,8 @@ from skerry.island.workers.vpn.certificates import Authority
 INTERFACE = "tun0"
 PORT = 1194
 """Inside the relay."""
-NETWORK = "10.77.0.0/24"
+NETWORK, SERVER_ADDRESS = "10.77.0.0/24", "10.77.0.1/24"
+MTU = 1500
 MANAGEMENT = "/run/openvpn.sock"
 _CIPHERS = "AES-256-GCM:CHACHA20-POLY1305"
 
@@ -67,6 +68,8 @@ def server_config(authority: Authority, static_key: str, *, dns: str) -> str:
         "dev-type tun",
         "topology subnet",
         "server 10.77.0.0 255.255.255.0",
+        "ifconfig-noexec",
+        "route-noexec",
         "dh none",
         "remote-cert-tls client",
         f"data-ciphers {_CIPHERS}",

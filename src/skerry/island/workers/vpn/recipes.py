@@ -86,7 +86,7 @@ def _wireguard(wanted: Wanted) -> Recipe:
         {
             "argv": [wanted.program, "--foreground", wireguard.INTERFACE],
             "environment": {"LOG_LEVEL": "error", "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"},
-            # Its control socket is in /var/run/wireguard, which it makes.
+            # It insists on setting its interface's MTU itself.
             "capabilities": [_CAP_NET_ADMIN],
             "port": wireguard.PORT,
             "tunnel": {
@@ -111,9 +111,14 @@ def _openvpn(wanted: Wanted) -> Recipe:
         {
             "argv": [wanted.program, "--config", "/run/server.conf"],
             "files": {"/run/server.conf": openvpn.server_config(authority, key, dns=wanted.dns)},
-            "capabilities": [_CAP_NET_ADMIN],
+            "capabilities": [],
             "port": openvpn.PORT,
-            "tunnel": {"interface": openvpn.INTERFACE, "address": None, "network": openvpn.NETWORK},
+            "tunnel": {
+                "interface": openvpn.INTERFACE,
+                "address": openvpn.SERVER_ADDRESS,
+                "mtu": openvpn.MTU,
+                "network": openvpn.NETWORK,
+            },
             "gauge": {"kind": "openvpn", "socket": openvpn.MANAGEMENT},
         },
     )

@@ -64,16 +64,20 @@ def inside(
 """
 
 
-def outside(*, table: str, link: str, address: str, allowed: Sequence[str]) -> str:
+def outside(*, table: str, link: str, address: str, closed: Sequence[str], allowed: Sequence[str]) -> str:
     """The table on the machine's side of a veth pair: translates what comes out, and keeps it off the machine itself.
+
+    It closes the same blocks again, where no program in the relay could open them.
 
     Args:
         table: its name, ours alone.
         link: our end of the pair.
         address: the relay's end.
-        allowed: addresses of the machine that may be reached all the same.
+        closed: as inside.
+        allowed: as inside, and the addresses of the machine that may be reached.
     """
     return f"""table ip {table} {{
+    {_addresses("closed", closed)}
     {_addresses("allowed", allowed)}
     chain honest {{
         type filter hook prerouting priority raw; policy accept;
@@ -82,6 +86,10 @@ def outside(*, table: str, link: str, address: str, allowed: Sequence[str]) -> s
     chain incoming {{
         type filter hook input priority filter; policy accept;
         iifname "{link}" ip daddr != @allowed drop
+    }}
+    chain through {{
+        type filter hook forward priority filter; policy accept;
+        iifname "{link}" ip daddr != @allowed ip daddr @closed drop
     }}
     chain leave {{
         type nat hook postrouting priority srcnat; policy accept;

@@ -56,13 +56,14 @@ def own_addresses() -> list[str]:
     return sorted({address for address, _ in _addresses()})
 
 
-def make_veth(mark: str, pid: int, allowed: Sequence[str]) -> dict[str, str]:
+def make_veth(mark: str, pid: int, closed: Sequence[str], allowed: Sequence[str]) -> dict[str, str]:
     """Make the pair, and route and translate for it.
 
     Args:
         mark: from `tag`.
         pid: a process in the relay's network namespace.
-        allowed: addresses of this machine that may be reached.
+        closed: blocks that must not be reached.
+        allowed: blocks that may be, although they are closed or this machine's.
 
     Returns:
         What is to be set inside: `interface`, `address` with prefix length, `gateway`.
@@ -86,12 +87,9 @@ def make_veth(mark: str, pid: int, allowed: Sequence[str]) -> dict[str, str]:
                 break
         else:
             raise UplinkError(f"no free block of addresses in {', '.join(_POOLS)}")
-        _run(
-            "nft",
-            "-f",
-            "-",
-            text=rules.outside(table=table_name(mark), link=link, address=str(address), allowed=allowed),
-        )
+        table = table_name(mark)
+        text = rules.outside(table=table, link=link, address=str(address), closed=closed, allowed=allowed)
+        _run("nft", "-f", "-", text=text)
     except BaseException:
         remove_veth(mark)
         raise
@@ -113,12 +111,13 @@ def remove_veth(mark: str) -> None:
     _run("nft", "-f", "-", text=f"add table ip {table}\ndelete table ip {table}\n")
 
 
-def start_slirp(pid: int, exit_fd: int) -> int:
+def start_slirp(pid: int, exit_fd: int, *, mtu: int) -> int:
     """Start slirp4netns for a namespace and wait until it carries; it ends when the other end of `exit_fd` closes.
 
     Args:
         pid: a process in the relay's network namespace.
         exit_fd: the reading end of a pipe.
+        mtu: of the way out; the larger, the faster are connections that begin in the relay itself.
 
     Returns:
         Its process id.
@@ -130,7 +129,7 @@ def start_slirp(pid: int, exit_fd: int) -> int:
     command = [
         "slirp4netns",
         "--configure",
-        "--mtu=1500",
+        f"--mtu={mtu}",
         "--disable-host-loopback",
         "--disable-dns",
         f"--exit-fd={exit_fd}",
