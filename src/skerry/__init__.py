@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from skerry.island.island import Island
     from skerry.money import Money
     from skerry.networks.arker import Arker, ArkerError, AsyncArker
+    from skerry.networks.dc1 import DC1, AsyncDC1
     from skerry.networks.dispersed import AsyncDispersed, Dispersed
+    from skerry.networks.octaspace import AsyncOctaSpace, OctaSpace
 
 __version__: str
 
@@ -47,17 +49,24 @@ _HOME = {
     "Arker": "skerry.networks.arker",
     "ArkerError": "skerry.networks.arker",
     "AsyncArker": "skerry.networks.arker",
+    "AsyncDC1": "skerry.networks.dc1",
     "AsyncDispersed": "skerry.networks.dispersed",
+    "AsyncOctaSpace": "skerry.networks.octaspace",
+    "DC1": "skerry.networks.dc1",
     "Dispersed": "skerry.networks.dispersed",
     "Island": "skerry.island.island",
     "Money": "skerry.money",
+    "OctaSpace": "skerry.networks.octaspace",
 }
 
 __all__ = [
+    "DC1",
     "Arker",
     "ArkerError",
     "AsyncArker",
+    "AsyncDC1",
     "AsyncDispersed",
+    "AsyncOctaSpace",
     "AuthenticationError",
     "BudgetExceededError",
     "BusyError",
@@ -71,6 +80,7 @@ __all__ = [
     "Money",
     "NoCapacityError",
     "NotFoundError",
+    "OctaSpace",
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "PermissionDeniedError",

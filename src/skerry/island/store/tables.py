@@ -76,6 +76,8 @@ sandboxes = Table(
     Column("limits", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("labels", Text, nullable=False),
+    Column("volumes", Text, nullable=False, server_default="[]"),
+    Column("gpus", Text, nullable=False, server_default="[]"),
     Column("created_at", BigInteger, nullable=False),
     Column("last_active_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger, index=True),
@@ -208,6 +210,8 @@ ssh_grants = Table(
     Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
     Column("fingerprint", String(64), primary_key=True),
     Column("public_key", Text, nullable=False),
+    Column("metered", Integer, nullable=False, default=1),
+    Column("env", Text, nullable=False, default="{}"),
     Column("created_at", BigInteger, nullable=False),
 )
 

@@ -1,4 +1,4 @@
-"""Published ports, SSH grants and allocations."""
+"""Published ports, SSH grants, allocations; volumes and GPUs of sandboxes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Create them."""
+    for name in ("volumes", "gpus"):
+        op.add_column("sandboxes", sa.Column(name, sa.Text(), nullable=False, server_default="[]"))
     op.create_table(
         "allocations",
         sa.Column("id", sa.String(length=80), nullable=False),
@@ -48,6 +50,8 @@ def upgrade() -> None:
         sa.Column("sandbox_id", sa.String(length=64), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("metered", sa.Integer(), nullable=False),
+        sa.Column("env", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["sandbox_id"], ["sandboxes.id"], name=op.f("fk_ssh_grants_sandbox_id"), ondelete="CASCADE"
