@@ -58,6 +58,8 @@ for frame in task["frames"]:
         os.mkfifo(name)
     elif does == "directory":
         os.mkdir(name)
+    elif does == "eat":
+        eaten = [b"x" * (1 << 20) for _ in range(2000)]
     elif does == "babble":
         block = b"x" * (1 << 20)
         for _ in range(20):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skerry.island.engine.errors import Conflict, Invalid, NotFound, Unsupported
-from skerry.island.sandbox.spec import GpuDevice
+from skerry.island.sandbox.spec import GpuDevice, Limits
 from skerry.island.workers.render import RenderSpec, RenderWorkers, attempt, available
 from skerry.island.workers.render.blender import Blender
 from tests.island.render.render_lab import finished, opened, render, scene, until_done
@@ -264,3 +264,13 @@ async def test_workers_of_one_queue_share_a_job(workers: RenderWorkers, scratch:
     taken = [range(int(words[2]), int(words[4][:-1]) + 1) for words in map(bytes.split, headings)]
     assert sorted(frame for frames in taken for frame in frames) == list(range(1, 13))
     assert max(map(len, taken)) == 3
+
+
+async def test_blender_has_bounds(scratch: Path, double: Blender) -> None:
+    limits = Limits(memory_bytes=128 << 20, disk_bytes=1 << 30)
+    async with opened(scratch, double, limits=limits) as workers:
+        await workers.recover(())
+        await workers.start("w", queue="q")
+        job = await render(workers, scene(scratch, **{"2": "eat"}), RenderSpec(first=1, last=3))
+        assert await states(workers) == {1: "done", 2: "failed", 3: "done"}
+        assert job.error == "Blender ran out of memory"
