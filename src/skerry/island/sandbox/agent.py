@@ -19,9 +19,11 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
-            `stdin`, `state`, `keep` (booleans); [stdout file, stderr file, record file, then standard input if
+            `stdin`, `state`, `keep`, `warm` (booleans); [stdout file, stderr file, record file, then standard input if
             `stdin`, then the file for descriptor 8 if `state`]
-            -> `pid`; an `exit` event follows, at once if the program cannot be started
+            -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
+            `warm` has started may go on with it
+warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
 signal      `run`, `signal`: to the run's whole session
 cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
@@ -60,7 +62,7 @@ import time
 
 from skerry.island.sandbox import agent_exec, agent_files
 from skerry.island.sandbox import agent_processes as processes
-from skerry.island.sandbox.agent_exec import Refusal
+from skerry.island.sandbox.agent_refusal import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,6 +262,9 @@ class Agent:
         self._clients.remove(client)
         self.runs.forget(client)
         self.files.forget(client)
+        if not self._clients:
+            # Nobody is left who counts those that wait in all sandboxes.
+            self.runs.warm.discard()
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None
@@ -300,6 +305,11 @@ class Agent:
         run = self.runs.by_id.get(request["run"])
         client.reply(request["n"], {"pid": 0 if run is None else run.pid})
         then()
+
+    def warm(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
+        """Have a shell wait for the next run, or none."""
+        self.runs.warm.start(request)
+        client.reply(request["n"], {})
 
     def terminal(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Start a command on a pseudo-terminal."""
@@ -356,7 +366,8 @@ class Agent:
 
     def status(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """What lives here."""
-        client.reply(request["n"], {"runs": list(self.runs.by_id), "processes": len(processes.table())})
+        alive = sum(entry.pid != self.runs.warm.pid for entry in processes.table())
+        client.reply(request["n"], {"runs": list(self.runs.by_id), "processes": alive})
 
     def freeze(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Stop everything until `thaw`."""
@@ -371,6 +382,7 @@ class Agent:
 
     def retire(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """End the agent if nothing lives here."""
+        self.runs.warm.discard(wait=True)
         self.runs.reap()
         idle = not self.runs.by_id and not processes.table()
         client.reply(request["n"], {"idle": idle})
@@ -423,6 +435,7 @@ class Agent:
 _OPERATIONS = {
     "hello": Agent.hello,
     "exec": Agent.exec,
+    "warm": Agent.warm,
     "terminal": Agent.terminal,
     "signal": Agent.signal,
     "cancel": Agent.cancel,

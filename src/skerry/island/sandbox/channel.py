@@ -87,6 +87,12 @@ class AgentChannel:
             raise SandboxError(str(answer["reason"]), str(answer["message"]))
         return answer, received
 
+    def tell(self, op: str, **fields: Any) -> None:
+        """Ask for something whose answer nobody waits for."""
+        if not self.closed:
+            self._next += 1
+            self.send({"n": self._next, "op": op, **fields})
+
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Send a packet, now or as soon as the agent reads."""
         packet = json.dumps(message, separators=(",", ":")).encode()

@@ -14,6 +14,7 @@ from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.live import LiveAgent, Retired
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import Barriers, ExecSpec, SandboxSpec, Usage
+from skerry.island.sandbox.warm import has_room
 
 # Each try waits for a whole stop and start, so this many mean that someone does nothing else.
 _TRIES = 100
@@ -64,7 +65,10 @@ class AgentSandbox:
             asked = self._host.spec(self.id)
             try:
                 return await live.exec(
-                    spec, env=_environment(spec, asked, live), output_bytes=asked.limits.output_bytes
+                    spec,
+                    env=_environment(spec, asked, live),
+                    output_bytes=asked.limits.output_bytes,
+                    warm=spec.warm and not spec.stdin and has_room(asked.limits),
                 )
             except Retired:
                 continue

@@ -18,7 +18,9 @@ from skerry.island.sandbox import runlog
 from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_file
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
+from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
+from skerry.island.sandbox.warm import WarmShells
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +81,18 @@ class LiveAgent:
         runs: the directory of its logs and records.
         connection: a connected socket.
         on_end: called once when the agent is gone.
+        files: new files for logs and records.
+        shells: counts what waits for work in all sandboxes.
     """
 
     def __init__(
-        self, sandbox_id: str, runs: Path, connection: socket.socket, on_end: Callable[[LiveAgent], None]
+        self,
+        sandbox_id: str,
+        runs: Path,
+        connection: socket.socket,
+        on_end: Callable[[LiveAgent], None],
+        files: SpareFiles,
+        shells: WarmShells,
     ) -> None:
         self.id = sandbox_id
         self.pid: int | None = None
@@ -94,6 +104,8 @@ class LiveAgent:
         self.writes = WriteGate()
         self._runs = runs
         self._on_end = on_end
+        self._files = files
+        self._shells = shells
         self._processes: dict[str, AgentProcess | AgentTerminal] = {}
         self._startup: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.channel = AgentChannel(connection, on_event=self._event, on_close=self._closed)
@@ -154,8 +166,8 @@ class LiveAgent:
                 raise Retired from None
             raise
 
-    async def exec(self, spec: ExecSpec, *, env: dict[str, str], output_bytes: int) -> AgentProcess:
-        """Start a command with its logs in place.
+    async def exec(self, spec: ExecSpec, *, env: dict[str, str], output_bytes: int, warm: bool = False) -> AgentProcess:
+        """Start a command with its logs in place; `warm` lets it go on with a program that waits for it.
 
         Raises:
             SandboxError: `limits`, `exists`, `disk_full`, `unsupported`, `lost`.
@@ -166,7 +178,9 @@ class LiveAgent:
             raise SandboxError("exists", f"run {spec.id} is going on")
         _check_strings(spec, env)
         process = AgentProcess(spec.id, files, self)
-        fds = runlog.open_new(files)
+        if warm:
+            process.shell = {"argv": spec.argv, "env": env, "cwd": spec.cwd, "keep": spec.keep_state}
+        fds = runlog.open_new(files, self._files)
         self._processes[spec.id] = process
         try:
             if spec.stdin:
@@ -186,6 +200,7 @@ class LiveAgent:
                 stdin=bool(spec.stdin),
                 state=spec.state is not None,
                 keep=spec.keep_state,
+                warm=warm,
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)
@@ -238,6 +253,8 @@ class LiveAgent:
             process = self._processes.pop(str(message["run"]), None)
             if process is not None:
                 process.finish(runlog.from_event(message, process.files))
+                if isinstance(process, AgentProcess) and process.shell is not None:
+                    self._shells.follow(self, process.shell)
         elif message.get("event") == "fault":
             _log.error("the agent of sandbox %s failed at something and went on: %s", self.id, message.get("text"))
         else:
@@ -293,6 +310,7 @@ class LiveAgent:
         if ended:
             self.channel.drain()
         self.channel.close()
+        self._shells.forget(self)
         processes, self._processes = self._processes, {}
         for process in processes.values():
             if ended:

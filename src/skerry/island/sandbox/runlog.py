@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import Cause, ExecResult, RunFiles
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _CAUSES = get_args(Cause)
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def run_files(directory: Path, run_id: str) -> RunFiles:
@@ -29,7 +29,7 @@ def run_files(directory: Path, run_id: str) -> RunFiles:
     return RunFiles(stdout=directory / f"{run_id}.out", stderr=directory / f"{run_id}.err")
 
 
-def open_new(files: RunFiles) -> list[int]:
+def open_new(files: RunFiles, spares: SpareFiles) -> list[int]:
     """Empty logs and an empty record, open for writing, as an agent wants them: stdout, stderr, record.
 
     Raises:
@@ -37,9 +37,8 @@ def open_new(files: RunFiles) -> list[int]:
     """
     opened: list[int] = []
     try:
-        opened.append(os.open(files.stdout, _CREATE, 0o600))
-        opened.append(os.open(files.stderr, _CREATE, 0o600))
-        opened.append(os.open(record_path(files), _CREATE, 0o600))
+        for path in (files.stdout, files.stderr, record_path(files)):
+            opened.append(spares.open(path))
     except OSError as error:
         for fd in opened:
             os.close(fd)

@@ -77,6 +77,8 @@ class ExecSpec:
         grace: seconds between the two.
         state: bytes readable by the command at descriptor 8 (session state), or None.
         keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
+        warm: its program may be started before it is asked for, because all that it does until it has read descriptor
+            8 to its end could as well be done earlier.
     """
 
     id: str
@@ -88,6 +90,7 @@ class ExecSpec:
     grace: float = 2.0
     state: bytes | None = None
     keep_state: bool = False
+    warm: bool = False
 
 
 Cause = Literal["exited", "signaled", "timeout", "cancelled", "out_of_memory", "disk_full", "not_found", "lost"]

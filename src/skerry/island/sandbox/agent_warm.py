@@ -1,0 +1,199 @@
+"""A shell started before it is asked for: it waits at descriptor 8 for what a run gives it to begin with.
+
+It knows nothing of any session: the state and the command come at once, with the run, exactly as a shell that is
+started for that run would read them. So it can be wrong in one way only, by being another program, in other
+circumstances, than the one that would be started now; it is used only while all of that is the same.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from skerry.island.sandbox.agent_pipes import Pipes
+from skerry.island.sandbox.agent_refusal import Refusal
+from skerry.island.sandbox.agent_spawn import NotStarted, Spawner, circumstances
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from skerry.island.sandbox.agent import Agent
+
+# Fits a pipe of the usual size at once; what is longer has its shell started for it.
+_MOST_STATE = 32_768
+_IDLE_SECONDS = 60.0
+_GONE_SECONDS = 1.0
+
+
+class Waiting:
+    """One such shell.
+
+    Attributes:
+        pid: its process, first of its session.
+        pipes: what it writes to.
+        source: our copy of the read end of its descriptor 8, by which we see whether it has begun.
+        cpu_ns: processor time before its run began; 0 until then.
+        given: bytes that were put into its descriptor 8.
+    """
+
+    __slots__ = ("circumstances", "cpu_ns", "gate", "given", "pid", "pipes", "source", "wish")
+
+    def __init__(self, wish: tuple[object, ...], around: tuple[object, ...], pipes: Pipes) -> None:
+        self.wish = wish
+        self.circumstances = around
+        self.pipes = pipes
+        self.source, self.gate = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.gate, False)
+        self.pid = 0
+        self.cpu_ns = 0
+        self.given = 0
+
+    def begin(self, state: bytes) -> bool:
+        """Let it go on with its run; False when it cannot."""
+        try:
+            self.cpu_ns = time.clock_gettime_ns(_cpu_clock(self.pid))
+            self.given = os.write(self.gate, state)
+        except OSError:
+            return False
+        if self.given != len(state):
+            return False
+        os.close(self.gate)
+        self.gate = -1
+        return True
+
+    def close(self) -> None:
+        """Close everything of it."""
+        self.pipes.close()
+        for fd in (self.source, self.gate):
+            if fd >= 0:
+                os.close(fd)
+        self.source = self.gate = -1
+
+
+class WarmShell:
+    """At most one shell that waits, for a minute at most.
+
+    Args:
+        agent: timers.
+        spawner: starts it.
+        null: `/dev/null`, open.
+    """
+
+    def __init__(self, agent: Agent, spawner: Spawner, null: int) -> None:
+        self._agent = agent
+        self._spawner = spawner
+        self._null = null
+        self._waiting: Waiting | None = None
+        self._until = 0.0
+        self._timed = False
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 when none waits."""
+        return 0 if self._waiting is None else self._waiting.pid
+
+    def start(self, request: dict[str, Any]) -> None:
+        """Have one waiting as a request says (`argv`, `env`, `cwd`, `keep`); none if that cannot be, or not be wanted."""
+        if request["argv"] is None:
+            self.discard()
+            return
+        wish = _wish(request)
+        if self._waiting is None or self._waiting.wish != wish:
+            self.discard()
+            self._waiting = self._start(wish, request)
+        self._until = time.monotonic() + _IDLE_SECONDS
+        if not self._timed:
+            self._timed = True
+            self._agent.after(_IDLE_SECONDS, self._expire)
+
+    def _start(self, wish: tuple[object, ...], request: dict[str, Any]) -> Waiting | None:
+        try:
+            around = circumstances(request)
+            pipes = Pipes(keep=bool(request["keep"]))
+        except OSError:
+            return None
+        try:
+            waiting = Waiting(wish, around, pipes)
+        except OSError:
+            pipes.close()
+            return None
+        actions = [(os.POSIX_SPAWN_DUP2, self._null, 0), (os.POSIX_SPAWN_DUP2, waiting.source, 8), *pipes.actions]
+        try:
+            waiting.pid = self._spawner.spawn(request, actions)
+        except (NotStarted, Refusal):
+            # The run that wants it will say why.
+            waiting.close()
+            return None
+        pipes.given()
+        return waiting
+
+    def take(self, request: dict[str, Any], state: int) -> Waiting | None:
+        """The waiting shell, going on with the run that a request asks for; None when one must be started for it.
+
+        Args:
+            request: of an `exec`.
+            state: the file for descriptor 8.
+        """
+        waiting = self._waiting
+        if waiting is None:
+            return None
+        content = os.pread(state, _MOST_STATE + 1, 0)
+        if len(content) > _MOST_STATE:
+            return None
+        try:
+            same = waiting.wish == _wish(request) and waiting.circumstances == circumstances(request)
+        except OSError:
+            same = False
+        if not same or not _lives(waiting.pid) or not waiting.begin(content):
+            self.discard()
+            return None
+        self._waiting = None
+        return waiting
+
+    def reaped(self, pid: int) -> None:
+        """A process was seen to end."""
+        if self._waiting is not None and self._waiting.pid == pid:
+            self._waiting.close()
+            self._waiting = None
+
+    def discard(self, *, wait: bool = False) -> None:
+        """End it; with `wait`, return once it is gone."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
+        try:
+            os.kill(waiting.pid, signal.SIGKILL)
+            # Not before: the end of its descriptor 8 would let it begin with nothing.
+            waiting.close()
+            deadline = time.monotonic() + _GONE_SECONDS
+            while wait and os.waitpid(waiting.pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+                time.sleep(0.0002)
+        except (ProcessLookupError, ChildProcessError):
+            waiting.close()
+
+    def _expire(self) -> None:
+        left = self._until - time.monotonic()
+        if self._waiting is not None and left > 0:
+            self._agent.after(left, self._expire)
+            return
+        self._timed = False
+        self.discard()
+
+
+def _wish(request: dict[str, Any]) -> tuple[object, ...]:
+    return request["argv"], request["env"], request["cwd"], bool(request["keep"])
+
+
+def _lives(pid: int) -> bool:
+    """Whether a child of ours has not ended; its end stays to be collected."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+def _cpu_clock(pid: int) -> int:
+    """The kernel's number for the clock of a process's processor time."""
+    return (~pid << 3) | 2
