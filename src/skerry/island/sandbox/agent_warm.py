@@ -95,7 +95,7 @@ class WarmShell:
         return 0 if self._waiting is None else self._waiting.pid
 
     def start(self, request: dict[str, Any]) -> None:
-        """Have one waiting as a request says (`argv`, `env`, `cwd`, `keep`); none if that cannot be, or not be wanted."""
+        """Have one waiting as a request says (`argv`, `env`, `cwd`, `keep`); none without `argv`, or if it cannot be."""
         if request["argv"] is None:
             self.discard()
             return

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _HELLO_SECONDS = 5.0
 _WRITE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.001
 
 
 class Retired(Exception):
@@ -253,12 +254,19 @@ class LiveAgent:
             process = self._processes.pop(str(message["run"]), None)
             if process is not None:
                 process.finish(runlog.from_event(message, process.files))
-                if isinstance(process, AgentProcess) and process.shell is not None:
-                    self._shells.follow(self, process.shell)
+                if isinstance(process, AgentProcess):
+                    # The end of the run is recorded and told first: this would take the processor from that.
+                    asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._prepare, process.shell)
         elif message.get("event") == "fault":
             _log.error("the agent of sandbox %s failed at something and went on: %s", self.id, message.get("text"))
         else:
             self._startup.put_nowait(message)
+
+    def _prepare(self, shell: dict[str, object] | None) -> None:
+        """After a run: what the next one will need."""
+        self._files.refill()
+        if shell is not None and self.usable:
+            self._shells.start(self, shell)
 
     def _closed(self) -> None:
         self._startup.put_nowait({"error": "the sandbox's first process ended while it was being set up"})

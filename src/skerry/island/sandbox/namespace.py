@@ -80,7 +80,7 @@ class NamespaceDriver:
         self._start_slots = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._lost: list[Callable[[str, str], Awaitable[None]]] = []
         self._stopping = False
-        self._files = SpareFiles(self._builder.state_dir)
+        self._files = SpareFiles(self._builder.state_dir, self._threads)
         self._shells = WarmShells()
 
     async def _thread(self, function: Callable[..., T], *args: Any) -> T:

@@ -37,8 +37,9 @@ def open_new(files: RunFiles, spares: SpareFiles) -> list[int]:
     """
     opened: list[int] = []
     try:
-        for path in (files.stdout, files.stderr, record_path(files)):
-            opened.append(spares.open(path))
+        opened.append(spares.open(files.stdout))
+        opened.append(spares.open(files.stderr))
+        opened.append(spares.open(record_path(files)))
     except OSError as error:
         for fd in opened:
             os.close(fd)

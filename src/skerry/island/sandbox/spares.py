@@ -5,15 +5,13 @@ They have no name until they are used, so a crash leaves nothing of them.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _MOST = 48
-_LOW = 24
 _NEVER = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -23,13 +21,15 @@ class SpareFiles:
 
     Args:
         directory: where they are made.
+        threads: make them.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, threads: ThreadPoolExecutor) -> None:
         self._directory = directory
+        self._threads = threads
         self._ready: deque[int] = deque()
         self._descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._filling: threading.Thread | None = None
+        self._filling = False
         self._usable = True
         self._closed = False
 
@@ -43,8 +43,6 @@ class SpareFiles:
         return os.open(path, _CREATE, 0o600) if fd is None else fd
 
     def _named(self, path: Path) -> int | None:
-        if len(self._ready) < _LOW:
-            self._fill()
         try:
             fd = self._ready.popleft()
         except IndexError:
@@ -58,10 +56,11 @@ class SpareFiles:
             return None
         return fd
 
-    def _fill(self) -> None:
-        if self._usable and not self._closed and self._filling is None:
-            self._filling = threading.Thread(target=self._make, name="skerry-spare-files", daemon=True)
-            self._filling.start()
+    def refill(self) -> None:
+        """Make new ones in the background for those that were used."""
+        if self._usable and not self._closed and not self._filling and len(self._ready) < _MOST:
+            self._filling = True
+            self._threads.submit(self._make)
 
     def _make(self) -> None:
         try:
@@ -71,15 +70,11 @@ class SpareFiles:
             # Whoever needs a file makes it and learns why not.
             self._usable = error.errno not in _NEVER
         finally:
-            self._filling = None
+            self._filling = False
 
     def close(self) -> None:
-        """Drop those that are left."""
+        """Drop those that are left; the threads have ended."""
         self._closed = True
-        filling = self._filling
-        if filling is not None:
-            filling.join()
         while self._ready:
             os.close(self._ready.popleft())
-        with contextlib.suppress(OSError):
-            os.close(self._descriptors)
+        os.close(self._descriptors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 MOST = 32
 _FEWEST_PIDS = 64
 _LEAST_MEMORY = 64 * MIB
-# The end of the run is recorded and told first: starting a shell would take the processor from that.
-_PAUSE_SECONDS = 0.001
 
 
 def has_room(limits: Limits) -> bool:
@@ -36,18 +33,13 @@ class WarmShells:
         self._most = most
         self._agents: OrderedDict[LiveAgent, None] = OrderedDict()
 
-    def follow(self, live: LiveAgent, shell: dict[str, object]) -> None:
-        """A run has ended: have a shell waiting for the next one soon.
+    def start(self, live: LiveAgent, shell: dict[str, object]) -> None:
+        """Have a shell waiting for the next run.
 
         Args:
             live: the sandbox's agent.
             shell: fields of the agent's operation `warm`.
         """
-        asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._ask, live, shell)
-
-    def _ask(self, live: LiveAgent, shell: dict[str, object]) -> None:
-        if not live.usable:
-            return
         live.channel.tell("warm", **shell)
         self._agents[live] = None
         self._agents.move_to_end(live)
