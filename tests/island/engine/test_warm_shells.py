@@ -101,7 +101,7 @@ async def test_sessions_share_nothing_through_it(machine: Lab) -> None:
 
 
 async def test_variables_and_input_for_one_run(machine: Lab) -> None:
-    await machine.run("A=kept")
+    await machine.run("export A=kept")
     await waits(machine)
     assert (await machine.run("echo $A", env={"A": "once", "LC_ALL": "C"}))[1] == "once\n"
     await waits(machine)

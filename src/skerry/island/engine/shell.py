@@ -2,7 +2,8 @@
 
 A run executes `bash -c PRELUDE` (or `sh -c`). Descriptor 8 brings a script that restores the session and holds the
 command; the command is evaluated at the top level of that shell, so it behaves as with `bash -c`; when the shell ends
-in any way but `exec` or a signal, the prelude writes the state to descriptor 9, which the command itself never sees.
+in any way but `exec` or a signal, the prelude writes the state to descriptor 9, which the command itself never sees;
+bash knows it by its sticky bit, since a command may have put something else there.
 bash keeps variables (exported or not, arrays, attributes), functions, aliases, options and the working directory;
 plain sh keeps exported variables, file mode mask and working directory. A command that replaces the EXIT trap and
 leaves by `exit` leaves the state as it was before it.
@@ -256,8 +257,7 @@ _BASH = _one_line(
     __skerry_save() {
       [[ $BASHPID == "$$" && -z $__skerry_done ]] || return 0;
       __skerry_done=:;
-      for __skerry_fd in 9 10 -; do [[ ! -p /dev/fd/$__skerry_fd && ! -k /dev/fd/$__skerry_fd ]] || break; done;
-      [[ $__skerry_fd != - ]] || return 0;
+      if [[ -k /dev/fd/9 ]]; then __skerry_fd=9; elif [[ -k /dev/fd/10 ]]; then __skerry_fd=10; else return 0; fi;
       set -- "$SHELLOPTS";
       set +e +u +f +x +v +C +a +E +T +o posix +o pipefail;
       trap - DEBUG ERR RETURN;

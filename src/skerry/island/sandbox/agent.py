@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-VERSION = 1
+VERSION = 2
 LARGEST_PACKET = 60_000
 _RECEIVE = 131_072
 _MOST_FDS = 16

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry.island.sandbox import runlog
+from skerry.island.sandbox.agent import VERSION
 from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_file
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
@@ -148,6 +149,8 @@ class LiveAgent:
             SandboxError, TimeoutError: it does not answer.
         """
         answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
+        # One of an older release goes on with what it has, and is followed by one of ours as soon as it is idle.
+        self.outdated = answer["version"] != VERSION
         return [str(run) for run in answer["runs"]]
 
     async def listener(self) -> socket.socket:
