@@ -7,8 +7,8 @@ uses only the standard library, so that a root file system needs no Python.
 
 Wire protocol
 =============
-`SOCK_SEQPACKET` unix sockets. One packet is one JSON object in UTF-8, with descriptors attached by `SCM_RIGHTS`. A
-packet larger than 60,000 bytes travels as `{"big": true, "n": ...}` with a memory file holding the JSON as its *first*
+`SOCK_SEQPACKET` unix sockets. One packet is one JSON object in UTF-8 on one line, perhaps with a newline and plain
+bytes (its tail) after it, with descriptors attached by `SCM_RIGHTS`. A packet larger than 60,000 bytes travels as `{"big": true, "n": ...}` with a memory file holding the JSON as its *first*
 descriptor, the packet's own descriptors after it. Any number of servers may be connected; each gets every event.
 
 Requests carry `n` (a number chosen by the caller) and `op`. Replies repeat `n` with `"ok": true` and the answer, or
@@ -20,7 +20,7 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
             `stdin`, `state`, `keep`, `warm` (booleans); [stdout file, stderr file, record file, then standard input if
-            `stdin`, then the file for descriptor 8 if `state`]
+            `stdin`, then the file for descriptor 8 if `state`; where that is short, its content comes as the tail instead]
             -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
             `warm` has started may go on with it
 warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
@@ -41,10 +41,9 @@ thaw        SIGCONT to those; a lost connection thaws too
 retire      -> `idle`; when true the agent ends right after this answer and has read no later request
 
 Event `exit`: `run`, `exit_code`, `cause`, `stdout_bytes`, `stderr_bytes`, `dropped_bytes`, `cpu_ns`, `max_rss_bytes`,
-`wall_ns`, `state` (base64, null, or absent when it is only in the record because of its size).
+`wall_ns`, `state_bytes` (null without a state); the state is the tail, absent when only the record has it for its size.
 
-The record file holds the same as one JSON line with `state_bytes`, followed by the raw bytes of the state; an empty or
-cut record means that the run's end is unknown.
+The record file holds the same, always with the state; an empty or cut record means that the run's end is unknown.
 """
 
 from __future__ import annotations
@@ -95,10 +94,13 @@ class Client:
 
     def send(self, message: dict[str, Any], fds: list[int]) -> None:
         """Send a packet now or when the server reads again."""
+        self.send_packet(json.dumps(message).encode(), fds)
+
+    def send_packet(self, packet: bytes, fds: list[int]) -> None:
+        """As `send`, of what is encoded already."""
         if self.gone:
             _close_all(fds)
             return
-        packet = json.dumps(message).encode()
         if len(packet) > LARGEST_PACKET:
             memory = os.memfd_create("packet", os.MFD_CLOEXEC)
             os.write(memory, packet)
@@ -231,7 +233,7 @@ class Agent:
         try:
             function(*args)
         except Exception as error:
-            self.broadcast({"event": "fault", "text": f"{type(error).__name__}: {error}"})
+            self.broadcast(json.dumps({"event": "fault", "text": f"{type(error).__name__}: {error}"}).encode())
 
     def watch(self, fd: int, handler: Callable[[int], object]) -> None:
         """Call `handler(events)` whenever `fd` can be read."""
@@ -252,10 +254,10 @@ class Agent:
         self._sequence += 1
         heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, function))
 
-    def broadcast(self, event: dict[str, Any]) -> None:
+    def broadcast(self, event: bytes) -> None:
         """Tell every connected server."""
         for client in list(self._clients):
-            client.send(event, [])
+            client.send_packet(event, [])
 
     def forget(self, client: Client) -> None:
         """Drop what belonged to a client that left."""
@@ -276,7 +278,8 @@ class Agent:
 
     def handle(self, client: Client, packet: bytes, fds: list[int]) -> None:
         """Do what a packet asks."""
-        request = json.loads(packet)
+        head, _, tail = packet.partition(b"\n")
+        request = json.loads(head)
         n = request["n"]
         try:
             if request.get("big"):
@@ -288,6 +291,7 @@ class Agent:
             operation = _OPERATIONS.get(request["op"])
             if operation is None:
                 raise Refusal("unsupported", f"this agent cannot do {request['op']}")
+            request["tail"] = tail
             operation(self, client, request, fds)
         except Refusal as refusal:
             client.send({"n": n, "ok": False, "reason": refusal.reason, "message": refusal.message}, [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import fcntl
 import json
 import os
@@ -12,7 +11,7 @@ import termios
 import time
 
 from skerry.island.sandbox import agent_processes as processes
-from skerry.island.sandbox.agent_pipes import CHUNK, Pipes, Stream, read_state, unread
+from skerry.island.sandbox.agent_pipes import CHUNK, Pipes, Stream, memory_file, read_state, unread
 from skerry.island.sandbox.agent_refusal import Refusal
 from skerry.island.sandbox.agent_spawn import NotStarted, Spawner
 from skerry.island.sandbox.agent_warm import Waiting, WarmShell
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from skerry.island.sandbox.agent import Agent, Client
 
-_INLINE_STATE = 24_000
+_INLINE_STATE = 48_000
 _RSS_INTERVAL = 0.2
 
 
@@ -38,13 +37,12 @@ class Run:
         out, err: its outputs; None on a terminal.
         state: the file behind its descriptor 9, or -1.
         warm: the shell that waited for it, as long as it is not known to have begun; else None.
-        state_in: the file for its descriptor 8, kept as long as `warm`, or -1.
         cpu_before: nanoseconds of processor time that its process had used before the run was its own.
     """
 
     __slots__ = (
         *("cpu_before", "ended_by", "err", "hard", "id", "out", "pid", "record", "request", "short_of_memory"),
-        *("started", "state", "state_in", "warm", "watchers"),
+        *("started", "state", "warm", "watchers"),
     )
 
     def __init__(self, request: dict[str, Any], record: int) -> None:
@@ -56,7 +54,6 @@ class Run:
         self.err: Stream | None = None
         self.state = -1
         self.warm: Waiting | None = None
-        self.state_in = -1
         self.cpu_before = 0
         self.started = time.monotonic_ns()
         self.ended_by: str | None = None
@@ -78,8 +75,7 @@ class Run:
         """From here on it counts as begun."""
         if self.warm is not None:
             os.close(self.warm.source)
-            os.close(self.state_in)
-            self.warm, self.state_in = None, -1
+            self.warm = None
 
 
 class Runs:
@@ -134,7 +130,7 @@ class Runs:
         run = Run(request, sinks[2])
         run.out, run.err = (Stream(run, sink, request["cap"]) for sink in sinks[:2])
         try:
-            if not self._continue(run, stdin, state_in):
+            if stdin != self._null or not self._continue(run):
                 self._start(run, stdin, state_in)
         except NotStarted as error:
             run.err.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
@@ -149,20 +145,19 @@ class Runs:
         finally:
             if stdin != self._null:
                 os.close(stdin)
-            if state_in not in (-1, run.state_in):
+            if state_in >= 0:
                 os.close(state_in)
         self._enter(run)
         return lambda: None
 
-    def _continue(self, run: Run, stdin: int, state_in: int) -> bool:
+    def _continue(self, run: Run) -> bool:
         """Give a run to the shell that waits for one; False when there is none for it."""
-        if not run.request.get("warm") or stdin != self._null or state_in < 0:
+        if not run.request.get("warm") or not run.request.get("tail"):
             return False
-        waiting = self.warm.take(run.request, state_in)
+        waiting = self.warm.take(run.request)
         if waiting is None:
             return False
-        run.pid, run.cpu_before = waiting.pid, waiting.cpu_ns
-        run.warm, run.state_in = waiting, state_in
+        run.pid, run.cpu_before, run.warm = waiting.pid, waiting.cpu_ns, waiting
         run.connect(waiting.pipes)
         return True
 
@@ -170,13 +165,19 @@ class Runs:
         """Start a run's process. Raises NotStarted, Refusal, OSError."""
         pipes = Pipes(keep=bool(run.request.get("keep")))
         actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *pipes.actions]
-        if state_in >= 0:
-            actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
+        made = -1
         try:
+            if tail := run.request.get("tail"):
+                state_in = made = memory_file(tail)
+            if state_in >= 0:
+                actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
             run.pid = self._spawn(run.request, actions)
         except BaseException:
             pipes.close()
             raise
+        finally:
+            if made >= 0:
+                os.close(made)
         pipes.given()
         run.connect(pipes)
 
@@ -301,7 +302,7 @@ class Runs:
             os.close(run.state)
         run.state, run.cpu_before = -1, 0
         try:
-            self._start(run, self._null, run.state_in)
+            self._start(run, self._null, -1)
         except (NotStarted, Refusal, OSError):
             return False
         run.forget_start()
@@ -377,36 +378,36 @@ class Runs:
         run.forget_start()
         for stream in run.streams():
             self._drain(stream)
-        result: dict[str, Any] = {
+        state = None
+        if run.state >= 0:
+            state = read_state(run.state)
+            os.close(run.state)
+        line = {
+            "event": "exit",
             "run": run.id,
             "exit_code": code,
             "cause": cause,
             "stdout_bytes": 0 if run.out is None else run.out.kept,
             "stderr_bytes": 0 if run.err is None else run.err.kept,
-            "dropped_bytes": sum(s.dropped for s in (run.out, run.err) if s is not None),
+            "dropped_bytes": sum(stream.dropped for stream in run.streams()),
             "cpu_ns": cpu_ns,
             "max_rss_bytes": max_rss,
             "wall_ns": time.monotonic_ns() - run.started,
+            "state_bytes": None if state is None else len(state),
         }
-        state = None
-        if run.state >= 0:
-            state = read_state(run.state)
-            os.close(run.state)
+        packet = json.dumps(line).encode() + b"\n" + (state or b"")
         if run.record >= 0:
-            line = {**result, "state_bytes": None if state is None else len(state)}
             try:
-                os.write(run.record, json.dumps(line).encode() + b"\n" + (state or b""))
+                os.write(run.record, packet)
             except OSError:
                 pass  # a full disk: whoever is connected still learns the end
             os.close(run.record)
-        if state is None:
-            result["state"] = None
-        elif len(state) <= _INLINE_STATE:
-            result["state"] = binascii.b2a_base64(state, newline=False).decode()
+        if len(packet) > _INLINE_STATE:
+            packet = packet[: packet.index(b"\n")]
         for client, n, stream_name, _ in run.watchers:
             output = run.out if stream_name == "stdout" else run.err
             client.reply(n, {"size": 0 if output is None else output.kept, "ended": True})
-        self._agent.broadcast({"event": "exit", **result})
+        self._agent.broadcast(packet)
 
     def _drain(self, stream: Stream) -> None:
         """Take what is in the pipe of an ended run without waiting for whoever else holds it."""

@@ -116,6 +116,18 @@ def read_state(fd: int) -> bytes:
     return os.pread(fd, os.lseek(fd, 0, os.SEEK_CUR), 0)
 
 
+def memory_file(content: bytes) -> int:
+    """A file in memory that holds `content`, positioned at its start."""
+    fd = os.memfd_create("given", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, content)
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def unread(fd: int) -> int:
     """How many bytes wait in a pipe."""
     size = bytearray(4)

@@ -129,24 +129,16 @@ class WarmShell:
         pipes.given()
         return waiting
 
-    def take(self, request: dict[str, Any], state: int) -> Waiting | None:
-        """The waiting shell, going on with the run that a request asks for; None when one must be started for it.
-
-        Args:
-            request: of an `exec`.
-            state: the file for descriptor 8.
-        """
+    def take(self, request: dict[str, Any]) -> Waiting | None:
+        """The waiting shell, going on with the run that an `exec` asks for; None when one must be started for it."""
         waiting = self._waiting
-        if waiting is None:
-            return None
-        content = os.pread(state, _MOST_STATE + 1, 0)
-        if len(content) > _MOST_STATE:
+        if waiting is None or len(request["tail"]) > _MOST_STATE:
             return None
         try:
             same = waiting.wish == _wish(request) and waiting.circumstances == circumstances(request)
         except OSError:
             same = False
-        if not same or not _lives(waiting.pid) or not waiting.begin(content):
+        if not same or not _lives(waiting.pid) or not waiting.begin(request["tail"]):
             self.discard()
             return None
         self._waiting = None

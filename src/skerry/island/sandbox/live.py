@@ -16,7 +16,7 @@ from typing import Any
 
 from skerry.island.sandbox import runlog
 from skerry.island.sandbox.agent import VERSION
-from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_file
+from skerry.island.sandbox.channel import LONGEST_TAIL, AgentChannel, ChannelClosed, memory_file
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
 from skerry.island.sandbox.spares import SpareFiles
@@ -27,7 +27,8 @@ _log = logging.getLogger(__name__)
 
 _HELLO_SECONDS = 5.0
 _WRITE_SECONDS = 60.0
-_PAUSE_SECONDS = 0.001
+# Event loops count in milliseconds: one is often none.
+_PAUSE_SECONDS = 0.002
 
 
 class Retired(Exception):
@@ -189,11 +190,15 @@ class LiveAgent:
         try:
             if spec.stdin:
                 fds.append(memory_file(spec.stdin))
-            if spec.state is not None:
+            tail = spec.state or b""
+            if len(tail) > LONGEST_TAIL or self.outdated:
+                tail = b""
+            if spec.state is not None and not tail:
                 fds.append(memory_file(spec.state))
             await self.request(
                 "exec",
                 tuple(fds),
+                tail=tail,
                 run=spec.id,
                 argv=spec.argv,
                 env=env,
@@ -202,7 +207,7 @@ class LiveAgent:
                 grace=spec.grace,
                 cap=output_bytes,
                 stdin=bool(spec.stdin),
-                state=spec.state is not None,
+                state=spec.state is not None and not tail,
                 keep=spec.keep_state,
                 warm=warm,
             )
@@ -252,11 +257,11 @@ class LiveAgent:
         if run_id not in self._processes:
             self._processes[run_id] = AgentProcess(run_id, runlog.run_files(self._runs, run_id), self)
 
-    def _event(self, message: dict[str, Any]) -> None:
+    def _event(self, message: dict[str, Any], tail: bytes) -> None:
         if message.get("event") == "exit":
             process = self._processes.pop(str(message["run"]), None)
             if process is not None:
-                process.finish(runlog.from_event(message, process.files))
+                process.finish(runlog.from_event(message, tail, process.files))
                 if isinstance(process, AgentProcess):
                     # The end of the run is recorded and told first: this would take the processor from that.
                     asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._prepare, process.shell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import json
 import os
@@ -72,14 +71,17 @@ def read_record(files: RunFiles) -> ExecResult | None:
         return None
 
 
-def from_event(event: dict[str, Any], files: RunFiles | None) -> ExecResult:
+def from_event(event: dict[str, Any], tail: bytes, files: RunFiles | None) -> ExecResult:
     """How the run ended, as its agent said; a large state is fetched from the record."""
-    if "state" not in event:
+    # An agent of an older release does not tell the size.
+    size = event.get("state_bytes", -1)
+    if size is None:
+        return _result(event, None)
+    if size != len(tail):
         recorded = None if files is None else read_record(files)
         if recorded is not None:
             return recorded
-    state = event.get("state")
-    return _result(event, None if state is None else base64.b64decode(state))
+    return _result(event, tail if size == len(tail) else None)
 
 
 def from_logs(files: RunFiles, *, exit_code: int, cause: Cause) -> ExecResult:

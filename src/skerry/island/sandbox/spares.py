@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _MOST = 48
+_FEW = 12
 _NEVER = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -57,8 +58,8 @@ class SpareFiles:
         return fd
 
     def refill(self) -> None:
-        """Make new ones in the background for those that were used."""
-        if self._usable and not self._closed and not self._filling and len(self._ready) < _MOST:
+        """Make new ones in the background, many at once, when few are left."""
+        if self._usable and not self._closed and not self._filling and len(self._ready) < _FEW:
             self._filling = True
             self._threads.submit(self._make)
 

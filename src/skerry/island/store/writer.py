@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,8 +116,19 @@ class Writer:
             return
         if self._kept is None:
             self._kept = self._engine.connect()
-        with self._kept.begin():
+            # SQLAlchemy's transaction stays open around all of ours: to begin and end it costs as much as a small one.
+            self._kept.begin()
+            _raw(self._kept).execute("ROLLBACK")
+        raw = _raw(self._kept)
+        raw.execute("BEGIN IMMEDIATE")
+        try:
             yield self._kept
+            raw.execute("COMMIT")
+        except BaseException:
+            # Some errors, such as a full disk, have ended it already.
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
 
     def _together(self, batch: list[_Job]) -> bool:
         """Run a batch under one commit; False when it must be redone one by one, nothing of it having been kept."""
@@ -135,6 +147,12 @@ class Writer:
         except BaseException:
             return False
         return True
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 def _settle(batch: list[_Job]) -> None:
