@@ -84,6 +84,7 @@ class Client:
         self.socket = connection
         self.waiting: list[tuple[bytes, list[int]]] = []
         self.gone = False
+        self.held_up = False
         self.frozen: list[int] | None = None
         connection.setblocking(False)
         agent.watch(connection.fileno(), self._ready)
@@ -117,13 +118,16 @@ class Client:
                 self.socket.sendmsg([packet], ancillary)
             except BlockingIOError:
                 self.agent.change(self.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+                self.held_up = True
                 return
             except OSError:
                 self.leave()
                 return
             _close_all(fds)
             self.waiting.pop(0)
-        self.agent.change(self.socket.fileno(), select.EPOLLIN)
+        if self.held_up:
+            self.agent.change(self.socket.fileno(), select.EPOLLIN)
+            self.held_up = False
 
     def _ready(self, events: int) -> None:
         if events & select.EPOLLOUT:
