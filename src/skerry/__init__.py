@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from skerry.money import Money
     from skerry.networks.arker import Arker, ArkerError, AsyncArker
     from skerry.networks.dispersed import AsyncDispersed, Dispersed
+    from skerry.networks.octaspace import AsyncOctaSpace, OctaSpace
 
 __version__: str
 
@@ -48,9 +49,11 @@ _HOME = {
     "ArkerError": "skerry.networks.arker",
     "AsyncArker": "skerry.networks.arker",
     "AsyncDispersed": "skerry.networks.dispersed",
+    "AsyncOctaSpace": "skerry.networks.octaspace",
     "Dispersed": "skerry.networks.dispersed",
     "Island": "skerry.island.island",
     "Money": "skerry.money",
+    "OctaSpace": "skerry.networks.octaspace",
 }
 
 __all__ = [
@@ -58,6 +61,7 @@ __all__ = [
     "ArkerError",
     "AsyncArker",
     "AsyncDispersed",
+    "AsyncOctaSpace",
     "AuthenticationError",
     "BudgetExceededError",
     "BusyError",
@@ -71,6 +75,7 @@ __all__ = [
     "Money",
     "NoCapacityError",
     "NotFoundError",
+    "OctaSpace",
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "PermissionDeniedError",

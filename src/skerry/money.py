@@ -1,7 +1,7 @@
 """Exact money: an integer count of a currency's smallest unit, never a float.
 
 The unit of each currency is fixed here once: US dollars are counted in micros (1 USD = 1,000,000),
-Saudi riyals in halala (1 SAR = 100), ether in wei, USDC in its on-chain micros.
+Saudi riyals in halala (1 SAR = 100), ether and OCTA in wei, USDC in its on-chain micros.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 
 from skerry.errors import InvalidRequestError
 
-DIGITS = {"USD": 6, "SAR": 2, "ETH": 18, "USDC": 6}
+DIGITS = {"USD": 6, "SAR": 2, "ETH": 18, "USDC": 6, "OCTA": 18}
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -19,7 +19,7 @@ class Money:
     """An exact amount in the smallest unit of one currency.
 
     Args:
-        amount: integer count of the smallest unit (micros for USD and USDC, halala for SAR, wei for ETH).
+        amount: integer count of the smallest unit (micros for USD and USDC, halala for SAR, wei for ETH and OCTA).
         currency: upper-case code, one of the keys of `DIGITS`.
 
     Example:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE = 120
+OURS = ("SKERRY_", "ARKER_", "DISPERSED_", "ZER_")
+"""What the variables that we read begin with."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Skerry:
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SKERRY_", "ARKER_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         return {**inherited, "SKERRY_DATA_DIR": str(self.data_dir), "SKERRY_PORT": "0", "NO_COLOR": "1", **self.env}
 
 

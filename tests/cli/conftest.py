@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Skerry
+from tests.networks.dispersed.server import SignedServer, start
 
 
 @pytest.fixture
@@ -28,3 +29,13 @@ def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skerry]:
         yield command
     finally:
         command("down", "--force")
+
+
+@pytest.fixture
+def server() -> Iterator[SignedServer]:
+    """A server that answers only what it can verify."""
+    known, running, thread = start()
+    yield known
+    running.shutdown()
+    running.server_close()
+    thread.join()

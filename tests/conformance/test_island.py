@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -26,6 +27,29 @@ def test_it_is_gone_when_the_block_ends() -> None:
     assert threading.active_count() <= before
     with pytest.raises(ConfigurationError, match="not running"):
         _ = island.url
+
+
+def test_clients_of_a_network_are_made_where_the_island_has_its_keys(tmp_path: Path) -> None:
+    with Island(tmp_path / "mine") as island:
+        with pytest.raises(ConfigurationError, match=r"no keys for 'dispersed'; it speaks arker"):
+            island.dispersed()
+        file = island.data_dir / "credentials.json"
+        kept = json.loads(file.read_text())
+        pair = {"dispersed": "pk_of_a_face", "dispersed_secret": "sk_of_a_face"}
+        file.write_text(json.dumps({**kept, "keys": {**kept["keys"], **pair}}))
+        variables = {
+            "DISPERSED_PUBLIC_KEY": pair["dispersed"],
+            "DISPERSED_SECRET_KEY": "sk_of_a_face",
+            "DISPERSED_API_BASE_URL": f"{island.url}/dispersed",
+        }
+        assert island.env().items() >= variables.items()
+        assert island.key("dispersed") == "pk_of_a_face"
+        with island.dispersed(retry=0) as client:
+            assert (client.public_key, client.base_url, client.retry) == (
+                pair["dispersed"],
+                island.base_url("dispersed"),
+                0,
+            )
 
 
 def test_a_given_directory_stays(tmp_path: Path) -> None:

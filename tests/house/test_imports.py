@@ -42,7 +42,9 @@ def test_importing_skerry_is_next_to_nothing() -> None:
         "from skerry import Arker, AsyncArker, Money, SkerryError",
         "from skerry import Arker; Arker(api_key='k', base_url='http://127.0.0.1:9').vm('ubuntu')",
         "from skerry import Dispersed; Dispersed('p', 's', base_url='http://127.0.0.1:9').jobs",
+        "from skerry import OctaSpace; OctaSpace('k', base_url='http://127.0.0.1:9').services.session('u')",
         "import skerry.cli.main, skerry.cli.run, skerry.cli.sandbox, skerry.cli.image, skerry.cli.logs",
+        "import skerry.cli.call, skerry.cli.key, skerry.cli.credit, skerry.cli.signature, skerry.island.environment",
         "import skerry.cli.up, skerry.cli.status, skerry.cli.completion, skerry.island.admin.client",
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from skerry._io._async.driver import AsyncDriver
 from skerry._io._async.httpx import AsyncHttpxTransport
-from skerry._io.waiting import async_bounded, async_sleep
+from skerry._io.waiting import async_bounded, async_sleep, async_worked
 from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request, TransportFailure
@@ -168,3 +169,21 @@ async def test_hooks_that_take_part_may_be_coroutines() -> None:
     await driver.send(toy_call())
     assert transport.sent[0].header("x-own") == "1"
     assert seen == [200]
+
+
+@pytest.mark.anyio
+async def test_work_in_a_thread_is_let_end_before_its_task_does() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(LONG)
+        done.set()
+
+    task = asyncio.create_task(async_worked(work))
+    await asyncio.to_thread(begun.wait, LONG)
+    task.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()

@@ -22,7 +22,10 @@ def test_keys_are_masked(key: str, frame: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["missing bearer token", "no basic authentication", "task-runner", "image ark_ubuntu", "disk-full", "Basic plan"],
+    [
+        *("missing bearer token", "no basic authentication", "task-runner", "image ark_ubuntu", "disk-full"),
+        *("Basic plan", "set OCTA_API_KEY or DC1_API_KEY"),
+    ],
 )
 def test_prose_stays(text: str) -> None:
     assert redact(text) == text

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, assert_type
 import skerry
 
 if TYPE_CHECKING:
-    from skerry import Arker, AsyncArker, AsyncDispersed, Dispersed, Island, Money
+    from skerry import Arker, AsyncArker, AsyncDispersed, AsyncOctaSpace, Dispersed, Island, Money, OctaSpace
     from skerry.networks.arker import AsyncComputer, Computer, RunResult
     from skerry.networks.dispersed import AsyncPage, Job, JobInput, JobRun, Page
+    from skerry.networks.octaspace import (
+        App,
+        AsyncSession,
+        Download,
+        MrMachine,
+        RawResponse,
+        RequestContext,
+        SavedFile,
+        ServiceInfo,
+        Session,
+    )
 
     def sync_client(arker: Arker) -> None:
         vm = arker.vm("ubuntu")
@@ -30,6 +41,7 @@ if TYPE_CHECKING:
         assert_type(next(iter(client.job_runs.iter_all())), JobRun)
         assert_type(client.job_runs.get("x").hourly_rate, Money | None)
         assert_type(client.job_recipes.delete("x"), None)
+        assert_type(client.api_keys.create({"name": "x", "preset": "CONSUMER"}).secret_key, str | None)
         client.jobs.list(colour="red")  # pyright: ignore[reportCallIssue]
         client.jobs.get("x", retries=1)  # pyright: ignore[reportCallIssue]
 
@@ -41,10 +53,35 @@ if TYPE_CHECKING:
         async for job in client.jobs.iter_all():
             assert_type(job.created_at is None, bool)
 
+    def octaspace(client: OctaSpace) -> None:
+        session = client.services.mr.start(7, disk_size=10, image="ubuntu:24.04", ports=[22], timeout=None)
+        assert_type(session, Session)
+        assert_type(session.wait_ready(timeout=60), ServiceInfo)
+        assert_type(session.stop(5), None)
+        assert_type(client.services.mr.available(retries=0), list[MrMachine])
+        assert_type(client.apps.list(), list[App])
+        assert_type(client.with_raw_response.apps.list(), RawResponse[list[App]])
+        assert_type(client.accounts.balance().funds, Money | None)
+        assert_type(client.nodes.download_logs(1), Download)
+        assert_type(client.nodes.save_logs("1", "x"), SavedFile)
+        assert_type(client.idle_jobs.logs(1, "2"), str)
+        client.services.vpn.start(1, subkind="wg").info(retry=1)  # pyright: ignore[reportCallIssue]
+
+    async def async_octaspace(client: AsyncOctaSpace) -> None:
+        async def told(context: RequestContext) -> None:
+            context.headers["x-trace"] = str(context.attempt)
+
+        session = await client.with_options(on_request=told).services.vpn.start(1, subkind="v2ray", protocol="vless")
+        assert_type(session, AsyncSession)
+        assert_type(await session.info(), ServiceInfo)
+        assert_type(await client.services.session("u").with_raw_response.info(), RawResponse[ServiceInfo])
+
     def island() -> None:
         with Island() as here:
             assert_type(here.arker(), Arker)
             assert_type(here.async_arker(), AsyncArker)
+            assert_type(here.dispersed(), Dispersed)
+            assert_type(here.async_dispersed(retry=0), AsyncDispersed)
             assert_type(here.url, str)
 
     def money(price: Money) -> None:
@@ -59,4 +96,5 @@ if TYPE_CHECKING:
 
 
 def test_the_checked_names_exist() -> None:
-    assert {"Arker", "AsyncArker", "AsyncDispersed", "Dispersed", "Island", "Money"} <= set(skerry.__all__)
+    clients = {"Arker", "AsyncArker", "AsyncDispersed", "AsyncOctaSpace", "Dispersed", "OctaSpace"}
+    assert clients | {"Island", "Money"} <= set(skerry.__all__)

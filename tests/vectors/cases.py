@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parent / "data"
+_NETWORK_BY_KIND = {"sign": "dispersed", "verify": "dispersed", "sdk": "octaspace", "compat": "octaspace"}
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ def find(network: str, place: str | None) -> list[Path]:
 
 def _network_of(path: Path) -> str:
     cases = json.loads(path.read_text(encoding="utf-8"))
-    # Cases that are signed or verified, with no client in them, are Dispersed's (section 2.9 of its protocol).
-    signed = isinstance(cases, list) and cases and cases[0].get("kind") in ("sign", "verify")
-    return "dispersed" if signed else "arker"
+    kind = cases[0].get("kind") if isinstance(cases, list) and cases else None
+    # Cases that are signed or verified, with no client in them, are Dispersed's (section 2.9 of its protocol); those
+    # that name one of several official clients are OctaSpace's (section 10).
+    return _NETWORK_BY_KIND.get(kind, "arker")
 
 
 def _case(content: dict[str, Any]) -> Case:

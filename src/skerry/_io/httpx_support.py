@@ -100,7 +100,9 @@ def failure_of(error: Exception) -> TransportFailure:
     text = str(error) or _PLAIN_WORDS.get(type(error).__name__, type(error).__name__)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         text += _CERTIFICATE_HINT
-    return TransportFailure(text, kind)
+    failure = TransportFailure(text, kind)
+    failure.timed_out = isinstance(error, httpx2.TimeoutException)
+    return failure
 
 
 _PLAIN_WORDS = {

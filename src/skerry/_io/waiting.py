@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from skerry._kernel.options import Deadline
 from skerry._kernel.request import BodySource, TransportFailure
@@ -18,6 +18,7 @@ from skerry.errors import ConfigurationError
 
 A = TypeVar("A")
 R = TypeVar("R")
+P = ParamSpec("P")
 
 AsyncSleeper = Callable[[float, Deadline | None], Awaitable[None]]
 """Waits so many seconds, or until the deadline is cancelled."""
@@ -143,6 +144,24 @@ async def async_chunks(source: BodySource) -> AsyncIterator[bytes]:
 def chunks(source: BodySource) -> Iterator[bytes]:
     """The chunks of a body."""
     return source.open()
+
+
+async def async_worked(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function that may block, in a worker thread so that a slow disk does not stop the loop."""
+    import asyncio
+
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # A thread cannot be interrupted, and what it works on must not be taken away under it.
+        await asyncio.wait([work])
+        raise
+
+
+def worked(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function that may block."""
+    return function(*args, **kwargs)
 
 
 async def async_once(chunk: bytes) -> AsyncIterator[bytes]:

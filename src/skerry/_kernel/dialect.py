@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from skerry._kernel.interception import NO_INTERCEPTORS, Interceptors
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.request import Body, Headers, Request, Response, TransportFailure
-from skerry._kernel.retry import RetryPolicy, Safety
+from skerry._kernel.retry import RetryPolicy, Safety, parse_retry_after
 from skerry.errors import DeadlineExceededError, SkerryError
 
 T_co = TypeVar("T_co", covariant=True)
@@ -76,6 +76,11 @@ class Call(Generic[T_co]):
         return "keyed" if self.keyed and self.operation.safety == "unsafe" else self.operation.safety
 
 
+def any_retry_after(response: Response) -> float | None:
+    """Seconds that an answer asks to wait, by any of the headers in use, whatever its status."""
+    return parse_retry_after(response.header("retry-after"), response.header("retry-after-ms"))
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A network as one client speaks it.
@@ -91,6 +96,7 @@ class Dialect:
         defaults: sent with every call of the API, unless the caller gives the same header.
         interceptors: what the network's own hooks do around every try.
         out_of_time: the error for a caller who gave up or whose deadline passed.
+        retry_after: seconds that an answer which is an error asks to wait.
     """
 
     network: str
@@ -103,3 +109,4 @@ class Dialect:
     defaults: Headers = ()
     interceptors: Interceptors = NO_INTERCEPTORS
     out_of_time: type[DeadlineExceededError] = DeadlineExceededError
+    retry_after: Callable[[Response], float | None] = any_retry_after

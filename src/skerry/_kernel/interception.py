@@ -108,10 +108,16 @@ class RequestInfo:
 
 
 class ResponseInfo:
-    """An answer, as hooks see it: the body may be read as often as one likes."""
+    """An answer, as hooks see it: the body may be read as often as one likes.
 
-    def __init__(self, response: Response) -> None:
+    Attributes:
+        headers: a copy; changing it changes nothing.
+        elapsed: seconds from sending until the headers were there, or the whole answer where only that is known.
+    """
+
+    def __init__(self, response: Response, elapsed: float = 0.0) -> None:
         self._response = response
+        self.elapsed = elapsed if response.headers_after is None else response.headers_after
         self.headers: MutableMapping[str, str] = HeaderMap(response.headers)
 
     @property
@@ -156,10 +162,12 @@ class Interceptors:
     Attributes:
         before: called before a try is signed.
         after: called with every answer, also with those that are errors or will be tried again; not when none came.
+        view: what makes the value that hooks see of a request.
     """
 
     before: Sequence[Callable[[RequestInfo], object]] = ()
     after: Sequence[Callable[[ResponseInfo, RequestInfo], object]] = ()
+    view: Callable[[Request], RequestInfo] = RequestInfo
 
     def __bool__(self) -> bool:
         return bool(self.before or self.after)

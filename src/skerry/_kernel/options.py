@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry.errors import DeadlineExceededError, InvalidRequestError
+
+CANCELLED = "cancelled by the caller"
+PASSED = "the caller's deadline has passed"
 
 
 class Deadline:
@@ -46,6 +50,11 @@ class Deadline:
         if self._cancelled:
             return 0.0
         return None if self._at is None else max(0.0, self._at - self._clock())
+
+    @property
+    def reason(self) -> str:
+        """Why it has passed, in words: `CANCELLED` or `PASSED`."""
+        return CANCELLED if self._cancelled else PASSED
 
     def cancel(self) -> None:
         """Make the deadline pass now and wake everyone who waits under it. Safe from any thread."""
@@ -95,12 +104,33 @@ class Deadline:
         """
         if self.expired:
             raise kind(
-                "cancelled by the caller" if self._cancelled else "the caller's deadline has passed",
+                self.reason,
                 network=network,
                 operation=operation,
                 status=0,
                 outcome="not_sent",
             )
+
+
+@contextmanager
+def within(timeout: float | None, outer: Deadline | None) -> Iterator[Deadline | None]:
+    """A deadline so many seconds from now, that also passes when the outer one does or is cancelled.
+
+    Args:
+        timeout: seconds, None for no limit of its own.
+        outer: the caller's.
+    """
+    if timeout is None:
+        yield outer
+        return
+    left = None if outer is None else outer.remaining()
+    deadline = Deadline(timeout if left is None else min(timeout, left))
+    forget = None if outer is None else outer.subscribe(deadline.cancel)
+    try:
+        yield deadline
+    finally:
+        if forget is not None:
+            forget()
 
 
 @dataclass(frozen=True, slots=True)

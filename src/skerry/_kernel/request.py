@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 from skerry.errors import InvalidRequestError
 
@@ -25,6 +25,18 @@ class BodySource:
 
 
 Body = bytes | BodySource | None
+
+
+class BodySink(Protocol):
+    """Where the body of a success goes while it arrives, when it may be too large to hold."""
+
+    def begin(self) -> object:
+        """Start afresh: a try before this one may have left something."""
+        ...
+
+    def write(self, chunk: bytes) -> object:
+        """Take the next piece."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +90,14 @@ class Response:
     Attributes:
         status: HTTP status.
         headers: name and value pairs, names in lower case, in the order received.
-        body: the whole body, decompressed.
+        body: the whole body, decompressed; empty when it went into a sink.
+        headers_after: seconds until the headers were there, where the transport measured them.
     """
 
     status: int
     headers: Headers = ()
     body: bytes = b""
+    headers_after: float | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -110,12 +124,18 @@ class TransportFailure(Exception):
 
     Attributes:
         kind: `never_sent` (nothing can have happened), `broken` (the connection failed later), `timeout`.
+        limit: seconds the try was allowed, noted by the driver; None for no limit.
+        timed_out: time was the reason, whatever had happened by then; a connection can be late as well.
     """
+
+    limit: float | None = None
+    timed_out: bool = False
 
     def __init__(self, message: str, kind: Literal["never_sent", "broken", "timeout"] = "broken") -> None:
         super().__init__(message)
         self.message = message
         self.kind: Literal["never_sent", "broken", "timeout"] = kind
+        self.timed_out = kind == "timeout"
 
 
 def find_header(headers: Headers, name: str) -> str | None:

@@ -68,11 +68,26 @@ def status_of(error: BaseException) -> int:
     return FAILURE
 
 
+def suggest(error: errors.SkerryError, step: str) -> None:
+    """Name another next step for an error that may mean that the wrong place was asked, and none for any other.
+
+    For calls that went elsewhere than to the island of this machine, which all our own steps are about.
+    """
+    astray = isinstance(error, errors.ConfigurationError) or status_of(error) in {DENIED, NOT_FOUND, UNREACHABLE}
+    vars(error)["_next_step"] = step if astray else None
+
+
 def next_step(error: BaseException) -> str | None:
     """What a person would try after this error, where we know: what fails on our own side says it itself."""
     status = status_of(error)
-    if status == NOT_FOUND and getattr(error, "network", None) is None:
+    if "_next_step" in vars(error):
+        step: str | None = vars(error)["_next_step"]
+        return step
+    # The lists that would be named hold what Arker and the owner's API can be asked for, and nothing else.
+    if status == NOT_FOUND and getattr(error, "network", None) not in {"arker", "island"}:
         return None
+    if isinstance(error, errors.PaymentRequiredError) and getattr(error, "network", None) == "dispersed":
+        return "see `skerry status` for the balance; `skerry credit add` adds to it"
     # Something else than the island, such as a registry, may be what cannot be reached.
     if status == UNREACHABLE and not isinstance(error, errors.ConnectionFailedError | errors.ProtocolError):
         return None

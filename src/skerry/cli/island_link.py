@@ -12,16 +12,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError, ServerError
+from skerry.island import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skerry.island.admin.client import Admin
     from skerry.networks.arker import Arker
+    from skerry.networks.dispersed import Dispersed
 
 DEFAULT_PORT = 4242
 START_DEADLINE = 60.0
@@ -39,7 +41,7 @@ class Link:
         started_at: RFC 3339.
         data_dir: what it works on.
         owner_key: for `/_island/v1`.
-        keys: one per network.
+        keys: as in `credentials.json`.
     """
 
     url: str
@@ -54,24 +56,41 @@ class Link:
         """Where the face of a network answers."""
         return f"{self.url}/{network}"
 
-    def environment(self) -> dict[str, str]:
-        """The variables that point each network's clients at this island."""
-        return {
-            "ARKER_API_KEY": self.keys["arker"],
-            "ARKER_BASE_URL": self.base_url("arker"),
-            "ARKER_BURST_BASE_URL": f"{self.base_url('arker')}/api",
-        }
+    def networks(self) -> list[str]:
+        """The networks it speaks."""
+        return environment.networks(self.keys)
+
+    def environment(self, network: str | None = None) -> dict[str, str]:
+        """The variables that point clients at this island, of one network or of all.
+
+        Raises:
+            ConfigurationError: the island does not speak this network.
+        """
+        return environment.variables(self.url, self.keys, network)
+
+    def client_settings(self, network: str) -> dict[str, Any]:
+        """Arguments that bind a network's client to this island.
+
+        Raises:
+            ConfigurationError: the island does not speak this network.
+        """
+        return environment.client_settings(network, self.url, self.keys)
 
     def arker(self) -> Arker:
         """A client of the Arker face."""
         from skerry.networks.arker import Arker
 
-        return Arker(
-            api_key=self.keys["arker"],
-            base_url=self.base_url("arker"),
-            burst_base_url=f"{self.base_url('arker')}/api",
-            timeout=None,
-        )
+        return Arker(**self.client_settings("arker"), timeout=None)
+
+    def dispersed(self) -> Dispersed:
+        """A client of the Dispersed face.
+
+        Raises:
+            ConfigurationError: the island does not speak Dispersed.
+        """
+        from skerry.networks.dispersed import Dispersed
+
+        return Dispersed(**self.client_settings("dispersed"))
 
     def admin(self) -> Admin:
         """A client of the owner's API."""

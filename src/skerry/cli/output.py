@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from skerry._kernel.redaction import redact
 from skerry.cli import exits
 from skerry.errors import SkerryError
 from skerry.money import Money
@@ -119,5 +120,21 @@ def print_error(error: BaseException, status: int, *, as_json: bool) -> None:
         return
     text = str(error) or type(error).__name__
     note(f"skerry: {text}")
+    for problem in _problems(error):
+        note(f"  {problem}")
     if step:
         note(f"  next: {step}")
+
+
+def _problems(error: BaseException) -> list[str]:
+    """What the network listed as wrong, a line each."""
+    details = getattr(error, "details", None)
+    lines: list[str] = []
+    for entry in details if isinstance(details, list) else []:
+        facts = entry if isinstance(entry, dict) else {}
+        path, message = facts.get("path"), facts.get("message") or facts.get("code")
+        place = ".".join(map(str, path)) if isinstance(path, list) else path
+        said = str(message) if message else json.dumps(entry, ensure_ascii=False, default=plain)
+        # It came over the wire and goes to a terminal.
+        lines.append(redact("".join(c if c.isprintable() else "?" for c in (f"{place}: {said}" if place else said))))
+    return lines

@@ -57,17 +57,18 @@ def status(*, directory: Path, form: str) -> int:
 
 
 @click.command()
+@click.argument("network", required=False)
 @click.option("--shell", type=click.Choice(["sh", "fish"]), default="sh", help="Whose syntax to use.")
 @data_dir_option
 @output.output_option
-def env(*, shell: str, directory: Path, form: str) -> int:
-    """Print the environment that points clients at the island, keys included.
+def env(*, network: str | None, shell: str, directory: Path, form: str) -> int:
+    """Print the environment that points clients at the island, keys included; only NETWORK's if one is named.
 
     \b
     eval "$(skerry env)"
     skerry env --shell fish | source
     """
-    variables = island_link.need(directory).environment()
+    variables = island_link.need(directory).environment(network)
     if form == "json":
         output.print_json("env", {"variables": variables})
         return exits.OK

@@ -79,7 +79,9 @@ def announce(link: island_link.Link, form: str) -> None:
         output.print_json("island", facts(link))
         return
     click.echo(f"The island answers at {link.url} (process {link.pid}, data in {link.data_dir})")
-    click.echo(f"  arker  {link.base_url('arker')}")
+    width = max(map(len, link.networks()), default=0)
+    for network in link.networks():
+        click.echo(f"  {network.ljust(width)}  {link.base_url(network)}")
     click.echo("\nPoint clients at it (the same lines: skerry env):")
     for name, value in link.environment().items():
         click.echo(f"  export {name}={value}")
@@ -94,7 +96,7 @@ def facts(link: island_link.Link) -> dict[str, Any]:
         "version": link.version,
         "started_at": link.started_at,
         "data_dir": link.data_dir,
-        "base_urls": {"arker": link.base_url("arker")},
+        "base_urls": {network: link.base_url(network) for network in link.networks()},
     }
 
 

@@ -13,8 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from skerry.island import admin
+from skerry.island.asgi import Receive, Scope, Send
 from skerry.island.engine.engine import Engine
-from skerry.island.gateway import Face, Receive, Scope, Send, TunnelProxy, host_of, refuse, split_label
+from skerry.island.gateway import Face, TunnelProxy, host_of, refuse, split_label
 from skerry.times import rfc3339
 
 

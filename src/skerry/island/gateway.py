@@ -12,18 +12,15 @@ import logging
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import h11
 
+from skerry.island.asgi import Receive, Scope, Send
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 900.0

@@ -11,7 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from skerry.island.gateway import CONNECT_SECONDS, Receive, Scope, Send, end_to_end, forwarded, refuse
+from skerry.island.asgi import Receive, Scope, Send
+from skerry.island.gateway import CONNECT_SECONDS, end_to_end, forwarded, refuse
 
 _HANDSHAKE = frozenset(
     {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-protocol"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skerry.errors import ConfigurationError
+from skerry.island import environment
 from skerry.island.clock import Clock
 from skerry.island.settings import Settings
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from skerry.island.admin.client import Admin
     from skerry.island.server import RunningServer
     from skerry.networks.arker import Arker, AsyncArker
+    from skerry.networks.dispersed import AsyncDispersed, Dispersed
 
 
 class Island:
@@ -85,7 +88,7 @@ class Island:
         Raises:
             ConfigurationError: the island has no key for it.
         """
-        keys: dict[str, str] = self.engine.credentials
+        keys = self._keys
         try:
             return keys[network]
         except KeyError:
@@ -93,23 +96,35 @@ class Island:
 
     def env(self) -> dict[str, str]:
         """The variables that point programs at this island."""
-        return {
-            "ARKER_API_KEY": self.key("arker"),
-            "ARKER_BASE_URL": self.base_url("arker"),
-            "ARKER_BURST_BASE_URL": self.base_url("arker") + "/api",
-        }
+        return environment.variables(self.url, self._keys)
 
     def arker(self, **options: Any) -> Arker:
         """A client bound to this island; close it, or use it as a context manager."""
         from skerry.networks.arker import Arker
 
-        return Arker(**self._client_options(options))
+        return Arker(**{**self._client_settings("arker"), **options})
 
     def async_arker(self, **options: Any) -> AsyncArker:
         """The same for asynchronous programs."""
         from skerry.networks.arker import AsyncArker
 
-        return AsyncArker(**self._client_options(options))
+        return AsyncArker(**{**self._client_settings("arker"), **options})
+
+    def dispersed(self, **options: Any) -> Dispersed:
+        """A client of Dispersed bound to this island; close it, or use it as a context manager.
+
+        Raises:
+            ConfigurationError: this island does not speak Dispersed.
+        """
+        from skerry.networks.dispersed import Dispersed
+
+        return Dispersed(**{**self._client_settings("dispersed"), **options})
+
+    def async_dispersed(self, **options: Any) -> AsyncDispersed:
+        """The same for asynchronous programs."""
+        from skerry.networks.dispersed import AsyncDispersed
+
+        return AsyncDispersed(**{**self._client_settings("dispersed"), **options})
 
     def admin(self) -> Admin:
         """A client of the owner's API: images, runs with their cost and barriers, live logs."""
@@ -118,9 +133,15 @@ class Island:
 
         return Admin(self.url, owner_key(self.data_dir))
 
-    def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        base = self.base_url("arker")
-        return {"api_key": self.key("arker"), "base_url": base, "burst_base_url": f"{base}/api", **options}
+    def _client_settings(self, network: str) -> dict[str, Any]:
+        return environment.client_settings(network, self.url, self._keys)
+
+    @property
+    def _keys(self) -> dict[str, str]:
+        # A face whose network has keys of another kind, such as pairs, keeps its own in the file: what it says is what
+        # every other program reads.
+        kept: dict[str, str] = json.loads((self.data_dir / "credentials.json").read_text())["keys"]
+        return {**self.engine.credentials, **kept}
 
     def start(self) -> Island:
         """Begin to answer; after `stop` or `kill`, on the same data and port."""

@@ -14,7 +14,7 @@ from skerry._kernel.hooks import Hooks
 from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.raw import raw
-from skerry._kernel.request import TransportFailure
+from skerry._kernel.request import Response, TransportFailure
 from skerry._kernel.retry import ONCE
 from skerry.errors import (
     ConnectionFailedError,
@@ -278,3 +278,68 @@ def test_a_network_may_name_its_own_error_for_callers_who_gave_up() -> None:
         driver.send(toy_call(), RequestOptions(deadline=deadline))
     with pytest.raises(GaveUpError, match="passed"):
         driver.pause(5, Deadline(1))
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.begun = 0
+        self.taken: list[bytes] = []
+
+    def begin(self) -> None:
+        self.begun += 1
+        self.taken.clear()
+
+    def write(self, chunk: bytes) -> None:
+        self.taken.append(chunk)
+
+
+def test_a_body_may_go_elsewhere_while_it_arrives() -> None:
+    driver, transport, _ = _driver(answer(503, "later"), TransportFailure("cut"), answer(200, "whole"))
+    sink = _Sink()
+    assert driver.send(toy_call(), into=sink) is None
+    # Refusals are read, for they say why; only a success reaches the sink.
+    assert (sink.begun, b"".join(sink.taken), len(transport.sent)) == (1, b'"whole"', 3)
+    driver, _, _ = _driver(answer(404, "no"))
+    with pytest.raises(ProtocolError, match='"no"'):
+        driver.send(toy_call(error=lambda answered: ProtocolError(answered.text)), RequestOptions(retries=0), into=sink)
+    assert sink.begun == 1
+
+
+def test_a_sink_that_fails_ends_the_call() -> None:
+    class Full(_Sink):
+        def write(self, chunk: bytes) -> None:
+            raise OSError("no space left")
+
+    driver, transport, _ = _driver(answer(200, "whole"))
+    with pytest.raises(OSError, match="no space left"):
+        driver.send(toy_call(), into=Full())
+    assert len(transport.sent) == 1
+
+
+def test_a_body_that_takes_too_long_is_late() -> None:
+    driver, transport, _ = _driver(answer(200, "whole"))
+    with pytest.raises(ConnectionFailedError, match="no complete answer"):
+        driver.send(toy_call(), RequestOptions(timeout=1e-9, retries=0), into=_Sink())
+    assert len(transport.sent) <= 1
+
+
+def test_the_dialect_says_what_asks_to_wait() -> None:
+    driver, _, notes = _driver(answer(503, retry_after="7"), answer(200, 1))
+    quiet = driver.but(dialect=replace(TOY, retry_after=lambda response: None))
+    assert quiet.send(toy_call()) == 1
+    assert notes.slept == [1.0]
+
+
+def test_interceptors_may_have_a_view_of_their_own() -> None:
+    class View(RequestInfo):
+        pass
+
+    seen: list[object] = []
+    interceptors = Interceptors((seen.append,), (lambda response, request: seen.append((response, request)),), View)
+    driver, _, _ = _driver(answer(200, 1))
+    driver.but(dialect=replace(TOY, interceptors=interceptors)).send(toy_call())
+    assert isinstance(seen[0], View)
+    response, request = seen[1]  # type: ignore[misc]
+    assert request is seen[0]
+    assert (response.elapsed, response.status) == (0.0, 200)
+    assert ResponseInfo(Response(200, headers_after=0.25), 9.0).elapsed == 0.25

@@ -1,4 +1,7 @@
-"""A small server that answers only what it can verify, from the very bytes that came over the socket."""
+"""A small server that answers only what it can verify, from the very bytes that came over the socket.
+
+It can also stand where an island stands, below `/dispersed`, and knows the owner of one by the owner's key.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,20 @@ from typing import Any
 from skerry.networks.dispersed.verification import Credentials, read_credentials, signature_matches
 
 PUBLIC_KEY, SECRET_KEY = "pk_test_1", "sk_test_0123456789"
+OWNER_KEY = "owner-0123456789abcdef"
 
 
 @dataclass
 class SignedServer:
-    """The running server: what it was asked, and which nonces it has seen."""
+    """The running server: what it was asked, which nonces it has seen, and what it says next in place of an echo."""
 
     url: str
     targets: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     nonces: set[str] = field(default_factory=set)
     failures: list[int] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    answers: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -36,11 +42,18 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.known.targets.append(self.path)
         self.known.headers.append({name.lower(): value for name, value in self.headers.items()})
-        code = self._verdict(body)
+        self.known.bodies.append(body)
+        if self.path.startswith(("/_island/v1/", "/dispersed/v1/admin/")):
+            owner = self.headers.get("authorization") == f"Bearer {OWNER_KEY}"
+            code = None if owner else "INSUFFICIENT_PERMISSIONS"
+        else:
+            code = self._verdict(body)
         if code is not None:
             self._answer(401, {"code": code, "detail": "no", "details": []})
         elif self.known.failures:
             self._answer(self.known.failures.pop(0), {"code": "SERVICE_UNAVAILABLE", "detail": "later"})
+        elif self.known.answers and not self.path.startswith("/_island/"):
+            self._send(*self.known.answers.pop(0))
         else:
             self._answer(200, {"object": "echo", "target": self.path, "body": body.decode()})
 
@@ -58,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _answer(self, status: int, content: Any) -> None:
-        body = json.dumps(content).encode()
+        self._send(status, json.dumps(content).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))

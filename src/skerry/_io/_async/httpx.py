@@ -100,8 +100,10 @@ class AsyncHttpxTransport:
         Raises:
             TransportFailure: no complete answer came within `request.timeout`.
         """
-        end = None if request.timeout is None else time.monotonic() + request.timeout
+        began = time.monotonic()
+        end = None if request.timeout is None else began + request.timeout
         response = await self._open(request)
+        headers_after = time.monotonic() - began
         import httpx2
 
         pieces: list[bytes] = []
@@ -115,7 +117,7 @@ class AsyncHttpxTransport:
         finally:
             await response.aclose()
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return Response(response.status_code, lower_headers(response.headers), body)
+        return Response(response.status_code, lower_headers(response.headers), body, headers_after)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[AsyncStreamedResponse]:

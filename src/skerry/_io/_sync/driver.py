@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
 from skerry._io.transport import Transport
-from skerry._io.waiting import Sleeper, bounded, settled, sleep
+from skerry._io.waiting import Sleeper, bounded, settled, sleep, worked
 from skerry._kernel.dialect import Call, Dialect
 from skerry._kernel.effects import SYSTEM, Effects
 from skerry._kernel.hooks import ErrorSeen, Hooks, RetrySeen, request_seen, response_seen, tell
@@ -17,8 +20,8 @@ from skerry._kernel.model import NotGiven
 from skerry._kernel.options import NO_OPTIONS, Deadline, RequestOptions
 from skerry._kernel.raw import RawResponse, capture
 from skerry._kernel.redaction import redact_url
-from skerry._kernel.request import Headers, Request, Response, TransportFailure, merge_headers
-from skerry._kernel.retry import Failure, parse_retry_after
+from skerry._kernel.request import BodySink, Headers, Request, Response, TransportFailure, merge_headers
+from skerry._kernel.retry import Failure
 from skerry.errors import DeadlineExceededError, InvalidRequestError, SkerryError
 
 T = TypeVar("T")
@@ -68,19 +71,20 @@ class Driver:
             options=self.options if options is None else options,
         )
 
-    def send(self, call: Call[T], options: RequestOptions | None = None) -> T:
+    def send(self, call: Call[T], options: RequestOptions | None = None, into: BodySink | None = None) -> T:
         """Carry out a call: send, retry as the policy says, and read the answer.
 
         Args:
             call: what to do.
             options: for this call; gaps are filled from the driver's defaults.
+            into: takes the body of a success while it arrives; the parser then sees an empty one.
 
         Returns:
             What the call's parser makes of the answer.
 
         Raises:
             SkerryError: the network refused, the answer made no sense, the transport failed, or the deadline passed.
-            Exception: whatever an interceptor raised; it stops the call.
+            Exception: whatever an interceptor or the sink raised; it stops the call.
         """
         chosen = self.options if options is None else options.over(self.options)
         template = self._request(call, chosen)
@@ -88,15 +92,16 @@ class Driver:
         started = self.effects.monotonic()
         for attempt in count(1):
             request = self._next(template, attempt, chosen.deadline)
-            shown = RequestInfo(request) if self.dialect.interceptors and call.operation.base == "network" else None
-            if shown is not None:
+            shown: RequestInfo | None = None
+            if self.dialect.interceptors and call.operation.base == "network":
+                shown = self.dialect.interceptors.view(request)
                 for before in self.dialect.interceptors.before:
                     settled(before(shown))
                 fixed = (*self.dialect.headers, *call.headers)
                 request = request.but(headers=merge_headers(shown.headers.items(), fixed))
             if call.operation.auth:
                 request = self.dialect.sign(request)
-            outcome = self._exchange(request, call, chosen.deadline, shown)
+            outcome = self._exchange(request, call, chosen.deadline, shown, into)
             if isinstance(outcome, Response):
                 return self._read(outcome, call, request, self.effects.monotonic() - started)
             delay = policy.wait(outcome, call.safety, attempt, self.effects.random)
@@ -187,35 +192,60 @@ class Driver:
         return template
 
     def _exchange(
-        self, request: Request, call: Call[T], deadline: Deadline | None, shown: RequestInfo | None
+        self,
+        request: Request,
+        call: Call[T],
+        deadline: Deadline | None,
+        shown: RequestInfo | None,
+        into: BodySink | None,
     ) -> Response | Failure:
         hooks, network = self.hooks, self.dialect.network
         seen = request_seen(network, request) if hooks else None
         if seen is not None:
             tell(hooks.on_request, seen)
         began = self.effects.monotonic()
+        carry = self.transport.send if into is None else partial(self._save, into)
         try:
-            response = bounded(self.transport.send, request, request.timeout, deadline)
+            response = bounded(carry, request, request.timeout, deadline)
         except TransportFailure as failure:
+            failure.limit = request.timeout
             self._log(request, failure.message, began)
             error = self.dialect.failure(failure)
             error.__cause__ = failure.__cause__ or failure
             if deadline is not None and deadline.expired:
                 raise self._final(self._out_of_time(deadline, error), request) from error
             return Failure(error, failure.kind)
+        elapsed = self.effects.monotonic() - began
         self._log(request, response.status, began)
         if seen is not None and hooks.on_response:
-            tell(hooks.on_response, response_seen(seen, response, self.effects.monotonic() - began))
+            tell(hooks.on_response, response_seen(seen, response, elapsed))
         if shown is not None:
             for after in self.dialect.interceptors.after:
-                settled(after(ResponseInfo(response), shown))
+                settled(after(ResponseInfo(response, elapsed), shown))
         problem = (call.error or self.dialect.error)(response)
         if problem is None:
             return response
-        asked = parse_retry_after(response.header("retry-after"), response.header("retry-after-ms"))
+        asked = self.dialect.retry_after(response)
         problem.retry_after = asked if problem.retry_after is None else problem.retry_after
         problem.request_id = problem.request_id or response.request_id
         return Failure(problem, "answer", response.status, problem.retry_after)
+
+    def _save(self, into: BodySink, request: Request) -> Response:
+        began = time.monotonic()
+        end = None if request.timeout is None else began + request.timeout
+        refusal: list[bytes] = []
+        with self.transport.stream(request) as answer:
+            headers_after = time.monotonic() - began
+            take: Callable[[bytes], object] = into.write
+            if 200 <= answer.status < 300:
+                worked(into.begin)
+            else:
+                take = refusal.append
+            for chunk in answer.chunks:
+                worked(take, chunk)
+                if end is not None and time.monotonic() > end:
+                    raise TransportFailure(f"no complete answer within {request.timeout:g} s", "timeout")
+        return Response(answer.status, answer.headers, b"".join(refusal), headers_after)
 
     def _read(self, response: Response, call: Call[T], request: Request, elapsed: float) -> T:
         try:
@@ -236,7 +266,7 @@ class Driver:
 
     def _out_of_time(self, deadline: Deadline, cause: SkerryError | None) -> DeadlineExceededError:
         error = self.dialect.out_of_time(
-            "cancelled by the caller" if deadline.cancelled else "the caller's deadline has passed",
+            deadline.reason,
             network=self.dialect.network,
             operation=cause.operation if cause else None,
             status=cause.status if cause else None,

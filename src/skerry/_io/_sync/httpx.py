@@ -101,8 +101,10 @@ class HttpxTransport:
         Raises:
             TransportFailure: no complete answer came within `request.timeout`.
         """
-        end = None if request.timeout is None else time.monotonic() + request.timeout
+        began = time.monotonic()
+        end = None if request.timeout is None else began + request.timeout
         response = self._open(request)
+        headers_after = time.monotonic() - began
         import httpx2
 
         pieces: list[bytes] = []
@@ -116,7 +118,7 @@ class HttpxTransport:
         finally:
             response.close()
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return Response(response.status_code, lower_headers(response.headers), body)
+        return Response(response.status_code, lower_headers(response.headers), body, headers_after)
 
     @contextmanager
     def stream(self, request: Request) -> Iterator[StreamedResponse]:

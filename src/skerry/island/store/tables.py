@@ -188,3 +188,39 @@ idempotency = Table(
     Column("target", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
 )
+
+published_ports = Table(
+    "published_ports",
+    metadata,
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
+    Column("port", Integer, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("host_port", Integer, nullable=False),
+    Column("allowed", Text),
+    Column("ssh", Integer, nullable=False, default=0),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# Who may log in to a sandbox through the island's SSH server, one OpenSSH public key a line.
+ssh_grants = Table(
+    "ssh_grants",
+    metadata,
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+    Column("public_key", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# Parts of a node set aside for work that asked for them, from its assignment to its end.
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("node_id", ForeignKey("nodes.id"), nullable=False, index=True),
+    Column("cpu_millis", Integer, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("disk_bytes", BigInteger, nullable=False),
+    Column("gpus", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

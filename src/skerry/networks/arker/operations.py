@@ -176,6 +176,28 @@ OPERATIONS: dict[str, Operation] = {
 }
 """All calls of the API by name."""
 
+METHODS = {
+    "goldens.list": "goldens",
+    "vms.list": "list",
+    "vms.get": "get",
+    "vms.delete": "vm.delete",
+    "vms.fork": "vm.fork",
+    "vms.run": "vm.run",
+    "vms.resize": "vm.resize",
+    "runs.get": "vm.run_status",
+    "runs.cancel": "vm.cancel_run",
+    "runs.list": "vm.list_runs",
+    "sync.read": "vm.sync.read_file",
+    "sync.write": "vm.sync.write_file",
+    "sessions.list": "vm.sessions.list",
+    "sessions.create": "vm.sessions.create",
+    "sessions.delete": "vm.sessions.delete",
+    "sessions.resize": "vm.sessions.resize",
+    "sessions.ticket": "vm.sessions.ticket",
+    "health": "health",
+}
+"""The client's method for each call, by the attributes that lead to it; `vm` takes the first id of the path."""
+
 
 def url_of(operation: Operation, base: str, parameters: Mapping[str, Any] | None = None, **names: str) -> str:
     """The encoded URL of a call: base URL, path with each name escaped, and the query of what was given."""

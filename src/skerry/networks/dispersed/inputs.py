@@ -122,6 +122,22 @@ class JobRecipeUpdate(TypedDict, total=False):
     thumbnail_url: str | None
 
 
+class ApiKeyInput(TypedDict, total=False):
+    """Body of a key pair's creation (section 3.10): everything may be left out.
+
+    Attributes:
+        name: for people.
+        preset: what it may do; `CONSUMER` unless given.
+        allowed_ips: addresses and networks it may be used from; none means any.
+        expires_at: RFC 3339; None for never.
+    """
+
+    name: str
+    preset: Literal["CONSUMER", "COMPUTE_NODE"]
+    allowed_ips: Sequence[str]
+    expires_at: datetime | str | None
+
+
 class SshPublicKeyInput(TypedDict):
     """Body of an SSH key's creation (section 3.7)."""
 
@@ -243,6 +259,10 @@ class TransactionFilters(_Dated, total=False):
     job_run_uuid: Words
     authorization_uuid: Words
     consumer_account_uuid: Words
+
+
+class ApiKeyFilters(_Dated, total=False):
+    """Filters of API keys (section 3.10)."""
 
 
 class SshPublicKeyFilters(_Dated, total=False):

@@ -452,3 +452,16 @@ class ApiKey(Stored, frozen=True, kw_only=True):
     allowed_ips: list[str] | None = None
     last_used_at: Moment | None = None
     revoked_at: Moment | None = None
+
+
+class CreatedApiKey(ApiKey, frozen=True, kw_only=True):
+    """A key pair that was just made: the only answer that ever holds its secret (section 3.10)."""
+
+    secret_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"CreatedApiKey(uuid={self.uuid!r}, name={self.name!r}, public_key={self.public_key!r}, secret_key=...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The same for whatever prints with rich: all but the secret."""
+        return [("uuid", self.uuid), ("name", self.name), ("public_key", self.public_key)]

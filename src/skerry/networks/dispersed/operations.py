@@ -173,6 +173,20 @@ LIST_TRANSACTIONS = Operation(
     list[models.LedgerTransaction],
     summary="List movements of credit",
 )
+# Outside the seed's SDK (section 3.10): the hosted service makes keys in its console only.
+LIST_API_KEYS = Operation(
+    "api_keys.list", "GET", "/v1/api-keys", "idempotent", list[models.ApiKey], summary="List API keys (not hosted)"
+)
+CREATE_API_KEY = Operation(
+    "api_keys.create",
+    "POST",
+    "/v1/api-keys",
+    "unsafe",
+    models.CreatedApiKey,
+    inputs.ApiKeyInput,
+    keyed=True,
+    summary="Make an API key (not hosted)",
+)
 REVOKE_API_KEY = Operation(
     "api_keys.revoke",
     "PUT",
@@ -246,6 +260,8 @@ OPERATIONS: dict[str, Operation] = {
         LIST_REWARDS,
         LIST_AUTHORIZATIONS,
         LIST_TRANSACTIONS,
+        LIST_API_KEYS,
+        CREATE_API_KEY,
         REVOKE_API_KEY,
         LIST_SSH_PUBLIC_KEYS,
         CREATE_SSH_PUBLIC_KEY,
@@ -445,6 +461,16 @@ def list_authorizations(base: str, parameters: Pairs = ()) -> Call[Listing[model
 def list_transactions(base: str, parameters: Pairs = ()) -> Call[Listing[models.LedgerTransaction]]:
     """List movements of credit."""
     return _listing(LIST_TRANSACTIONS, base, models.LedgerTransaction, parameters)
+
+
+def list_api_keys(base: str, parameters: Pairs = ()) -> Call[Listing[models.ApiKey]]:
+    """List API keys."""
+    return _listing(LIST_API_KEYS, base, models.ApiKey, parameters)
+
+
+def create_api_key(base: str, body: Mapping[str, Any]) -> Call[models.CreatedApiKey]:
+    """Make an API key."""
+    return _write(CREATE_API_KEY, base, reader(models.CreatedApiKey), body)
 
 
 def revoke_api_key(base: str, uuid: str) -> Call[models.ApiKey]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request, Response
@@ -55,6 +57,8 @@ CALLS: list[tuple[str, list[Any], str, str, str | None]] = [
     ("compute.rewards", [], "GET", "/v1/compute/rewards", None),
     ("compute.ledger_authorizations", [], "GET", "/v1/compute/ledger/authorizations", None),
     ("compute.ledger_transactions", [], "GET", "/v1/compute/ledger/transactions", None),
+    ("api_keys.list", [], "GET", "/v1/api-keys", None),
+    ("api_keys.create", [{"name": "n"}], "POST", "/v1/api-keys", '{"name":"n"}'),
     ("api_keys.revoke", [U], "PUT", f"/v1/api-keys/{U}/revoke", None),
     ("ssh_public_keys.list", [], "GET", "/v1/ssh-public-keys", None),
     ("ssh_public_keys.create", [{"public_key": "k"}], "POST", "/v1/ssh-public-keys", '{"public_key":"k"}'),
@@ -127,7 +131,7 @@ async def test_a_page_from_the_middle_goes_on_from_there() -> None:
     assert [run.uuid async for run in page] == ["2", "3", "4"]
 
 
-@pytest.mark.parametrize("section", ["jobs", "job_runs", "job_recipes", "gpu_registry", "ssh_public_keys"])
+@pytest.mark.parametrize("section", ["jobs", "job_runs", "job_recipes", "gpu_registry", "api_keys", "ssh_public_keys"])
 async def test_every_one(section: str) -> None:
     client, transport, _ = _client(_pages(5, 2))
     seen = [item.uuid async for item in getattr(client, section).iter_all({"limit": 2}, retry=0)]
@@ -192,3 +196,22 @@ async def test_unknown_fields_are_kept() -> None:
     assert isinstance(job, Job)
     assert job.extra == {"brand_new": {"a": [1]}}
     assert job.to_dict()["status"] == "NEW"
+
+
+async def test_a_new_key_pair_tells_its_secret_and_shows_it_nowhere() -> None:
+    made = {"object": "api_key", "uuid": U, "name": "ci", "public_key": "pk_2", "secret_key": "sk_very_secret"}
+    client, transport, _ = _client(answer(201, made))
+    until = datetime(2027, 1, 1, tzinfo=UTC)
+    key = await client.api_keys.create(
+        {"name": "ci", "preset": "CONSUMER", "allowed_ips": ["127.0.0.1/32"], "expires_at": until}, idempotency_key="k"
+    )
+    assert (key.secret_key, key.public_key, key.uuid) == ("sk_very_secret", "pk_2", U)
+    assert transport.sent[0].body == (
+        b'{"allowed_ips":["127.0.0.1/32"],"expires_at":"2027-01-01T00:00:00.000Z","name":"ci","preset":"CONSUMER"}'
+    )
+    assert transport.sent[0].header("x-idempotency-key") == "k"
+    console = Console(file=StringIO(), width=200)
+    console.print(key)
+    for shown in (repr(key), str(key), console.file.getvalue()):
+        assert "pk_2" in shown
+        assert "very_secret" not in shown

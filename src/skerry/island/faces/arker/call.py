@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from skerry.island import asgi
+from skerry.island.asgi import BodyTooLarge, MethodNotAllowed, NoSuchPath, PathRefused, Receive, Scope
 from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import wire
 from skerry.island.faces.arker.errors import ArkerFault
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
 
 
 @dataclass(slots=True)
@@ -59,29 +52,12 @@ class Call:
             ClientGone: the client left in the middle.
         """
         if self._body is None:
-            self._body = await self._read()
+            try:
+                self._body = await asgi.read_body(self.scope, self.receive, self.body_limit)
+            except BodyTooLarge:
+                message = f"the request body exceeds {self.body_limit} bytes"
+                raise ArkerFault("payload_too_large", message) from None
         return self._body
-
-    async def _read(self) -> bytes:
-        announced = wire.header(self.headers, b"content-length")
-        if announced is not None and announced.isdigit() and int(announced[:20]) > self.body_limit:
-            raise self._too_large()
-        parts: list[bytes] = []
-        total = 0
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            part = message.get("body", b"")
-            total += len(part)
-            if total > self.body_limit:
-                raise self._too_large()
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _too_large(self) -> ArkerFault:
-        return ArkerFault("payload_too_large", f"the request body exceeds {self.body_limit} bytes")
 
     async def decode(self, kind: type[wire.T], *, empty_ok: bool = False) -> wire.T:
         """The body as its closed schema; see `wire.decode`."""
@@ -106,53 +82,18 @@ class Route:
     body_limit: int = 1 << 20
 
 
-class Router:
-    """Finds a route by the segments of the *undecoded* path.
-
-    Segments are split before they are decoded, so an identifier holding an encoded slash stays one segment.
-    """
-
-    def __init__(self) -> None:
-        self._routes: dict[tuple[str | None, ...], dict[str, Route]] = {}
-        self._lengths: dict[int, list[tuple[str | None, ...]]] = {}
-
-    def add(self, method: str, pattern: str, route: Route) -> None:
-        """Register a route; `{...}` in the pattern is one variable segment."""
-        shape = tuple(None if part.startswith("{") else part for part in pattern.strip("/").split("/"))
-        if shape not in self._routes:
-            self._routes[shape] = {}
-            # Fixed words are tried before variables: /vms/list before /vms/{id}.
-            known = self._lengths.setdefault(len(shape), [])
-            known.append(shape)
-            known.sort(key=lambda item: sum(part is None for part in item))
-        self._routes[shape][method] = route
+class Router(asgi.Router[Route]):
+    """The shared router, refusing in Arker's words."""
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, list[str]]:
         """The route and the decoded variable segments.
 
         Raises:
-            ArkerFault: `not_found` for an unknown path, `method_not_allowed` for a known one.
+            ArkerFault: `not_found` for an unknown path, `method_not_allowed` for a known one, `bad_request` for none.
         """
-        segments = raw_path.strip(b"/").split(b"/")
-        allowed: set[str] = set()
-        for shape in self._lengths.get(len(segments), ()):
-            if all(part is None or part.encode() == segment for part, segment in zip(shape, segments, strict=True)):
-                methods = self._routes[shape]
-                route = methods.get(method)
-                if route is not None:
-                    return route, [_text(s) for part, s in zip(shape, segments, strict=True) if part is None]
-                allowed.update(methods)
-        if allowed:
-            listed = ", ".join(sorted(allowed))
-            raise ArkerFault("method_not_allowed", f"this path answers {listed}", allow=listed)
-        raise ArkerFault("not_found", "no such path")
-
-
-def _text(segment: bytes) -> str:
-    try:
-        text = unquote_to_bytes(segment).decode("utf-8")
-    except UnicodeDecodeError:
-        raise ArkerFault("bad_request", "the path is not valid UTF-8") from None
-    if "\x00" in text:
-        raise ArkerFault("bad_request", "the path contains a NUL character")
-    return text
+        try:
+            return super().find(method, raw_path)
+        except MethodNotAllowed as error:
+            raise ArkerFault("method_not_allowed", str(error), allow=error.allow) from None
+        except PathRefused as error:
+            raise ArkerFault("not_found" if isinstance(error, NoSuchPath) else "bad_request", str(error)) from None

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
+from skerry.island.asgi import ClientGone, Receive, Scope, Send, header, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import routes, tables, wire
-from skerry.island.faces.arker.call import Call, ClientGone, Receive, Route, Router, Scope, Send
+from skerry.island.faces.arker.call import Call, Route, Router
 from skerry.island.faces.arker.errors import ArkerFault, envelope, from_engine, new_reference, unexpected
 from skerry.island.faces.arker.pty import Pty, wish_of
 from skerry.island.faces.arker.running import Running
@@ -94,8 +95,7 @@ class ArkerFace:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        # The prefix is plain ASCII, so it can be cut from the undecoded path.
-        raw = scope["raw_path"].split(b"?")[0][len(scope.get("root_path", "")) :]
+        raw = raw_path(scope)
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, raw)
         elif raw.startswith(b"/_store/"):
@@ -150,7 +150,7 @@ class ArkerFace:
             await _refuse(send, _fault(error), legacy=False)
 
     async def _upload(self, scope: Scope, receive: Receive, grant: PutGrant) -> None:
-        announced = wire.header(scope["headers"], b"content-length")
+        announced = header(scope["headers"], b"content-length")
         size = int(announced[:20]) if announced is not None and announced.isdigit() else None
 
         async def body() -> AsyncIterator[bytes]:

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from skerry.island.asgi import Receive, Send
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.arker import tables
-from skerry.island.faces.arker.call import Receive, Send
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.terminals import LiveTerminal, Terminals, Viewer
 from skerry.island.faces.arker.wire import number

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from skerry.island.asgi import Scope, header
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.arker import legacy, wire
-from skerry.island.faces.arker.call import Call, Route, Router, Scope
+from skerry.island.faces.arker.call import Call, Route, Router
 from skerry.island.faces.arker.pty import TICKET_SECONDS, Pty
 from skerry.island.faces.arker.running import Running, Where
 from skerry.island.faces.arker.schemas import (
@@ -201,7 +202,7 @@ class Handlers:
 
 def base_url(scope: Scope) -> str:
     """Scheme and host by which this request came, without a path; a Host header that is none is not repeated."""
-    host = wire.header(scope["headers"], b"host") or ""
+    host = header(scope["headers"], b"host") or ""
     if not _HOST.fullmatch(host):
         server = scope.get("server") or ("127.0.0.1", 80)
         host = f"{server[0]}:{server[1]}"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from skerry.island.asgi import header
 from skerry.island.faces.arker.errors import ArkerFault
 
 T = TypeVar("T")
@@ -108,14 +109,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
-
-
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """The first header of that lower-case name, as Latin-1 text."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return None
 
 
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -10,13 +10,73 @@ from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import async_raw
 from skerry.networks.dispersed import operations
 from skerry.networks.dispersed._async.resource import AsyncPage, AsyncResource
-from skerry.networks.dispersed.inputs import SshPublicKeyFilters, SshPublicKeyInput, SshPublicKeyUpdate, WriteOptions
-from skerry.networks.dispersed.models import ApiKey, SshPublicKey
+from skerry.networks.dispersed.inputs import (
+    ApiKeyFilters,
+    ApiKeyInput,
+    SshPublicKeyFilters,
+    SshPublicKeyInput,
+    SshPublicKeyUpdate,
+    WriteOptions,
+)
+from skerry.networks.dispersed.models import ApiKey, CreatedApiKey, SshPublicKey
 from skerry.networks.dispersed.queries import Parameters
 
 
 class AsyncApiKeys(AsyncResource):
-    """Key pairs of the account."""
+    """Key pairs of the account.
+
+    The seed's SDK has `revoke` alone, and the hosted service lists and makes keys in its console only; `list` and
+    `create` are for services that offer them on the wire too, as an island does (section 3.10).
+    """
+
+    async def list(
+        self, params: Parameters = None, /, *, options: RequestOptions | None = None, **query: Unpack[ApiKeyFilters]
+    ) -> AsyncPage[ApiKey]:
+        """The account's key pairs, without their secrets; beyond the seed's SDK (section 3.10).
+
+        Args:
+            params: in the wire's words, such as `{"limit": 10, "sort": "created_at"}`.
+            options: for this call and those for further pages; keywords win over it.
+            query: the same as keywords: `page`, `limit`, `sort`, those of `ApiKeyFilters`, any other filter in
+                `filter`, and options of the call.
+
+        Returns:
+            The page asked for; iterating over it goes on through the following ones.
+
+        Raises:
+            DispersedInvalidRequestError: a field is wrong; `details` says which.
+            DispersedError: anything else went wrong; a service that lacks it answers 404 or 405.
+        """
+        return await self._list(operations.list_api_keys, ApiKeyFilters, params, options, query)
+
+    async def iter_all(
+        self, params: Parameters = None, /, *, options: RequestOptions | None = None, **query: Unpack[ApiKeyFilters]
+    ) -> AsyncIterator[ApiKey]:
+        """Every one of the key pairs that `list` finds, page after page as they are needed; same arguments."""
+        async for item in await self.list(params, options=options, **query):
+            yield item
+
+    async def create(
+        self,
+        input: ApiKeyInput | Mapping[str, Any],
+        *,
+        options: RequestOptions | None = None,
+        **call: Unpack[WriteOptions],
+    ) -> CreatedApiKey:
+        """Make a key pair; beyond the seed's SDK (section 3.10).
+
+        Args:
+            input: its name, what it may do, from where, and until when.
+            options: for this call; keywords of `WriteOptions` win over it.
+
+        Returns:
+            The key pair with its `secret_key`, which no later answer holds.
+
+        Raises:
+            DispersedInvalidRequestError: a field is wrong; `details` says which.
+            DispersedError: anything else went wrong; a service that lacks it answers 404 or 405.
+        """
+        return await self._send(operations.create_api_key(self._base_url, input), options, call)
 
     async def revoke(
         self, uuid: str, *, options: RequestOptions | None = None, **call: Unpack[WriteOptions]
@@ -42,6 +102,8 @@ class AsyncRawApiKeys:
     """The methods of `AsyncApiKeys`, returning `RawResponse` objects."""
 
     def __init__(self, resource: AsyncApiKeys) -> None:
+        self.list = async_raw(resource.list)
+        self.create = async_raw(resource.create)
         self.revoke = async_raw(resource.revoke)
 
 

@@ -8,13 +8,13 @@ from functools import cached_property
 from itertools import count
 from typing import Any, Unpack
 
-from skerry._kernel.options import RequestOptions
+from skerry._kernel.options import RequestOptions, within
 from skerry._kernel.raw import raw
 from skerry.networks.dispersed import operations
 from skerry.networks.dispersed._sync.resource import Page, Resource
 from skerry.networks.dispersed.inputs import CallOptions, CancelInput, JobRunFilters, WriteOptions
 from skerry.networks.dispersed.models import CostSummary, JobRun
-from skerry.networks.dispersed.polling import poll_wait, within
+from skerry.networks.dispersed.polling import poll_wait
 from skerry.networks.dispersed.queries import Parameters
 
 

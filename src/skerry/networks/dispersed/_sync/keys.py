@@ -11,13 +11,72 @@ from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
 from skerry.networks.dispersed import operations
 from skerry.networks.dispersed._sync.resource import Page, Resource
-from skerry.networks.dispersed.inputs import SshPublicKeyFilters, SshPublicKeyInput, SshPublicKeyUpdate, WriteOptions
-from skerry.networks.dispersed.models import ApiKey, SshPublicKey
+from skerry.networks.dispersed.inputs import (
+    ApiKeyFilters,
+    ApiKeyInput,
+    SshPublicKeyFilters,
+    SshPublicKeyInput,
+    SshPublicKeyUpdate,
+    WriteOptions,
+)
+from skerry.networks.dispersed.models import ApiKey, CreatedApiKey, SshPublicKey
 from skerry.networks.dispersed.queries import Parameters
 
 
 class ApiKeys(Resource):
-    """Key pairs of the account."""
+    """Key pairs of the account.
+
+    The seed's SDK has `revoke` alone, and the hosted service lists and makes keys in its console only; `list` and
+    `create` are for services that offer them on the wire too, as an island does (section 3.10).
+    """
+
+    def list(
+        self, params: Parameters = None, /, *, options: RequestOptions | None = None, **query: Unpack[ApiKeyFilters]
+    ) -> Page[ApiKey]:
+        """The account's key pairs, without their secrets; beyond the seed's SDK (section 3.10).
+
+        Args:
+            params: in the wire's words, such as `{"limit": 10, "sort": "created_at"}`.
+            options: for this call and those for further pages; keywords win over it.
+            query: the same as keywords: `page`, `limit`, `sort`, those of `ApiKeyFilters`, any other filter in
+                `filter`, and options of the call.
+
+        Returns:
+            The page asked for; iterating over it goes on through the following ones.
+
+        Raises:
+            DispersedInvalidRequestError: a field is wrong; `details` says which.
+            DispersedError: anything else went wrong; a service that lacks it answers 404 or 405.
+        """
+        return self._list(operations.list_api_keys, ApiKeyFilters, params, options, query)
+
+    def iter_all(
+        self, params: Parameters = None, /, *, options: RequestOptions | None = None, **query: Unpack[ApiKeyFilters]
+    ) -> Iterator[ApiKey]:
+        """Every one of the key pairs that `list` finds, page after page as they are needed; same arguments."""
+        yield from self.list(params, options=options, **query)
+
+    def create(
+        self,
+        input: ApiKeyInput | Mapping[str, Any],
+        *,
+        options: RequestOptions | None = None,
+        **call: Unpack[WriteOptions],
+    ) -> CreatedApiKey:
+        """Make a key pair; beyond the seed's SDK (section 3.10).
+
+        Args:
+            input: its name, what it may do, from where, and until when.
+            options: for this call; keywords of `WriteOptions` win over it.
+
+        Returns:
+            The key pair with its `secret_key`, which no later answer holds.
+
+        Raises:
+            DispersedInvalidRequestError: a field is wrong; `details` says which.
+            DispersedError: anything else went wrong; a service that lacks it answers 404 or 405.
+        """
+        return self._send(operations.create_api_key(self._base_url, input), options, call)
 
     def revoke(
         self, uuid: str, *, options: RequestOptions | None = None, **call: Unpack[WriteOptions]
@@ -43,6 +102,8 @@ class RawApiKeys:
     """The methods of `ApiKeys`, returning `RawResponse` objects."""
 
     def __init__(self, resource: ApiKeys) -> None:
+        self.list = raw(resource.list)
+        self.create = raw(resource.create)
         self.revoke = raw(resource.revoke)
 
 

@@ -1,0 +1,1 @@
+"""What the island says to clients of the Dispersed Network."""
