@@ -151,6 +151,11 @@ async def test_one_that_is_killed_while_it_waits(machine: Lab) -> None:
     assert (await machine.run("echo x >> count; echo $A; cat count"))[1] == "1\nx\n"
     pid = await waits(machine)
     os.kill(pid, signal.SIGSTOP)
+
+    async def stands() -> bool:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    await machine.until(stands)
     run = await machine.submit("A=2; echo x >> count; cat count")
     os.kill(pid, signal.SIGKILL)
     ended = await machine.finish(run)

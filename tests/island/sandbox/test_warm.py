@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +52,31 @@ def inside(pid: int) -> int:
     return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
 
 
+def state(pid: int) -> str:
+    """What the kernel says that a process does."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def stop(pid: int) -> None:
+    """Let a process stand still, so that it reads nothing more."""
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: state(pid) == "T")
+
+
 async def waiting(lab: Lab, id: str = "box") -> int:
     """The shell that waits in a sandbox where nothing else lives; on this machine's own account."""
     await until(lambda: len(children(lab, id)) == 1)
     (pid,) = children(lab, id)
     # Asleep: it has come to where it reads.
-    await until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S")
+    await until(lambda: state(pid) == "S")
     return pid
 
 
 @pytest.fixture
-async def ready(lab: Lab, box: AgentSandbox) -> AsyncIterator[tuple[AgentSandbox, int]]:
+async def ready(lab: Lab, box: AgentSandbox) -> tuple[AgentSandbox, int]:
     """A sandbox in which a shell waits, and that shell."""
     await run(lab, box, "true")
-    yield box, await waiting(lab)
+    return box, await waiting(lab)
 
 
 async def test_the_next_run_goes_on_with_it(lab: Lab, ready: tuple[AgentSandbox, int]) -> None:
@@ -155,7 +165,7 @@ async def test_killed_from_inside(lab: Lab, ready: tuple[AgentSandbox, int]) -> 
 
 async def test_killed_before_it_has_begun(lab: Lab, ready: tuple[AgentSandbox, int]) -> None:
     box, pid = ready
-    os.kill(pid, signal.SIGSTOP)
+    await stop(pid)
     process = await box.exec(spec(lab, "echo x >> /tmp/count; cat /tmp/count; printf kept >&9; exit 5"))
     os.kill(pid, signal.SIGKILL)
     result = await asyncio.wait_for(process.wait(), PATIENCE)
@@ -172,7 +182,7 @@ async def test_killed_after_it_has_begun(lab: Lab, ready: tuple[AgentSandbox, in
 
 async def test_signalled_before_it_has_begun(lab: Lab, ready: tuple[AgentSandbox, int]) -> None:
     box, pid = ready
-    os.kill(pid, signal.SIGSTOP)
+    await stop(pid)
     process = await box.exec(spec(lab, "echo begun"))
     await process.signal(signal.SIGKILL)
     result = await asyncio.wait_for(process.wait(), PATIENCE)
@@ -182,7 +192,7 @@ async def test_signalled_before_it_has_begun(lab: Lab, ready: tuple[AgentSandbox
 
 async def test_cancelled_before_it_has_begun(lab: Lab, ready: tuple[AgentSandbox, int]) -> None:
     box, pid = ready
-    os.kill(pid, signal.SIGSTOP)
+    await stop(pid)
     process = await box.exec(spec(lab, "echo begun"))
     await process.cancel()
     result = await asyncio.wait_for(process.wait(), PATIENCE)
@@ -326,6 +336,16 @@ def test_it_waits_for_a_minute_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
         warm.discard(wait=True)
         os.close(null)
+
+
+async def test_an_agent_of_an_older_release_is_served_its_way(lab: Lab, box: AgentSandbox) -> None:
+    going = await box.exec(lab.spec("echo begun; sleep 1000"))
+    async for _ in going.follow("stdout"):
+        break
+    lab.driver._live["box"].outdated = True
+    result, out = await run(lab, box, "echo same; printf kept >&9")
+    assert (result.exit_code, result.state, out) == (0, b"kept", "same\n")
+    await going.cancel(0.0)
 
 
 async def test_it_makes_room_for_those_who_have_work(scratch: Path) -> None:

@@ -8,8 +8,9 @@ uses only the standard library, so that a root file system needs no Python.
 Wire protocol
 =============
 `SOCK_SEQPACKET` unix sockets. One packet is one JSON object in UTF-8 on one line, perhaps with a newline and plain
-bytes (its tail) after it, with descriptors attached by `SCM_RIGHTS`. A packet larger than 60,000 bytes travels as `{"big": true, "n": ...}` with a memory file holding the JSON as its *first*
-descriptor, the packet's own descriptors after it. Any number of servers may be connected; each gets every event.
+bytes (its tail) after it, with descriptors attached by `SCM_RIGHTS`. JSON of more than 60,000 bytes travels as
+`{"big": true, "n": ...}` with a memory file holding it as the *first* descriptor, the packet's own descriptors after
+it. Any number of servers may be connected; each gets every event.
 
 Requests carry `n` (a number chosen by the caller) and `op`. Replies repeat `n` with `"ok": true` and the answer, or
 `"ok": false`, `reason` (a reason of `driver.SandboxError`) and `message`. Replies may come out of order. Packets
@@ -20,7 +21,7 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
             `stdin`, `state`, `keep`, `warm` (booleans); [stdout file, stderr file, record file, then standard input if
-            `stdin`, then the file for descriptor 8 if `state`; where that is short, its content comes as the tail instead]
+            `stdin`, then the file for descriptor 8 if `state`; content that is short comes as the tail instead]
             -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
             `warm` has started may go on with it
 warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
@@ -49,7 +50,6 @@ The record file holds the same, always with the state; an empty or cut record me
 from __future__ import annotations
 
 import array
-import errno
 import fcntl
 import heapq
 import json
@@ -59,7 +59,7 @@ import signal
 import socket
 import time
 
-from skerry.island.sandbox import agent_exec, agent_files
+from skerry.island.sandbox import agent_dial, agent_exec, agent_files
 from skerry.island.sandbox import agent_processes as processes
 from skerry.island.sandbox.agent_refusal import Refusal
 
@@ -73,7 +73,6 @@ LARGEST_PACKET = 60_000
 _RECEIVE = 131_072
 _MOST_FDS = 16
 _FIRST_FD = 16
-_DIAL_SECONDS = 10.0
 
 
 class Client:
@@ -239,6 +238,10 @@ class Agent:
         except Exception as error:
             self.broadcast(json.dumps({"event": "fault", "text": f"{type(error).__name__}: {error}"}).encode())
 
+    def watched(self, fd: int, handler: Callable[[int], object]) -> bool:
+        """Whether this handler still waits for that descriptor."""
+        return self._handlers.get(fd) is handler
+
     def watch(self, fd: int, handler: Callable[[int], object]) -> None:
         """Call `handler(events)` whenever `fd` can be read."""
         self._handlers[fd] = handler
@@ -399,45 +402,9 @@ class Agent:
 
     def dial(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Connect to a port of the sandbox; a server that listens only on ::1 is found too."""
-        host, port = request["host"], request["port"]
+        host = request["host"]
         hosts = ["127.0.0.1", "::1"] if host in ("127.0.0.1", "localhost") else [host]
-        self._dial(client, request["n"], hosts, port)
-
-    def _dial(self, client: Client, n: int, hosts: list[str], port: int) -> None:
-        host = hosts.pop(0)
-        connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        connection.setblocking(False)
-
-        def done(code: int) -> None:
-            if code == 0:
-                client.reply(n, {}, [connection.detach()])
-                return
-            connection.close()
-            if hosts:
-                self._dial(client, n, hosts, port)
-            else:
-                text = f"port {port} of the sandbox: {os.strerror(code)}"
-                client.send({"n": n, "ok": False, "reason": "refused", "message": text}, [])
-
-        def connected(_: int) -> None:
-            self.unwatch(connection.fileno())
-            done(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-
-        def expired() -> None:
-            if connection.fileno() in self._handlers and self._handlers[connection.fileno()] is connected:
-                self.unwatch(connection.fileno())
-                done(errno.ETIMEDOUT)
-
-        try:
-            code = connection.connect_ex((host, port))
-        except (OSError, OverflowError):
-            code = errno.EADDRNOTAVAIL
-        if code != errno.EINPROGRESS:
-            done(code)
-            return
-        self.watch(connection.fileno(), connected)
-        self.change(connection.fileno(), select.EPOLLOUT)
-        self.after(_DIAL_SECONDS, expired)
+        agent_dial.dial(self, client, request["n"], hosts, request["port"])
 
 
 _OPERATIONS = {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Fits a pipe of the usual size at once; what is longer has its shell started for it.
 _MOST_STATE = 32_768
+_OF_THE_RUN = ("n", "op", "run", "timeout", "grace", "cap", "tail", "warm")
 _IDLE_SECONDS = 60.0
 _GONE_SECONDS = 1.0
 
@@ -40,7 +41,7 @@ class Waiting:
 
     __slots__ = ("circumstances", "cpu_ns", "gate", "given", "pid", "pipes", "source", "wish")
 
-    def __init__(self, wish: tuple[object, ...], around: tuple[object, ...], pipes: Pipes) -> None:
+    def __init__(self, wish: dict[str, object], around: tuple[object, ...], pipes: Pipes) -> None:
         self.wish = wish
         self.circumstances = around
         self.pipes = pipes
@@ -95,7 +96,7 @@ class WarmShell:
         return 0 if self._waiting is None else self._waiting.pid
 
     def start(self, request: dict[str, Any]) -> None:
-        """Have one waiting as a request says (`argv`, `env`, `cwd`, `keep`); none without `argv`, or if it cannot be."""
+        """Have one waiting as a request says (`argv`, `env`, `cwd`, `keep`); none without `argv`, or if none can be."""
         if request["argv"] is None:
             self.discard()
             return
@@ -108,7 +109,7 @@ class WarmShell:
             self._timed = True
             self._agent.after(_IDLE_SECONDS, self._expire)
 
-    def _start(self, wish: tuple[object, ...], request: dict[str, Any]) -> Waiting | None:
+    def _start(self, wish: dict[str, object], request: dict[str, Any]) -> Waiting | None:
         try:
             around = circumstances(request)
             pipes = Pipes(keep=bool(request["keep"]))
@@ -174,8 +175,9 @@ class WarmShell:
         self.discard()
 
 
-def _wish(request: dict[str, Any]) -> tuple[object, ...]:
-    return request["argv"], request["env"], request["cwd"], bool(request["keep"])
+def _wish(request: dict[str, Any]) -> dict[str, object]:
+    """What a request says of how its program is started: all of it that is not known to be of the run alone."""
+    return {name: value for name, value in request.items() if value and name not in _OF_THE_RUN}
 
 
 def _lives(pid: int) -> bool:

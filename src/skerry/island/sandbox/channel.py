@@ -39,7 +39,11 @@ class AgentChannel:
     """
 
     def __init__(
-        self, connection: socket.socket, *, on_event: Callable[[dict[str, Any], bytes], None], on_close: Callable[[], None]
+        self,
+        connection: socket.socket,
+        *,
+        on_event: Callable[[dict[str, Any], bytes], None],
+        on_close: Callable[[], None],
     ) -> None:
         connection.setblocking(False)
         self._socket = connection
