@@ -34,6 +34,7 @@ def main() -> int:
         "sdk": lambda island: wire.sdk_overhead(island, 500 // scale),
         "durable": lambda island: wire.durable_run(island, 200 // scale),
         "server": lambda island: wire.server_throughput(island, 3 / scale),
+        "port": lambda island: wire.published_port(island, 300 // scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
         "startup": lambda island: wire.start_up(20 // scale + 1),
     }

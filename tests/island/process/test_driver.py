@@ -132,6 +132,15 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
         assert b"17 91" in os.read(terminal.fd, 1000)
     finally:
         terminal.close()
+    piped = await box.piped(ExecSpec(id="piped", argv=("/bin/sh", "-c", "pwd; cat >&2"), env=ENV))
+    os.write(piped.stdin, b"given")
+    piped.close_stdin()
+    try:
+        assert (await asyncio.wait_for(piped.wait(), 30)).exit_code == 0
+        assert os.read(piped.stdout, 1000).decode() == f"{home}\n"
+        assert os.read(piped.stderr, 1000) == b"given"
+    finally:
+        piped.close()
 
 
 async def test_a_shell_waits_here_too(lab: Lab) -> None:

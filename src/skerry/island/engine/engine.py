@@ -17,10 +17,12 @@ from skerry.island.engine.idempotency import Idempotency
 from skerry.island.engine.leases import Leases
 from skerry.island.engine.ledger import Ledger
 from skerry.island.engine.nodes import Nodes
+from skerry.island.engine.ports import Ports
 from skerry.island.engine.reconcile import reconcile
 from skerry.island.engine.runs import Runs
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.sessions import Sessions
+from skerry.island.engine.ssh import Ssh
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
 from skerry.island.engine.upkeep import Upkeep
@@ -70,6 +72,8 @@ class Engine:
         self.sandboxes = Sandboxes(core, self.nodes, self._states, self._activity, self._dispatcher, self._terminals)
         self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
         self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
+        self.ssh = Ssh(core, self.sandboxes)
+        self.ports = Ports(core, self.sandboxes, self.ssh)
         self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity)
 
     @classmethod
@@ -93,6 +97,7 @@ class Engine:
         store = await Store.open(url)
         egress: EgressProxy | None = None
         chosen: Driver | None = None
+        engine: Engine | None = None
         try:
             time = clock or SystemClock()
             if images is None:
@@ -110,15 +115,25 @@ class Engine:
             chosen = used
             await used.start()
             await reconcile(core, engine.leases, engine._dispatcher, engine._activity)
+            await engine.ssh.start()
+            await engine.ports.start()
             engine.upkeep.start()
             return engine
         except BaseException:
+            if engine is not None:
+                await engine.ports.close()
+                await engine.ssh.close()
             if chosen is not None:
                 await chosen.stop(kill=False)
             if egress is not None:
                 await egress.aclose()
             await store.close()
             raise
+
+    @property
+    def connections(self) -> int:
+        """Connections into sandboxes that are open now, through published ports or the SSH server."""
+        return self.ports.connections + self.ssh.connections
 
     async def close(self) -> None:
         """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent.
@@ -129,6 +144,8 @@ class Engine:
             return
         self._core.closing = True
         await self.upkeep.stop()
+        await self.ports.close()
+        await self.ssh.close()
         foreground = [job.done for job in self._dispatcher.jobs.values() if not job.record.background]
         if foreground and self.settings.drain > 0:
             await asyncio.wait(foreground, timeout=self.settings.drain)
@@ -147,6 +164,8 @@ class Engine:
         """For tests: forget everything at once as SIGKILL would, leaving agents to themselves."""
         self._core.closing = True
         await self.upkeep.stop()
+        await self.ssh.abandon()
+        await self.ports.close()
         await self._let_go()
         await self.store.abandon()
         await self.driver.stop(kill=False)

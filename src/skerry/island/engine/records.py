@@ -163,6 +163,45 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedPort:
+    """A TCP port of a sandbox that is reached by a port of this machine.
+
+    Args:
+        host: address that the machine listens on.
+        host_port: port that it listens on.
+        allowed: CIDR blocks whose addresses may connect; none means this machine's own loopback addresses.
+        ssh: where nothing listens inside, the island's SSH server answers.
+        listening: False when no port of this machine could be had; publishing it again tries again.
+    """
+
+    sandbox_id: str
+    account_id: str
+    port: int
+    host: str
+    host_port: int
+    allowed: tuple[str, ...]
+    ssh: bool
+    listening: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshGrants:
+    """Who may log in to a sandbox, and how.
+
+    Args:
+        public_keys: OpenSSH public keys by fingerprint (`SHA256:...`).
+        metered: whether what is run is charged by the second.
+        env: variables of every command beside the sandbox's own.
+    """
+
+    sandbox_id: str
+    account_id: str
+    public_keys: dict[str, str]
+    metered: bool
+    env: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
     """One line of the ledger; the postings of one `transfer_id` sum to zero per currency."""
 

@@ -26,6 +26,8 @@ exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (s
             `warm` has started may go on with it
 warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
+piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
+            its output and its errors]; `exit` follows; the agent keeps none of the output
 signal      `run`, `signal`: to the run's whole session
 cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
 watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
@@ -327,6 +329,11 @@ class Agent:
         run, master = self.runs.terminal(request)
         client.reply(request["n"], {"pid": run.pid}, [master])
 
+    def piped(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
+        """Start a command whose streams the server holds."""
+        run, ends = self.runs.piped(request)
+        client.reply(request["n"], {"pid": run.pid}, ends)
+
     def signal(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Signal a run."""
         self.runs.signal(request)
@@ -412,6 +419,7 @@ _OPERATIONS = {
     "exec": Agent.exec,
     "warm": Agent.warm,
     "terminal": Agent.terminal,
+    "piped": Agent.piped,
     "signal": Agent.signal,
     "cancel": Agent.cancel,
     "watch": Agent.watch_log,

@@ -225,6 +225,37 @@ class Runs:
         self._enter(run)
         return run, master
 
+    def piped(self, request: dict[str, Any]) -> tuple[Run, list[int]]:
+        """Start a command on pipes of its own; returns the run and the far ends of them, which are the caller's.
+
+        Raises:
+            Refusal: `limits` and `exists` as `exec`; `not_found` when the program cannot be started.
+        """
+        if request["run"] in self.by_id:
+            raise Refusal("exists", f"run {request['run']} is going on")
+        near: list[int] = []
+        far: list[int] = []
+        run = Run(request, -1)
+        try:
+            for number in range(3):
+                read, write = os.pipe2(os.O_CLOEXEC)
+                near.append(write if number else read)
+                far.append(read if number else write)
+            run.pid = self._spawn(request, [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(near)])
+        except BaseException as error:
+            for fd in far:
+                os.close(fd)
+            if isinstance(error, NotStarted):
+                raise Refusal("not_found", str(error)) from None
+            if isinstance(error, OSError):
+                raise Refusal("limits", f"no pipe for {request['argv'][0]}: {error.strerror}") from None
+            raise
+        finally:
+            for fd in near:
+                os.close(fd)
+        self._enter(run)
+        return run, far
+
     def reap(self) -> None:
         """Collect every ended process, ours and those that others left to the agent."""
         for _ in range(1000):

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol
 from skerry.island.sandbox import runlog
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.live import LiveAgent, Retired
-from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
+from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import Barriers, ExecSpec, SandboxSpec, Usage
 from skerry.island.sandbox.warm import has_room
 
@@ -95,6 +95,16 @@ class AgentSandbox:
             env = {"TERM": "xterm-256color", **_environment(spec, self._host.spec(self.id), live)}
             try:
                 return await live.terminal(spec, columns, rows, env=env)
+            except Retired:
+                continue
+        raise SandboxError("lost", "the sandbox is being stopped again and again")
+
+    async def piped(self, spec: ExecSpec) -> AgentPiped:
+        """Start a command on pipes that the caller pumps. Raises as `terminal`."""
+        for _ in range(_TRIES):
+            live = await self._host.live(self.id)
+            try:
+                return await live.piped(spec, env=_environment(spec, self._host.spec(self.id), live))
             except Retired:
                 continue
         raise SandboxError("lost", "the sandbox is being stopped again and again")
