@@ -285,6 +285,13 @@ async def test_state_that_is_too_long(lab: Lab, ready: tuple[AgentSandbox, int])
     assert len(result.state) == STATE_LIMIT
 
 
+async def test_state_where_no_file_may_be_large(lab: Lab) -> None:
+    box = await lab.box("tiny", limits=Limits(disk_bytes=64 << 10))
+    for _ in range(2):
+        result, out = await run(lab, box, "echo out; printf kept >&9")
+        assert (result.exit_code, result.state, out) == (0, b"kept", "out\n")
+
+
 def test_the_state_file_is_known_by_its_mode() -> None:
     pipes = Pipes(keep=True)
     try:

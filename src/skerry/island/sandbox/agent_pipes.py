@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -120,7 +121,8 @@ def memory_file(content: bytes) -> int:
     """A file in memory that holds `content`, positioned at its start."""
     fd = os.memfd_create("given", os.MFD_CLOEXEC)
     try:
-        os.write(fd, content)
+        if os.write(fd, content) < len(content):
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         os.lseek(fd, 0, os.SEEK_SET)
     except OSError:
         os.close(fd)
@@ -142,8 +144,13 @@ def _state_file() -> int:
     """
     fd = os.memfd_create("state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, STATE_LIMIT)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        try:
+            os.ftruncate(fd, STATE_LIMIT)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        except OSError as error:
+            # No file of this sandbox may be so large, which bounds this one as well.
+            if error.errno != errno.EFBIG:
+                raise
         # By the sticky bit, which no other regular file has, a shell knows that its descriptor 9 is still this one.
         os.fchmod(fd, 0o1600)
     except OSError:
