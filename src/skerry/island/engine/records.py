@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from skerry.island.sandbox.spec import Limits, NetworkPolicy
+from skerry.island.sandbox.spec import Limits, NetworkPolicy, Volume
 from skerry.money import Money
 
 SandboxState = Literal["idle", "running", "suspended"]
@@ -83,10 +83,24 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an image runs when nothing else is said.
+
+    `argv` is complete; `env` is the image's own; `user` is as in the image's configuration, empty for root.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRecord:
     """A forkable machine of an account.
 
-    `public_id` and `name` are the network's own words for it; `root_image` is the image at the root of the chain.
+    `public_id` and `name` are the network's own words for it; `root_image` is the image at the root of the chain;
+    `gpus` are indices of the node's.
     """
 
     id: str
@@ -103,6 +117,8 @@ class SandboxRecord:
     created_at: datetime
     last_active_at: datetime
     labels: dict[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +176,30 @@ class Lease:
     opened_at: datetime
     closed_at: datetime | None
     captured: Money | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A part of a node set aside for work that asked for it; `gpus` are indices of the node's."""
+
+    id: str
+    account_id: str
+    node_id: str
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[int, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """What of a node is not set aside."""
+
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[Gpu, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

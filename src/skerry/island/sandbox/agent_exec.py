@@ -34,7 +34,7 @@ class Run:
         id: its run.
         request: what began it.
         record: the file for the record of its end, or -1.
-        out, err: its outputs; None on a terminal.
+        out, err: its outputs; None where the server holds them, and `err` also where both are one.
         state: the file behind its descriptor 9, or -1.
         warm: the shell that waited for it, as long as it is not known to have begun; else None.
         cpu_before: nanoseconds of processor time that its process had used before the run was its own.
@@ -67,7 +67,7 @@ class Run:
 
     def connect(self, pipes: Pipes) -> None:
         """Take over our ends of what its process writes to."""
-        for stream, fd in zip(self.streams(), (pipes.out, pipes.err), strict=True):
+        for stream, fd in zip(self.streams(), (pipes.out, pipes.err), strict=False):
             stream.fd = fd
         self.state = pipes.state
 
@@ -128,12 +128,16 @@ class Runs:
         stdin = rest.pop(0) if request.get("stdin") else self._null
         state_in = rest.pop(0) if request.get("state") else -1
         run = Run(request, sinks[2])
-        run.out, run.err = (Stream(run, sink, request["cap"]) for sink in sinks[:2])
+        run.out = messages = Stream(run, sinks[0], request["cap"])
+        if request.get("merge"):
+            os.close(sinks.pop(1))
+        else:
+            run.err = messages = Stream(run, sinks[1], request["cap"])
         try:
             if stdin != self._null or not self._continue(run):
                 self._start(run, stdin, state_in)
         except NotStarted as error:
-            run.err.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
+            messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
             code = error.code
             return lambda: self._finish(run, code, "not_found", 0, 0)
         except BaseException as error:
@@ -163,7 +167,7 @@ class Runs:
 
     def _start(self, run: Run, stdin: int, state_in: int) -> None:
         """Start a run's process. Raises NotStarted, Refusal, OSError."""
-        pipes = Pipes(keep=bool(run.request.get("keep")))
+        pipes = Pipes(keep=bool(run.request.get("keep")), merge=bool(run.request.get("merge")))
         actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *pipes.actions]
         made = -1
         try:

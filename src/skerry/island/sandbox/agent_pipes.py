@@ -63,9 +63,10 @@ class Pipes:
 
     Args:
         keep: whether it gets a descriptor 9 for its state.
+        merge: whether both outputs go into one pipe.
 
     Attributes:
-        out, err: our ends of its outputs.
+        out, err: our ends of its outputs; `err` is -1 when there is one for both.
         state: the file behind its descriptor 9, or -1.
         actions: what gives the command its ends, for `posix_spawn`.
 
@@ -75,13 +76,16 @@ class Pipes:
 
     __slots__ = ("_theirs", "actions", "err", "out", "state")
 
-    def __init__(self, *, keep: bool) -> None:
+    def __init__(self, *, keep: bool, merge: bool = False) -> None:
         self.out = self.err = self.state = -1
         self.actions: list[tuple[int, ...]] = []
         self._theirs: list[int] = []
         try:
             self.out = self._pipe(1)
-            self.err = self._pipe(2)
+            if merge:
+                self.actions.append((os.POSIX_SPAWN_DUP2, self._theirs[0], 2))
+            else:
+                self.err = self._pipe(2)
             if keep:
                 self.state = _state_file()
                 self.actions.append((os.POSIX_SPAWN_DUP2, self.state, 9))

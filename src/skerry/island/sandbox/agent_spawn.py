@@ -9,6 +9,7 @@ import signal
 import stat
 
 from skerry.island.sandbox.agent_refusal import Refusal
+from skerry.island.sandbox.agent_user import spawn_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ class Spawner:
         self._soft_files = soft_files
 
     def spawn(self, request: dict[str, Any], actions: list[tuple[Any, ...]]) -> int:
-        """Start what a request asks for (`argv`, `env`, `cwd`); the process id.
+        """Start what a request asks for (`argv`, `env`, `cwd`, perhaps `user`); the process id.
 
         Raises:
             NotStarted: there is no such program or directory, or it may not be executed.
             Refusal: `limits` when there is no room for another process; `unsupported`.
         """
-        argv, env = request["argv"], request["env"]
+        argv, env, user = request["argv"], request["env"], request.get("user")
         try:
             os.chdir(request["cwd"])
         except (OSError, ValueError) as error:
@@ -62,11 +63,11 @@ class Spawner:
         try:
             path = locate(argv[0], env)
             try:
-                return _posix_spawn(path, argv, env, actions)
+                return _posix_spawn(path, argv, env, actions, user)
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
-                return _posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions)
+                return _posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions, user)
         except ValueError as error:
             raise Refusal("unsupported", str(error)) from None
         except (FileNotFoundError, NotADirectoryError):
@@ -109,7 +110,11 @@ def circumstances(request: dict[str, Any]) -> tuple[object, ...]:
     return identity, *(resource.getrlimit(number) for number in _BOUNDS)
 
 
-def _posix_spawn(path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]]) -> int:
+def _posix_spawn(
+    path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]], user: list[int] | None
+) -> int:
+    if user is not None:
+        return spawn_as(user, path, argv, env, actions, _RESET)
     return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESET)
 
 

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from skerry.island.sandbox import runlog
+from skerry.island.sandbox import gpu_devices, runlog
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.live import LiveAgent, Retired
 from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
@@ -63,12 +64,14 @@ class AgentSandbox:
         for _ in range(_TRIES):
             live = await self._host.live(self.id)
             asked = self._host.spec(self.id)
+            if "mapped-ids" not in self.barriers.active:
+                spec = replace(spec, user=None)
             try:
                 return await live.exec(
                     spec,
                     env=_environment(spec, asked, live),
                     output_bytes=asked.limits.output_bytes,
-                    warm=spec.warm and not spec.stdin and has_room(asked.limits),
+                    warm=_may_wait(spec) and has_room(asked.limits),
                 )
             except Retired:
                 continue
@@ -168,13 +171,19 @@ class AgentSandbox:
         raise SandboxError("lost", "the sandbox is being stopped again and again")
 
 
+def _may_wait(spec: ExecSpec) -> bool:
+    """Whether a shell that waits could be for this: those that wait are root's, with two outputs and no input."""
+    return spec.warm and not spec.stdin and not spec.merge_output and spec.user is None
+
+
 def _environment(spec: ExecSpec, asked: SandboxSpec, live: LiveAgent) -> dict[str, str]:
+    env = gpu_devices.environment(asked.gpus, spec.env)
     if live.proxy_port is None or asked.network.mode == "none":
-        return spec.env
+        return env
     url = f"http://127.0.0.1:{live.proxy_port}"
     proxies = {"http_proxy": url, "https_proxy": url, "all_proxy": f"socks5h://127.0.0.1:{live.proxy_port}"}
     proxies["no_proxy"] = "localhost,127.0.0.1,::1"
-    return {**proxies, **{name.upper(): value for name, value in proxies.items()}, **spec.env}
+    return {**proxies, **{name.upper(): value for name, value in proxies.items()}, **env}
 
 
 async def _write(live: LiveAgent, path: str, source: BinaryIO, size: int, beneath: str, mode: int) -> None:

@@ -210,6 +210,8 @@ class LiveAgent:
                 state=spec.state is not None and not tail,
                 keep=spec.keep_state,
                 warm=warm,
+                merge=spec.merge_output,
+                user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)

@@ -44,6 +44,27 @@ class Limits:
     output_bytes: int = 16 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Another image's files in a sandbox, read-only.
+
+    Args:
+        image_id: id of a local image.
+        path: absolute directory inside; made when missing.
+    """
+
+    image_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuDevice:
+    """A GPU of this machine: its number among those of the node, and its UUID, empty where unknown."""
+
+    index: int
+    uuid: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
     """A sandbox to be.
@@ -54,6 +75,8 @@ class SandboxSpec:
         limits: bounds applied whenever its processes live.
         network: egress policy.
         home: home directory, made in the writable layer and used as the first working directory.
+        volumes: trees of other images; a fork has its parent's.
+        gpus: whose device nodes it has.
     """
 
     id: str
@@ -61,6 +84,17 @@ class SandboxSpec:
     limits: Limits = field(default_factory=Limits)
     network: NetworkPolicy = field(default_factory=NetworkPolicy)
     home: str = "/home/user"
+    volumes: tuple[Volume, ...] = ()
+    gpus: tuple[GpuDevice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserIds:
+    """Numeric ids inside a sandbox, 0 to 65535."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +113,8 @@ class ExecSpec:
         keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
         warm: its program may be started before it is asked for, because all that it does until it has read descriptor
             8 to its end could as well be done earlier.
+        merge_output: standard error goes into standard output's log, in the order written.
+        user: as whom it runs; None is root. Ignored where a sandbox has a single id (barrier `mapped-ids` missing).
     """
 
     id: str
@@ -91,6 +127,8 @@ class ExecSpec:
     state: bytes | None = None
     keep_state: bool = False
     warm: bool = False
+    merge_output: bool = False
+    user: UserIds | None = None
 
 
 Cause = Literal["exited", "signaled", "timeout", "cancelled", "out_of_memory", "disk_full", "not_found", "lost"]
