@@ -30,12 +30,10 @@ def main(base: str) -> None:
     cwd = request["files"] if request["cwd"] == HOME.decode() else request["cwd"]
     env = {name: value.replace(HOME.decode(), request["files"]) for name, value in request["env"].items()}
 
-    def descriptors() -> None:
-        if request["state"] is not None:
-            os.dup2(eight.fileno(), 8)
-        if request["keep_state"]:
-            os.dup2(nine, 9)
-
+    # Here already, so that nothing that starting a program needs for itself gets one of these numbers.
+    assert max(stdin.fileno(), eight.fileno(), nine) < 8
+    os.dup2(eight.fileno(), 8)
+    os.dup2(nine, 9)
     began = time.monotonic_ns()
     try:
         process = subprocess.Popen(
@@ -45,7 +43,6 @@ def main(base: str) -> None:
             stdin=stdin,
             stdout=open(f"{base}.out", "wb"),  # noqa: SIM115
             stderr=subprocess.STDOUT if request["merge_output"] else open(f"{base}.err", "wb"),  # noqa: SIM115
-            preexec_fn=descriptors,
             pass_fds=[fd for fd, wanted in ((8, request["state"]), (9, request["keep_state"])) if wanted],
             start_new_session=True,
         )

@@ -20,9 +20,9 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
-            `stdin`, `state`, `keep`, `warm`, `merge` (booleans; with `merge` both outputs go to the stdout file), `user`
-            (null, or uid, gid and further groups); [stdout file, stderr file, record file, then standard input if
-            `stdin`, then the file for descriptor 8 if `state`; content that is short comes as the tail instead]
+            `stdin`, `state`, `keep`, `warm`, `merge` (booleans; with `merge` both outputs go to the stdout file),
+            `user` (null, or uid, gid and further groups); [stdout file, stderr file, record file, then standard input
+            if `stdin`, then the file for descriptor 8 if `state`; content that is short comes as the tail instead]
             -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
             `warm` has started may go on with it
 warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
