@@ -147,7 +147,7 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
 async def test_a_shell_waits_here_too(lab: Lab) -> None:
     box = await lab.box()
     wish = {
-        "argv": ("bash", "-c", 'IFS= read -r -N 100000 -u 8 text; exec 8<&-; eval "$text"', "bash"),
+        "argv": ("bash", "-c", 'IFS= read -r -N 100000 -u 8 text; exec 8<&-; printf + >&9; eval "$text"', "bash"),
         "cwd": "/",
         "keep_state": True,
         "warm": True,

@@ -22,7 +22,7 @@ from tests.island.sandbox.sandbox_lab import ENV, PATIENCE, Lab, alive, until
 
 pytestmark = pytest.mark.anyio
 
-READ = 'IFS= read -r -N 1000000 -u 8 text; exec 8<&-; eval "$text"'
+READ = 'IFS= read -r -N 1000000 -u 8 text; exec 8<&-; printf + >&9; eval "$text"'
 SHELL = ("bash", "-c", READ, "bash")
 
 
@@ -85,12 +85,12 @@ async def test_the_next_run_goes_on_with_it(lab: Lab, ready: tuple[AgentSandbox,
     began = time.monotonic_ns()
     result, out = await run(lab, box, "echo $$; printf kept >&9; echo oops >&2; exit 3")
     assert out == f"{number}\n"
-    assert (result.exit_code, result.cause, result.state) == (3, "exited", b"kept")
+    assert (result.exit_code, result.cause, result.state) == (3, "exited", b"+kept")
     assert (result.stdout_bytes, result.stderr_bytes, result.dropped_bytes) == (len(out), 5, 0)
     assert 0 < result.wall_ns < time.monotonic_ns() - began
     assert result.max_rss_bytes > 0
     second, other = await run(lab, box, "echo $$")
-    assert (second.exit_code, second.state) == (0, b"")
+    assert (second.exit_code, second.state) == (0, b"+")
     assert other != out
 
 
@@ -106,9 +106,9 @@ async def test_each_run_has_one_of_its_own(lab: Lab, box: AgentSandbox) -> None:
         ({"env": {**ENV, "X": "1"}}, "/ 1"),
         ({"cwd": "/tmp"}, "/tmp "),
         ({"argv": ("bash", "-c", "Y=1; " + READ, "bash")}, "/ "),
-        ({"argv": ("sh", "-c", 'eval "$(cat <&8)"', "sh")}, "/ "),
+        ({"argv": ("sh", "-c", 'eval "$(cat <&8)" 8<&-', "sh")}, "/ "),
         ({"stdin": b"given"}, "/ given"),
-        ({"keep_state": False}, "/ "),
+        ({"argv": ("bash", "-c", READ.replace("printf + >&9; ", "")), "keep_state": False}, "/ "),
         ({"warm": False}, "/ "),
     ],
 )
@@ -169,8 +169,17 @@ async def test_killed_before_it_has_begun(lab: Lab, ready: tuple[AgentSandbox, i
     process = await box.exec(spec(lab, "echo x >> /tmp/count; cat /tmp/count; printf kept >&9; exit 5"))
     os.kill(pid, signal.SIGKILL)
     result = await asyncio.wait_for(process.wait(), PATIENCE)
-    assert (result.exit_code, result.cause, result.state) == (5, "exited", b"kept")
+    assert (result.exit_code, result.cause, result.state) == (5, "exited", b"+kept")
     assert process.files.stdout.read_bytes() == b"x\n"
+
+
+async def test_killed_while_it_is_given_its_run(lab: Lab, box: AgentSandbox) -> None:
+    # Not stopped first: a process that is being killed still takes what waits in its pipe.
+    for number in range(1, 21):
+        await run(lab, box, "true")
+        os.kill(await waiting(lab), signal.SIGKILL)
+        result, out = await run(lab, box, "echo x >> /tmp/count; grep -c x /tmp/count")
+        assert (result.exit_code, result.cause, out) == (0, "exited", f"{number}\n")
 
 
 async def test_killed_after_it_has_begun(lab: Lab, ready: tuple[AgentSandbox, int]) -> None:
@@ -289,7 +298,7 @@ async def test_state_where_no_file_may_be_large(lab: Lab) -> None:
     box = await lab.box("tiny", limits=Limits(disk_bytes=64 << 10))
     for _ in range(2):
         result, out = await run(lab, box, "echo out; printf kept >&9")
-        assert (result.exit_code, result.state, out) == (0, b"kept", "out\n")
+        assert (result.exit_code, result.state, out) == (0, b"+kept", "out\n")
 
 
 def test_the_state_file_is_known_by_its_mode() -> None:
@@ -351,7 +360,7 @@ async def test_an_agent_of_an_older_release_is_served_its_way(lab: Lab, box: Age
         break
     lab.driver._live["box"].outdated = True
     result, out = await run(lab, box, "echo same; printf kept >&9")
-    assert (result.exit_code, result.state, out) == (0, b"kept", "same\n")
+    assert (result.exit_code, result.state, out) == (0, b"+kept", "same\n")
     await going.cancel(0.0)
 
 

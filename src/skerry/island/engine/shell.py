@@ -3,7 +3,8 @@
 A run executes `bash -c PRELUDE` (or `sh -c`). Descriptor 8 brings a script that restores the session and holds the
 command; the command is evaluated at the top level of that shell, so it behaves as with `bash -c`; when the shell ends
 in any way but `exec` or a signal, the prelude writes the state to descriptor 9, which the command itself never sees;
-bash knows it by its sticky bit, since a command may have put something else there.
+bash knows it by its sticky bit, since a command may have put something else there, and begins to write there before the
+command: until then, nothing of the run has happened.
 bash keeps variables (exported or not, arrays, attributes), functions, aliases, options and the working directory;
 plain sh keeps exported variables, file mode mask and working directory. A command that replaces the EXIT trap and
 leaves by `exit` leaves the state as it was before it.
@@ -266,7 +267,7 @@ _BASH = _one_line(
       unset -v BASHPID EPOCHREALTIME EPOCHSECONDS HISTCMD LINENO RANDOM SECONDS SRANDOM PIPESTATUS
         __skerry_command;
       {
-        printf 'skerry-state/1\0%s\0%s\0' "$PWD" "$1";
+        printf '%s\0%s\0' "$PWD" "$1";
         declare -p; printf '\0';
         printf '__skerry_shopt %s\n' "$BASHOPTS"; shopt -u extdebug;
         declare -f; declare -Fx;
@@ -294,6 +295,7 @@ _BASH = _one_line(
     shopt -s expand_aliases;
     IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_script;
     exec 8<&-;
+    [[ ! -k /dev/fd/9 ]] || printf 'skerry-state/1\0' >&9;
     SECONDS=0;
     eval "$__skerry_script" >/dev/null 2>&1;
     unset -v __skerry_script __skerry_n;

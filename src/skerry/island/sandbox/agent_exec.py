@@ -11,10 +11,10 @@ import termios
 import time
 
 from skerry.island.sandbox import agent_processes as processes
-from skerry.island.sandbox.agent_pipes import CHUNK, Pipes, Stream, memory_file, read_state, unread
+from skerry.island.sandbox.agent_pipes import CHUNK, Pipes, Stream, memory_file, read_state
 from skerry.island.sandbox.agent_refusal import Refusal
 from skerry.island.sandbox.agent_spawn import NotStarted, Spawner
-from skerry.island.sandbox.agent_warm import Waiting, WarmShell
+from skerry.island.sandbox.agent_warm import WarmShell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Run:
         record: the file for the record of its end, or -1.
         out, err: its outputs; None where the server holds them, and `err` also where both are one.
         state: the file behind its descriptor 9, or -1.
-        warm: the shell that waited for it, as long as it is not known to have begun; else None.
+        warm: whether it was given to a shell that waited, and still counts as not begun if that shell wrote no state.
         cpu_before: nanoseconds of processor time that its process had used before the run was its own.
     """
 
@@ -53,7 +53,7 @@ class Run:
         self.out: Stream | None = None
         self.err: Stream | None = None
         self.state = -1
-        self.warm: Waiting | None = None
+        self.warm = False
         self.cpu_before = 0
         self.started = time.monotonic_ns()
         self.ended_by: str | None = None
@@ -70,12 +70,6 @@ class Run:
         for stream, fd in zip(self.streams(), (pipes.out, pipes.err), strict=False):
             stream.fd = fd
         self.state = pipes.state
-
-    def forget_start(self) -> None:
-        """From here on it counts as begun."""
-        if self.warm is not None:
-            os.close(self.warm.source)
-            self.warm = None
 
 
 class Runs:
@@ -156,12 +150,12 @@ class Runs:
 
     def _continue(self, run: Run) -> bool:
         """Give a run to the shell that waits for one; False when there is none for it."""
-        if not run.request.get("warm") or not run.request.get("tail"):
+        if not run.request.get("warm") or not run.request.get("keep"):
             return False
         waiting = self.warm.take(run.request)
         if waiting is None:
             return False
-        run.pid, run.cpu_before, run.warm = waiting.pid, waiting.cpu_ns, waiting
+        run.pid, run.cpu_before, run.warm = waiting.pid, waiting.cpu_ns, True
         run.connect(waiting.pipes)
         return True
 
@@ -280,7 +274,8 @@ class Runs:
     def signal(self, request: dict[str, Any]) -> None:
         """Send a signal to a run's session. Raises Refusal `not_found`."""
         run = self._running(request)
-        run.forget_start()
+        # Its end is wished for, whether it has begun or not.
+        run.warm = False
         processes.signal_session(run.pid, request["signal"])
 
     def cancel(self, request: dict[str, Any]) -> None:
@@ -327,20 +322,17 @@ class Runs:
             self._agent.watch(stream.fd, self._reader(stream))
 
     def _begun_again(self, run: Run, status: int) -> bool:
-        """Start a run whose waiting shell was killed before it had read a byte of it: nothing of it has happened."""
-        waiting = run.warm
-        if waiting is None or not os.WIFSIGNALED(status) or unread(waiting.source) < waiting.given:
+        """Start a run whose waiting shell was killed before it had begun with it: nothing of it has happened."""
+        if not run.warm or not os.WIFSIGNALED(status) or read_state(run.state):
             return False
         for stream in run.streams():
             self._hang_up(stream)
-        if run.state >= 0:
-            os.close(run.state)
-        run.state, run.cpu_before = -1, 0
+        os.close(run.state)
+        run.state, run.cpu_before, run.warm = -1, 0, False
         try:
             self._start(run, self._null, -1)
         except (NotStarted, Refusal, OSError):
             return False
-        run.forget_start()
         self._listen(run)
         return True
 
@@ -381,7 +373,8 @@ class Runs:
     def _end(self, run: Run, cause: str, grace: float) -> None:
         if self.by_id.get(run.id) is not run:
             return
-        run.forget_start()
+        # Its end is wished for, whether it has begun or not.
+        run.warm = False
         if run.ended_by is None:
             run.ended_by = cause
         processes.signal_session(run.pid, signal.SIGTERM)
@@ -410,7 +403,6 @@ class Runs:
 
     def _finish(self, run: Run, code: int, cause: str, cpu_ns: int, max_rss: int) -> None:
         self.by_id.pop(run.id, None)
-        run.forget_start()
         for stream in run.streams():
             self._drain(stream)
         state = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sys
-import termios
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,13 +130,6 @@ def memory_file(content: bytes) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def unread(fd: int) -> int:
-    """How many bytes wait in a pipe."""
-    size = bytearray(4)
-    fcntl.ioctl(fd, termios.FIONREAD, size)
-    return int.from_bytes(size, sys.byteorder)
 
 
 def _state_file() -> int:

@@ -3,6 +3,9 @@
 It knows nothing of any session: the state and the command come at once, with the run, exactly as a shell that is
 started for that run would read them. So it can be wrong in one way only, by being another program, in other
 circumstances, than the one that would be started now; it is used only while all of that is the same.
+
+It writes to descriptor 9 before it begins: one that ends with nothing written there has done nothing of its run. (That
+it took what waited at descriptor 8 would not tell: a process that is being killed still does.)
 """
 
 from __future__ import annotations
@@ -34,12 +37,11 @@ class Waiting:
     Attributes:
         pid: its process, first of its session.
         pipes: what it writes to.
-        source: our copy of the read end of its descriptor 8, by which we see whether it has begun.
+        source: the read end of its descriptor 8, until it has it.
         cpu_ns: processor time before its run began; 0 until then.
-        given: bytes that were put into its descriptor 8.
     """
 
-    __slots__ = ("circumstances", "cpu_ns", "gate", "given", "pid", "pipes", "source", "wish")
+    __slots__ = ("circumstances", "cpu_ns", "gate", "pid", "pipes", "source", "wish")
 
     def __init__(self, wish: dict[str, object], around: tuple[object, ...], pipes: Pipes) -> None:
         self.wish = wish
@@ -49,16 +51,14 @@ class Waiting:
         os.set_blocking(self.gate, False)
         self.pid = 0
         self.cpu_ns = 0
-        self.given = 0
 
     def begin(self, state: bytes) -> bool:
         """Let it go on with its run; False when it cannot."""
         try:
             self.cpu_ns = time.clock_gettime_ns(_cpu_clock(self.pid))
-            self.given = os.write(self.gate, state)
+            if os.write(self.gate, state) != len(state):
+                return False
         except OSError:
-            return False
-        if self.given != len(state):
             return False
         os.close(self.gate)
         self.gate = -1
@@ -112,7 +112,7 @@ class WarmShell:
     def _start(self, wish: dict[str, object], request: dict[str, Any]) -> Waiting | None:
         try:
             around = circumstances(request)
-            pipes = Pipes(keep=bool(request["keep"]))
+            pipes = Pipes(keep=True)
         except OSError:
             return None
         try:
@@ -128,12 +128,14 @@ class WarmShell:
             waiting.close()
             return None
         pipes.given()
+        os.close(waiting.source)
+        waiting.source = -1
         return waiting
 
     def take(self, request: dict[str, Any]) -> Waiting | None:
         """The waiting shell, going on with the run that an `exec` asks for; None when one must be started for it."""
         waiting = self._waiting
-        if waiting is None or len(request["tail"]) > _MOST_STATE:
+        if waiting is None or not 0 < len(request["tail"]) <= _MOST_STATE:
             return None
         try:
             same = waiting.wish == _wish(request) and waiting.circumstances == circumstances(request)

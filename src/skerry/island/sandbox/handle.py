@@ -172,8 +172,8 @@ class AgentSandbox:
 
 
 def _may_wait(spec: ExecSpec) -> bool:
-    """Whether a shell that waits could be for this: those that wait are root's, with two outputs and no input."""
-    return spec.warm and not spec.stdin and not spec.merge_output and spec.user is None
+    """Whether a shell that waits could be for this: they are root's, with two outputs, a state and no input."""
+    return spec.warm and spec.keep_state and not spec.stdin and not spec.merge_output and spec.user is None
 
 
 def _environment(spec: ExecSpec, asked: SandboxSpec, live: LiveAgent) -> dict[str, str]:

@@ -111,8 +111,8 @@ class ExecSpec:
         grace: seconds between the two.
         state: bytes readable by the command at descriptor 8 (session state), or None.
         keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
-        warm: its program may be started before it is asked for, because all that it does until it has read descriptor
-            8 to its end could as well be done earlier.
+        warm: its program may be started before it is asked for: it waits for descriptor 8 to end, and then writes to
+            descriptor 9 before it does anything that another start of it must not do again.
         merge_output: standard error goes into standard output's log, in the order written.
         user: as whom it runs; None is root. Ignored where a sandbox has a single id (barrier `mapped-ids` missing).
     """
