@@ -30,6 +30,11 @@ class Capacity:
         self._node = node
         self._floor = min(cpu_floor_millis, node.cpu_millis)
 
+    @property
+    def cpu_floor_millis(self) -> int:
+        """Thousandths of a CPU that every allocation counts as at least."""
+        return self._floor
+
     def take(
         self,
         connection: Connection,

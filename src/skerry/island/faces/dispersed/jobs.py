@@ -84,7 +84,7 @@ class Jobs:
             Fault: see `create`.
         """
         row = self.create(connection, call.account_id, spec, now=call.now, source_recipe_uuid=recipe_uuid)
-        call.after_commit(self._scheduler.wake)
+        call.after_commit(self._scheduler.look)
         return Answer(201, self.view(row, call.profile.uuid))
 
     def create(
@@ -96,7 +96,7 @@ class Jobs:
         now: int,
         source_recipe_uuid: str | None = None,
     ) -> Row[Any]:
-        """Enter a PENDING job; wake the scheduler after the commit.
+        """Enter a PENDING job; have the scheduler look after the commit.
 
         Args:
             connection: of a write transaction.
@@ -141,6 +141,7 @@ class Jobs:
                 updated_at=now,
             )
         )
+        self._scheduler.progress.waits(uuid)
         return _mine(connection, account_id, uuid)
 
     def cancel(self, connection: Connection, call: Call, uuid: str) -> Answer:

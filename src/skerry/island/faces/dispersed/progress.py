@@ -6,10 +6,12 @@ A step that is no longer legal changes nothing and says so, so that it may be re
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, and_, bindparam, select
 
 from skerry.island.engine.capacity import Capacity
 from skerry.island.faces.dispersed import billing, rewards
@@ -20,6 +22,7 @@ from skerry.island.faces.dispersed.lifecycle import NO_CREDIT, TERMINAL, run_may
 from skerry.island.faces.dispersed.placement import Need, Placement
 from skerry.island.faces.dispersed.tables import job_runs, jobs, ssh_public_keys
 from skerry.island.faces.dispersed.wire import new_uuid
+from skerry.island.store.prepared import Prepared
 
 _LONGEST_REASON = 1_000
 
@@ -33,6 +36,26 @@ class Progress:
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
+        self._changed: deque[str] = deque()
+
+    def waits(self, job_uuid: str) -> None:
+        """Note that this transaction makes a job want a node, or no longer; whoever gives nodes looks at its row.
+
+        Later transactions see what this one did, or that it was undone, so a note too many does no harm.
+        """
+        self._changed.append(job_uuid)
+
+    @property
+    def noted(self) -> bool:
+        """Whether there are notes of `waits`."""
+        return bool(self._changed)
+
+    def notes(self) -> list[str]:
+        """Take the notes of earlier transactions; inside a write transaction."""
+        found: list[str] = []
+        while self._changed:
+            found.append(self._changed.popleft())
+        return found
 
     def assign(
         self, connection: Connection, job: Row[Any], slot: int, attempt: int, need: Need, place: Placement, now: int
@@ -67,8 +90,8 @@ class Progress:
                 connection,
                 uuid,
                 job.account_id,
-                cpu_millis=need.cores * 1_000,
-                memory_bytes=need.memory_bytes,
+                cpu_millis=place.share.cpu_millis,
+                memory_bytes=place.share.memory_bytes,
                 disk_bytes=need.disk_bytes,
                 gpus=[card.index for card in place.cards],
                 now=now,
@@ -102,7 +125,7 @@ class Progress:
             self.end(connection, uuid, "FAILED", reason=NO_CREDIT, now=now)
             return None
         if docker_of(json.loads(job.parameters)).sshkey is None:
-            _use_default_key(connection, job.account_id, now)
+            _KEY_USED(connection, of_account=job.account_id, used_at=now)
         return uuid
 
     def prepare(self, connection: Connection, run_uuid: str, now: int) -> bool:
@@ -219,6 +242,7 @@ class Progress:
         living = [run for run in runs_of(connection, job.uuid) if run.status not in TERMINAL]
         for run in living:
             self.cancel_soon(connection, run.uuid, reason, now)
+        self.waits(job.uuid)
         status = "CANCELLING" if living else "CANCELLED"
         ended = {} if living else {"completed_at": now}
         _set_job(connection, job.uuid, now, status=status, status_reason=_short(reason), **ended)
@@ -238,6 +262,7 @@ class Progress:
 
     def no_node(self, connection: Connection, job: Row[Any], now: int) -> None:
         """The assign time of a PENDING job is over: another try if any is left, else it has FAILED."""
+        self.waits(job.uuid)
         why = f"No node was found within {job.max_timeout_assign_ms} ms"
         if job.status_reason:
             why += f": {job.status_reason}"
@@ -278,6 +303,8 @@ class Progress:
         elif ended is not None and ended.status == "FAILED" and course.retriable():
             values["assign_by_ms"] = now // 1_000 + job.max_timeout_assign_ms
             values["status_reason"] = _short(f"Trying again after: {ended.status_reason}")
+        if status == "PENDING" or job.max_node_count > 1:
+            self.waits(job_uuid)
         if status != job.status or values:
             _set_job(connection, job_uuid, now, status=status, **values)
 
@@ -302,33 +329,37 @@ def _job(connection: Connection, uuid: str) -> Row[Any]:
 
 
 def _set_run(connection: Connection, uuid: str, now: int, **values: Any) -> None:
-    connection.execute(job_runs.update().where(job_runs.c.uuid == uuid).values(**values, updated_at=now))
+    _update(job_runs, tuple(values))(connection, of_uuid=uuid, new_updated_at=now, **_new(values))
 
 
 def _set_job(connection: Connection, uuid: str, now: int, **values: Any) -> None:
-    connection.execute(jobs.update().where(jobs.c.uuid == uuid).values(**values, updated_at=now))
+    _update(jobs, tuple(values))(connection, of_uuid=uuid, new_updated_at=now, **_new(values))
 
 
-def _use_default_key(connection: Connection, account_id: str, now: int) -> None:
-    connection.execute(
-        ssh_public_keys.update()
-        .where(
-            ssh_public_keys.c.account_id == account_id,
-            ssh_public_keys.c.is_default == 1,
-            ssh_public_keys.c.deleted_at.is_(None),
-        )
-        .values(last_used_at=now)
-    )
+def _new(values: dict[str, Any]) -> dict[str, Any]:
+    return {f"new_{name}": value for name, value in values.items()}
+
+
+@cache
+def _update(table: Table, names: tuple[str, ...]) -> Prepared:
+    """Changes some columns of one row; which ones are few combinations, each of them built once."""
+    values = {name: bindparam(f"new_{name}") for name in (*names, "updated_at")}
+    return Prepared(table.update().where(table.c.uuid == bindparam("of_uuid")).values(values))
+
+
+_IS_DEFAULT = and_(
+    ssh_public_keys.c.account_id == bindparam("of_account"),
+    ssh_public_keys.c.is_default == 1,
+    ssh_public_keys.c.deleted_at.is_(None),
+)
+_KEY_USED = Prepared(ssh_public_keys.update().where(_IS_DEFAULT).values(last_used_at=bindparam("used_at")))
+_DEFAULT_KEY = Prepared(select(ssh_public_keys.c.public_key).where(_IS_DEFAULT))
 
 
 def default_key(connection: Connection, account_id: str) -> str | None:
     """The account's default SSH public key (section 5.2)."""
-    query = select(ssh_public_keys.c.public_key).where(
-        ssh_public_keys.c.account_id == account_id,
-        ssh_public_keys.c.is_default == 1,
-        ssh_public_keys.c.deleted_at.is_(None),
-    )
-    return connection.execute(query).scalar()
+    found: str | None = _DEFAULT_KEY(connection, of_account=account_id).scalar()
+    return found
 
 
 def _short(reason: str | None) -> str | None:

@@ -34,6 +34,9 @@ T = TypeVar("T")
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a run is ended early."""
 
+_MOST_LEAVING = 16
+"""Ended runs whose sandboxes are being removed at once."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _LONGEST_TIMER = 14 * 86_400.0
 """Seconds beyond which a sandbox's agent does not watch the time itself; the deadlines do."""
@@ -63,13 +66,18 @@ class Worker:
     Args:
         engine: open.
         progress: how runs move on.
-        wake: called when a run has ended or moved on, so that others may have its place.
+        wake: called when a run has ended, so that others may have its place.
+        look: called when one has moved on.
     """
 
-    def __init__(self, engine: Engine, progress: Progress, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, progress: Progress, wake: Callable[[], None], look: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._progress = progress
         self._wake = wake
+        self._look = look
+        self._leaving = asyncio.Semaphore(_MOST_LEAVING)
         self._carried: dict[str, _Carried] = {}
         self._last_alive = 0
 
@@ -129,7 +137,7 @@ class Worker:
             carried.looked.set()
             if self._carried.get(uuid) is carried:
                 del self._carried[uuid]
-        self._wake()
+        self._look()
 
     async def _try(self, uuid: str, carried: _Carried) -> bool:
         """Carry a run to its end; False when something stood in the way that may pass."""
@@ -200,7 +208,7 @@ class Worker:
         urls = await preparing.node_urls(self._engine, task.run.sandbox_id, task.docker)
         started = micros(record.started_at or record.created_at)
         await self._engine.store.run(self._progress.run, task.run.uuid, started, self._now(), node_urls=urls)
-        self._wake()
+        self._look()
 
     async def _renew_urls(self, run: Row[Any]) -> None:
         """After a restart a port may be another one."""
@@ -256,8 +264,11 @@ class Worker:
         return max(run.created_at, self._last_alive) if carried.adopted else self._now()
 
     async def _finish(self, run: Row[Any], status: str, **what: Any) -> None:
-        await self._end(run.uuid, status, logs=await self.logs(run), **what)
-        await self._remove_sandbox(run)
+        logs = await self.logs(run)
+        # The next run has its place before the sandbox is removed, but only so many may be on their way out.
+        async with self._leaving:
+            await self._end(run.uuid, status, logs=logs, **what)
+            await self._remove_sandbox(run)
 
     async def _remove_sandbox(self, run: Row[Any]) -> None:
         try:
