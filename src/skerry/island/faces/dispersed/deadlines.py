@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from skerry.island.faces.dispersed import billing, rewards
 from skerry.island.faces.dispersed.job_rows import RUN_COLUMNS
@@ -80,12 +81,17 @@ def _unpaid(now: int) -> ColumnElement[bool]:
     return and_(job_runs.c.status == "RUNNING", job_runs.c.run_by.is_(None), _hour_end() <= now)
 
 
+def _among(statuses: Sequence[str]) -> ColumnElement[bool]:
+    # Prepared statements know no lists.
+    return or_(*(job_runs.c.status == status for status in statuses))
+
+
 def _is_remote() -> ColumnElement[bool]:
     return job_runs.c.engine_run_id.is_(None)
 
 
 def _busy_remote() -> ColumnElement[bool]:
-    working = select(job_runs.c.node_uuid).where(job_runs.c.status.in_(LIVE_RUNS), _is_remote())
+    working = select(job_runs.c.node_uuid).where(_among(LIVE_RUNS), _is_remote())
     return and_(nodes.c.node_id.is_(None), nodes.c.uuid.in_(working))
 
 
@@ -102,10 +108,10 @@ def _unconfirmed(now: int) -> ColumnElement[bool]:
 _MOMENTS = tuple(
     Prepared(query)
     for query in (
-        select(func.min(job_runs.c.start_by)).where(job_runs.c.status.in_(_BEGUN)),
+        select(func.min(job_runs.c.start_by)).where(_among(_BEGUN)),
         select(func.min(job_runs.c.run_by)).where(job_runs.c.status == "RUNNING"),
         select(func.min(_hour_end())).where(job_runs.c.status == "RUNNING", job_runs.c.run_by.is_(None)),
         select(func.min(nodes.c.last_seen_at) + rewards.SILENCE).where(_busy_remote()),
-        select(func.min(job_runs.c.updated_at) + rewards.SILENCE).where(job_runs.c.status.in_(_ENDING), _is_remote()),
+        select(func.min(job_runs.c.updated_at) + rewards.SILENCE).where(_among(_ENDING), _is_remote()),
     )
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from skerry.island.faces.dispersed.lifecycle import LIVE_JOBS, LIVE_RUNS, Attempt, Course
 from skerry.island.faces.dispersed.placement import GB, Need
@@ -24,7 +24,7 @@ _OLDEST_FIRST = select(*RUN_COLUMNS).order_by(job_runs.c.created_at, job_runs.c.
 _RUNS = _OLDEST_FIRST.where(job_runs.c.job_uuid == bindparam("of_uuid"))
 _LIVE = _OLDEST_FIRST.where(job_runs.c.status.in_(LIVE_RUNS))
 _LIVE_THERE = _LIVE.where(job_runs.c.node_uuid == bindparam("of_uuid"))
-_ATTENDED = select(job_runs.c.uuid, job_runs.c.status, job_runs.c.engine_run_id).where(
+_ATTENDED: Select[Any] = select(job_runs.c.uuid, job_runs.c.status, job_runs.c.engine_run_id).where(
     job_runs.c.status.in_(LIVE_RUNS)
 )
 _ACCOUNT = Prepared(select(profiles.c.uuid).where(profiles.c.account_id == bindparam("of_account")))

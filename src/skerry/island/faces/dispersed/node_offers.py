@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.records import Gpu
@@ -23,7 +23,7 @@ MEMORY_FLOOR = 128 * MIB
 """Set aside here for a run that does not say how much memory it needs; it may use the usual amount."""
 
 _NODES = select(nodes).order_by(nodes.c.created_at, nodes.c.uuid)
-_OUTSIDE = (
+_OUTSIDE: Select[Any] = (
     select(
         *jobs.c,
         job_runs.c.node_uuid,

@@ -1,8 +1,8 @@
 """Gives jobs nodes, meets deadlines, keeps this machine's heartbeat: one loop that sleeps until something happens.
 
 The order of assignment: the oldest job first. A job that fits nowhere now is passed over, so it never holds up younger
-ones that fit; it is looked at first again whenever room may have come, until its assign deadline. Large jobs can thus be
-overtaken by small ones, and fail at their deadline with the reason, rather than block the rest of the network.
+ones that fit; it is looked at first again whenever room may have come, until its assign deadline. Large jobs can
+thus be overtaken by small ones, and fail at their deadline with the reason, rather than block the rest of the network.
 
 A look costs as much as it gives, however many wait: jobs that need the same stand in one line, of which the oldest
 speaks for all; what was refused is not asked for again until a run has ended or a node has changed; a new job makes
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, NoCapacity
@@ -219,14 +219,13 @@ class Scheduler:
         """Give each open slot of a job a node, as far as there is room."""
         while (found := place(need, done.offers.values())) is not None:
             job = find_job(connection, uuid)
-            slot = None
-            if job is not None and _wants(job, now):
-                slot = next(course_of(job, runs_of(connection, uuid)).open_slots(), None)
-            if job is None or slot is None:
+            course = None if job is None else course_of(job, runs_of(connection, uuid))
+            slot = None if job is None or course is None or not _wants(job, now) else next(course.open_slots(), None)
+            if job is None or course is None or slot is None:
                 done.gone.append(uuid)
                 return
             try:
-                run = self.progress.assign(connection, job, *slot, need, found, now)
+                run = self.progress.assign(connection, job, *slot, need, found, now, further=course.live)
             except NoCapacity:
                 break
             if run is not None:
@@ -248,7 +247,8 @@ class Scheduler:
             whom = {need: self._waiting.of(need) for need in self._waiting.needs()}
         else:
             for uuid in self._waiting.untold.difference(done.gone):
-                whom.setdefault(self._waiting.need(uuid), []).append(uuid)
+                if (need := self._waiting.need(uuid)) is not None:
+                    whom.setdefault(need, []).append(uuid)
         for need, uuids in whom.items():
             tell(connection, uuids, why_not(need, offers), now)
             done.told.update(uuids)
@@ -303,7 +303,7 @@ def _wants(job: Row[Any], now: int) -> bool:
     return job.status in WANTING and job.max_node_count > 1 and job.assign_by_ms > now // 1_000
 
 
-_LOCAL = select(nodes.c.uuid, nodes.c.last_seen_at).where(nodes.c.node_id.is_not(None))
+_LOCAL: Select[Any] = select(nodes.c.uuid, nodes.c.last_seen_at).where(nodes.c.node_id.is_not(None))
 
 
 def _local_node(connection: Connection) -> Row[Any]:

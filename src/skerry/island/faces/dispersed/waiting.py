@@ -1,7 +1,7 @@
 """Jobs that wait for a node, in lines of those that need the same: the oldest of a line speaks for all behind it.
 
-A copy of what rows say, kept so that nobody reads every waiting job's row each time something happens. An entry too many
-does no harm, for a job is given a node by its row alone; its row's every change is noted by `Progress.waits`.
+A copy of what rows say, kept so that nobody reads every waiting job's row each time something happens. An entry too
+many does no harm, for a job is given a node by its row alone; its row's every change is noted by `Progress.waits`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from skerry.island.engine import output
 from skerry.island.engine.engine import Engine
@@ -27,6 +27,7 @@ from skerry.island.faces.dispersed.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.progress import Progress
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.store import runs as run_rows
 from skerry.island.store.values import micros
 
 T = TypeVar("T")
@@ -70,9 +71,7 @@ class Worker:
         look: called when one has moved on.
     """
 
-    def __init__(
-        self, engine: Engine, progress: Progress, wake: Callable[[], None], look: Callable[[], None]
-    ) -> None:
+    def __init__(self, engine: Engine, progress: Progress, wake: Callable[[], None], look: Callable[[], None]) -> None:
         self._engine = engine
         self._progress = progress
         self._wake = wake
@@ -172,17 +171,17 @@ class Worker:
 
     async def _steps(self, uuid: str, carried: _Carried) -> None:
         engine = self._engine
-        await engine.store.run(self._progress.prepare, uuid, self._now())
-        run = await engine.store.read(find_run, uuid)
+        run, task, started = await engine.store.read(self._known, uuid)
+        if run is not None and run.status == "ASSIGNED":
+            await engine.store.run(self._progress.prepare, uuid, self._now())
+            run, task, started = await engine.store.read(self._known, uuid)
         if run is None or run.status in TERMINAL:
             return
-        record = await self._record(run)
-        if run.status == "PREPARING":
-            task = await engine.store.read(preparing.load, engine, run)
-            if record is None:
-                record = await self._prepare(task, carried)
+        record = await self._record(run) if started else None
+        if task is not None:
+            record, image_size = (record, None) if record is not None else await self._prepare(task, carried)
             if record is not None:
-                await self._running(task, record)
+                await self._running(task, record, image_size)
         elif run.status == "RUNNING" and record is not None:
             await self._renew_urls(run)
         if record is None:
@@ -190,24 +189,32 @@ class Worker:
         else:
             await self._follow(run, record, carried)
 
-    async def _prepare(self, task: Task, carried: _Carried) -> RunRecord | None:
-        """Everything up to the program's start; None when it shall not be started any more."""
+    def _known(self, connection: Connection, uuid: str) -> tuple[Row[Any] | None, Task | None, bool]:
+        """A run, what must be known to prepare it if that is its state, and whether its program was ever started."""
+        run = find_run(connection, uuid)
+        if run is None or run.status in TERMINAL:
+            return run, None, False
+        task = preparing.load(connection, self._engine, run) if run.status == "PREPARING" else None
+        return run, task, run_rows.get(connection, run.engine_run_id) is not None
+
+    async def _prepare(self, task: Task, carried: _Carried) -> tuple[RunRecord | None, int | None]:
+        """Everything up to the program's start, None when it shall not be started any more; the image's size."""
         fetched = await _unless(carried.stop, preparing.fetch(self._engine, task))
         if fetched is None:
-            return None
+            return None, None
         image, volumes = fetched
-        await self._engine.store.run(
-            self._progress.describe, task.run.uuid, self._now(), image_size_bytes=image.size_bytes
-        )
         await preparing.set_up(self._engine, task, image, volumes)
         if carried.stop.is_set():
-            return None
-        return await preparing.start(self._engine, task, image, longest_timer=_LONGEST_TIMER)
+            return None, None
+        record = await preparing.start(self._engine, task, image, longest_timer=_LONGEST_TIMER)
+        return record, image.size_bytes
 
-    async def _running(self, task: Task, record: RunRecord) -> None:
+    async def _running(self, task: Task, record: RunRecord, image_size: int | None) -> None:
         urls = await preparing.node_urls(self._engine, task.run.sandbox_id, task.docker)
         started = micros(record.started_at or record.created_at)
-        await self._engine.store.run(self._progress.run, task.run.uuid, started, self._now(), node_urls=urls)
+        await self._engine.store.run(
+            self._progress.run, task.run.uuid, started, self._now(), node_urls=urls, image_size_bytes=image_size
+        )
         self._look()
 
     async def _renew_urls(self, run: Row[Any]) -> None:
