@@ -48,7 +48,7 @@ def doctor(*, directory: Path, form: str) -> int:
     checks = [*_machine(directory), *_libraries()]
     if not any(check.state == "failed" for check in checks):
         checks += _sandbox()
-    checks += _helpers()
+    checks += _helpers(directory)
     healthy = not any(check.state == "failed" for check in checks)
     if form == "json":
         output.print_json("doctor", {"healthy": healthy, "checks": [asdict(check) for check in checks]})
@@ -130,10 +130,38 @@ async def _trial(scratch: Path) -> Barriers:
         await egress.aclose()
 
 
-def _helpers() -> Iterator[Check]:
+def _helpers(directory: Path) -> Iterator[Check]:
     builder = shutil.which("mmdebstrap")
     yield (
         Check("image builder", "ok", builder)
         if builder
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
+    yield from _relays()
+    yield from _render(directory)
+
+
+def _relays() -> Iterator[Check]:
+    if find_spec("cryptography") is None:
+        yield Check("vpn", "missing", "cryptography is not installed: pip install 'skerry[island]'")
+        return
+    from skerry.island.workers.vpn.means import choose_uplink, subkinds
+
+    for kind, reason in subkinds().items():
+        if reason is not None:
+            yield Check(f"vpn {kind}", "missing", reason)
+        else:
+            way = "a veth pair" if choose_uplink() == "veth" else "slirp4netns"
+            yield Check(f"vpn {kind}", "ok", f"relays leave by {way}")
+
+
+def _render(directory: Path) -> Iterator[Check]:
+    from skerry.island.engine.errors import EngineError
+    from skerry.island.workers.render import blender
+
+    try:
+        found = blender.find(directory / blender.STATE)
+    except EngineError as error:
+        yield Check("render", "missing", error.message)
+    else:
+        yield Check("render", "ok", f"Blender {found.version}, {found.program}")
