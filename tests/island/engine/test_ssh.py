@@ -245,6 +245,21 @@ async def test_a_published_port_falls_back_to_the_server(double: Lab) -> None:
     own.close()
 
 
+async def test_the_entrance_is_no_way_around_a_ports_list(double: Lab) -> None:
+    await double.sandbox("other")
+    await allow(double, KEY)
+    await allow(double, KEY, sandbox="other")
+    publish = double.engine.ports.publish
+    await publish(double.account, "box", 9, allowed=["10.0.0.0/8"], ssh=True)
+    await publish(double.account, "other", 9, allowed=["10.0.0.0/8"])
+    assert await denied(double)
+    assert not await denied(double, user="other"), "that port has nothing to do with logins"
+    await double.crash()
+    assert await denied(double)
+    await double.engine.ports.publish(double.account, "box", 9, allowed=["127.0.0.0/8"], ssh=True)
+    assert not await denied(double)
+
+
 @pytest.mark.parametrize("how", ["close", "crash"])
 async def test_key_port_and_grants_outlive_the_server(double: Lab, how: str) -> None:
     await allow(double, KEY)

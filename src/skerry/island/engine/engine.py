@@ -123,8 +123,9 @@ class Engine:
             chosen = used
             await used.start()
             await reconcile(core, engine.leases, engine._dispatcher, engine._activity)
-            await engine.ssh.start()
+            # The lists of addresses that ports have count at the SSH server's entrance too.
             await engine.ports.start()
+            await engine.ssh.start()
             engine.upkeep.start()
             return engine
         except BaseException:

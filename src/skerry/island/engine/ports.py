@@ -48,6 +48,7 @@ class Ports:
         # Rows and listeners of a sandbox change together.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         sandboxes.on_removed(self._removed)
+        ssh.limit(self.may_log_in)
 
     @property
     def connections(self) -> int:
@@ -117,6 +118,11 @@ class Ports:
         """What is published of a sandbox, by port."""
         async with self._changing(sandbox_id):
             return self._of(sandbox_id)
+
+    def may_log_in(self, sandbox_id: str, peer: Address) -> bool:
+        """Whether an address may log in to a sandbox by a way other than its own port: not past that port's list."""
+        known = [key for key, port in self._published.items() if key[0] == sandbox_id and port.ssh]
+        return not known or any(admitted(self._blocks[key], peer) for key in known)
 
     async def withdraw(self, sandbox_id: str, port: int | None = None) -> None:
         """Stop publishing a port of a sandbox, or all, and cut the connections through it."""

@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.island.engine.core import Core
 from skerry.island.engine.errors import Invalid, NotFound
-from skerry.island.engine.forwarding import Forwarder, Link, bound
+from skerry.island.engine.forwarding import Address, Forwarder, Link, bound
 from skerry.island.engine.records import SshGrants
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.shell import is_name
@@ -44,6 +44,7 @@ class Ssh:
         self._sandboxes = sandboxes
         self._forwarder: Forwarder[str] = Forwarder(core.clock, most=MOST_CONNECTIONS, most_each=MOST_CONNECTIONS)
         self._server: SshServer | None = None
+        self._may_log_in: Callable[[str, Address], bool] = lambda sandbox_id, peer: True
         self._opening = asyncio.Lock()
         self._directory = core.settings.data_dir / "ssh"
         sandboxes.on_removed(self._removed)
@@ -62,6 +63,14 @@ class Ssh:
     def connections(self) -> int:
         """How many there are through the common entrance now."""
         return self._forwarder.connections
+
+    def limit(self, may_log_in: Callable[[str, Address], bool]) -> None:
+        """Ask somebody from where a sandbox (by its id) may be logged in to through the common entrance."""
+        self._may_log_in = may_log_in
+
+    def admits(self, sandbox_id: str, peer: Address) -> bool:
+        """Whether somebody at an address may try the common entrance to a sandbox."""
+        return self._may_log_in(sandbox_id, peer)
 
     async def start(self) -> None:
         """Open the entrance if anybody may log in."""

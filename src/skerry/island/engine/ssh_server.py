@@ -16,7 +16,7 @@ import asyncssh
 
 from skerry.island.engine import ssh_keys
 from skerry.island.engine.errors import EngineError
-from skerry.island.engine.forwarding import CONNECT_SECONDS, Link
+from skerry.island.engine.forwarding import CONNECT_SECONDS, Address, Link
 from skerry.island.engine.records import SshGrants
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.ssh_channels import Command, Surroundings, Tunnel
@@ -42,6 +42,9 @@ class Grants(Protocol):
     async def grants(self, sandbox_id: str) -> SshGrants | None:
         """The grants of a sandbox."""
 
+    def admits(self, sandbox_id: str, peer: Address) -> bool:
+        """Whether an address may log in to a sandbox through the common entrance."""
+
 
 class SshServer:
     """Serves connections that others have accepted.
@@ -57,6 +60,7 @@ class SshServer:
 
     def __init__(self, grants: Grants, sandboxes: Sandboxes, directory: Path) -> None:
         self.grants = grants.grants
+        self.admits = grants.admits
         self.sandboxes = sandboxes
         key = ssh_keys.host_key(directory)
         self.public_key = ssh_keys.public_line(key)
@@ -219,6 +223,8 @@ class Login(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether this key is granted; the same work for a name that nobody has."""
         grants = await self._server.grants(self.sandbox_id)
+        if self._given is None and not self._server.admits(self.sandbox_id, self._link.peer):
+            grants = None
         found = ssh_keys.granted(grants.public_keys if grants else {}, key)
         self._grants, self.fingerprint = (grants, found) if found else (None, None)
         return found is not None

@@ -135,7 +135,10 @@ def test_empty_text_means_none() -> None:
         (body({"tag": "a b"}), {"tag": "invalid_format"}),
         (body({"host": "http://x"}), {"host": "invalid_format"}),
         (body({"imagesrc": "file:///etc/passwd"}), {"imagesrc": "invalid_format"}),
+        (body({"imagesrc": "https://me:pa55@files.test/x.tar"}), {"imagesrc": "invalid_format"}),
+        (body({"imagesrc": "https://files.test:99999/x.tar"}), {"imagesrc": "invalid_format"}),
         (body({"sshkey": "ssh-ed25519 AAAA"}), {"sshkey": "invalid_format"}),
+        (body({"sshkey": "\n".join([KEY] * 65)}), {"sshkey": "too_big"}),
         (body({"secret": MASK}), {"secret": "invalid_value"}),
         (body({"ports": [0, 65536]}), {"ports.0": "too_small", "ports.1": "too_big"}),
         (body({"ports": [80, 80]}), {"ports": "custom"}),
@@ -143,6 +146,7 @@ def test_empty_text_means_none() -> None:
         (body({"env": {"A": 1}}), {"env.A": "invalid_type"}),
         (body({"env": {"A-B": ""}}), {"env.A-B": "invalid_format"}),
         (body({"env": {"A": "\x00"}}), {"env.A": "invalid_format"}),
+        (body({"env": {"A": "\u00e9" * 65_535}}), {"env.A": "too_big"}),
         (body({"volumes": [{"mount": "../x", "image": "a"}]}), {"volumes.0.mount": "invalid_format"}),
         (
             body({"volumes": [{"mount": "/x", "image": "a"}, {"mount": "/x/", "image": "b"}]}),

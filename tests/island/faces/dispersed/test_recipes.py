@@ -253,6 +253,8 @@ async def test_the_questions_of_a_recipe(stage: Stage) -> None:
     wrong = env(TOKEN="t", COUNT="many", LOUD="perhaps", SIZE="xl")
     envelope = await stage.fails(400, "VALIDATION_ERROR", "POST", path, wrong)
     assert [issue["path"][-1] for issue in envelope["details"]] == ["COUNT", "LOUD", "SIZE"]
+    for none in ("nan", "inf", "-Infinity", "1_000", "\u0663", "1e9999", " 1"):
+        await stage.fails(400, "VALIDATION_ERROR", "POST", path, env(TOKEN="t", COUNT=none))
     job = await stage.ok("POST", path, env(TOKEN="t", SIZE="l"), status=201)
     docker = job["parameters"]["parameters"]
     assert docker["env"] == {"A": "1", "TOKEN": "t", "SIZE": "l", "COUNT": "3", "LOUD": "true"}

@@ -196,6 +196,12 @@ async def test_what_is_offered(stage: Stage) -> None:
             "storage_gib": 100,
         }
         assert (found["region_code"], found["pricing"]["hourly_rate_usd"]) == ("eu-west-1", 0.7)
+    elsewhere = "/v1/compute/offers?filter%5Ballowed_region_codes%5D=us-east-1&filter%5Bignore_region_constraints%5D"
+    bearer = {"authorization": f"Bearer {owner_key(stage.lab.data)}"}
+    assert (await stage.ok("GET", f"{elsewhere}=false"))["total"] == 0
+    assert (await stage.ok("GET", f"{elsewhere}=true", headers=bearer))["total"] == 2
+    await stage.fails(403, "FORBIDDEN", "GET", f"{elsewhere}=true")
+    await stage.fails(400, "VALIDATION_ERROR", "GET", f"{elsewhere}=perhaps")
 
 
 async def _credit(stage: Stage, account: str, body: Any, **headers: str) -> Any:

@@ -145,6 +145,7 @@ async def test_only_the_end_of_long_logs_is_kept(network: Network) -> None:
 def test_logs_begin_at_a_whole_character() -> None:
     text = "é" * (MOST_LOGS // 2) + "x"
     assert logs_text(text.encode()) == text[1:]
+    assert logs_text(text.encode()[-MOST_LOGS:]) == text[1:]
     assert logs_text(b"\xff\n") == "\ufffd\n"
 
 

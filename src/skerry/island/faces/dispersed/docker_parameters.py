@@ -19,8 +19,9 @@ MOST_PORTS = 64
 MOST_VOLUMES = 16
 MOST_NETWORKS = 256
 MOST_VARIABLES = 500
-LONGEST_VALUE = 32_768
-"""Characters of a variable; the kernel takes 131071 bytes."""
+MOST_KEYS = 64
+LONGEST_VARIABLE = 131_071
+"""Bytes of a variable with its name: what the kernel hands to a program."""
 
 _LONGEST_PATH = 1_024
 _IMAGE = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
@@ -89,7 +90,8 @@ def read(form: Form, secrets: Secrets) -> Docker:
     """
     imagesrc = form.optional_text("imagesrc", most=2_048) or ""
     if imagesrc and not _is_url(imagesrc):
-        form.issue("invalid_format", "must be an http or https URL of an image archive", "imagesrc")
+        hint = "must be an http or https URL of an image archive, without a user name or password, which would be shown"
+        form.issue("invalid_format", hint, "imagesrc")
     secret = _secret(form)
     if secret:
         secrets["secret"] = secret
@@ -202,6 +204,8 @@ def _sshkey(form: Form) -> str | None:
     if text is None:
         return None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > MOST_KEYS:
+        form.issue("too_big", f"must have at most {MOST_KEYS} keys", "sshkey")
     for line in lines:
         try:
             openssh.parse(line)
@@ -221,12 +225,14 @@ def _networks(form: Form) -> tuple[str, ...]:
 
 
 def _env(form: Form) -> dict[str, str]:
-    found = form.mapping("env", most=MOST_VARIABLES, longest=LONGEST_VALUE)
+    found = form.mapping("env", most=MOST_VARIABLES, longest=LONGEST_VARIABLE)
     for name, value in found.items():
         if not _VARIABLE.fullmatch(name) or len(name) > 256:
             form.issue("invalid_format", "is no name of a variable: letters, digits and _, no digit first", "env", name)
         elif not is_text(value):
             form.issue("invalid_format", "contains a character that no variable can hold", "env", name)
+        elif len(f"{name}={value}".encode()) > LONGEST_VARIABLE:
+            form.issue("too_big", f"must have at most {LONGEST_VARIABLE} bytes with its name", "env", name)
     return found
 
 
@@ -262,7 +268,8 @@ def _is_mount(path: str) -> bool:
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable() and " " not in text
+        plain = bool(parts.hostname) and parts.username is None and parts.port != 0
+        return parts.scheme in ("http", "https") and plain and text.isascii() and text.isprintable() and " " not in text
     except ValueError:
         return False
 

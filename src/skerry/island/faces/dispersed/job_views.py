@@ -91,9 +91,10 @@ def run_view(run: Row[Any], token: str | None, now: int) -> dict[str, Any]:
 def logs_text(logs: bytes) -> str:
     """Captured output as text: its last part, begun at a whole character, with what is no UTF-8 replaced."""
     kept = logs[-MOST_LOGS:]
-    if len(logs) > MOST_LOGS:
-        while kept and 0x80 <= kept[0] < 0xC0:
-            kept = kept[1:]
+    if len(kept) == MOST_LOGS:
+        # Nobody says how much there was before; at most three bytes are the rest of a character.
+        rest = next((place for place, byte in enumerate(kept[:4]) if not 0x80 <= byte < 0xC0), 0)
+        kept = kept[rest:]
     return kept.decode("utf-8", errors="replace")
 
 

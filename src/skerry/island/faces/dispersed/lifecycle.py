@@ -117,27 +117,23 @@ class Course:
 
         None while the job is being cancelled or over, or when it has run out of credit.
         """
-        if self.status not in WANTING or any(attempt.unpaid for attempt in self.attempts):
+        if not self._wanting:
             return
-        latest = self.latest()
-        for slot in sorted(latest):
-            if latest[slot].status == "FAILED" and self.used(slot) <= self.retries:
-                yield slot, self.used(slot)
+        yield from self._failed_slots()
         if self.waits <= self.retries:
+            latest = self.latest()
             for slot in range(self.slots):
                 if slot not in latest:
                     yield slot, self.waits
 
     def retriable(self) -> bool:
         """Whether a run that failed may be followed by another."""
-        latest = self.latest()
-        return any(slot in latest for slot, _ in self.open_slots())
+        # Slots that never had a run do not count, and there may be more of them than anybody can look at.
+        return self._wanting and any(True for _ in self._failed_slots())
 
     def may_wait_again(self) -> bool:
         """Whether, no node having been found in time, another such time may begin."""
-        latest = self.latest()
-        wanting = [slot for slot, run in latest.items() if run.status == "FAILED" and self.used(slot) <= self.retries]
-        most = max((self.used(slot) for slot in wanting), default=self.waits)
+        most = max((number for _, number in self._failed_slots()), default=self.waits)
         return most < self.retries
 
     def status_after(self) -> JobStatus:
@@ -154,6 +150,18 @@ class Course:
         if self.retriable():
             return "PENDING"
         return outcome(self.latest().values())
+
+    @property
+    def _wanting(self) -> bool:
+        return self.status in WANTING and not any(attempt.unpaid for attempt in self.attempts)
+
+    def _failed_slots(self) -> Iterator[tuple[int, int]]:
+        """Slots whose last run failed and that have a try left, each with the number of that try."""
+        latest = self.latest()
+        for slot in sorted(latest):
+            number = self.used(slot)
+            if latest[slot].status == "FAILED" and number <= self.retries:
+                yield slot, number
 
 
 def outcome(last: Iterable[Attempt]) -> JobStatus:

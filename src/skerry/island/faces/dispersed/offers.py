@@ -11,12 +11,16 @@ from sqlalchemy import Connection
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dispersed import listing, wire
 from skerry.island.faces.dispersed.call import Call, Route
+from skerry.island.faces.dispersed.errors import Fault
 from skerry.island.faces.dispersed.gpu_names import key_of
 from skerry.island.faces.dispersed.node_offers import all_offers
 from skerry.island.faces.dispersed.placement import GB, Card, Offer
 from skerry.island.faces.dispersed.routes import Table
 
 Predicate = Callable[["Piece"], bool]
+
+_ANYWHERE = "filter[ignore_region_constraints]"
+_BY_REGION = "filter[allowed_region_codes]"
 
 
 class Piece:
@@ -54,7 +58,7 @@ class Offers:
 
     async def list(self, call: Call) -> dict[str, Any]:
         """Pieces of nodes that are there, those that hold what is asked for."""
-        wanted = listing.read_query(call.query, _FILTERS)
+        wanted = listing.read_query(_query(call), _FILTERS)
         pieces = await self._engine.store.read(_pieces, self._engine, call.now)
         found = [piece for piece in pieces if all(holds(piece) for holds in wanted.clauses)]
         page = listing.window(found, wanted)
@@ -100,6 +104,16 @@ def view(piece: Piece, now: int) -> dict[str, Any]:
     }
 
 
+def _query(call: Call) -> list[tuple[str, str]]:
+    """The query without the regions where the island's owner wants them ignored; nobody else may."""
+    wishes = {value for name, value in call.query if name == _ANYWHERE}
+    if "true" not in wishes:
+        return list(call.query)
+    if not call.operator:
+        raise Fault(403, "FORBIDDEN", "Only the operator of the service may ignore the constraints on regions")
+    return [pair for pair in call.query if pair[0] != _BY_REGION]
+
+
 def _pieces(connection: Connection, engine: Engine, now: int) -> list[Piece]:
     return [
         piece
@@ -142,6 +156,11 @@ def _regions(text: str) -> Predicate:
     return lambda piece: piece.offer.region_code in codes
 
 
+def _flag(text: str) -> Predicate:
+    listing.boolean(text)
+    return lambda piece: True
+
+
 _FILTERS: dict[str, Callable[[str], Predicate]] = {
     "cpu_count": _at_least(lambda piece: piece.offer.cores),
     "gpu_count": _at_least(lambda piece: len(piece.cards)),
@@ -151,4 +170,5 @@ _FILTERS: dict[str, Callable[[str], Predicate]] = {
     "min_ram_gb": _at_least(lambda piece: piece.offer.memory_bytes // GB),
     "min_storage_gb": _at_least(lambda piece: piece.offer.disk_bytes // GB),
     "allowed_region_codes": _regions,
+    "ignore_region_constraints": _flag,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _DOCKER = frozenset(
 )
 _TEXTS = frozenset({"image", "tag", "host", "user", "secret", "imagesrc", "sshkey"})
 _PLACE = ("parameters", "parameters")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 def read(form: Form, name: str) -> list[dict[str, Any]] | None:
@@ -105,9 +107,7 @@ def _mistake(question: Mapping[str, Any], value: Any) -> str | None:
         return None
     text = as_text(value)
     if question["type"] == "number":
-        try:
-            float(text)
-        except ValueError:
+        if not _NUMBER.fullmatch(text):
             return "must be a number"
     elif question["type"] == "boolean" and text.lower() not in ("true", "false", "0", "1"):
         return "must be true or false"
