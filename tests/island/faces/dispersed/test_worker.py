@@ -361,8 +361,9 @@ class _Killed(BaseException):
 
 
 POINTS = [
-    (Progress, "prepare"),
-    (Progress, "describe"),
+    (Progress, "assign"),
+    (preparing, "load"),
+    (preparing, "fetch"),
     (preparing, "set_up"),
     (preparing, "start"),
     (preparing, "node_urls"),
