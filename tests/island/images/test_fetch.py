@@ -348,3 +348,22 @@ async def test_a_cancelled_fetch_leaves_nothing(allowed: ImageStore, site: Site,
     assert list((allowed.directory / "incoming").iterdir()) == []
     site.wait.set()
     assert (await allowed.fetch_archive(f"{site.url}/root.tar")).size_bytes == 0
+
+
+async def test_a_registry_on_loopback_leads_to_no_other_port_there(
+    store: ImageStore, start_registry: Callable[[], Any], tar: Any
+) -> None:
+    front, back = start_registry(), start_registry()
+    manifest = front.image(tar.make(tar.file("a", b"1")))
+    front.add("team/x:1", manifest)
+    front.redirect_to, back.blobs = back.port, front.blobs
+    with pytest.raises(Forbidden, match="belongs to this machine"):
+        await store.fetch(f"{front.host}/team/x:1")
+    front.status["/v2/team/y/manifests/1"] = (
+        401,
+        {"www-authenticate": f'Bearer realm="http://{back.host}/token"'},
+        b"",
+    )
+    with pytest.raises(Forbidden, match="belongs to this machine"):
+        await store.fetch(f"{front.host}/team/y:1", credentials=("me", "secret"))
+    assert back.seen == []

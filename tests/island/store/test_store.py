@@ -193,7 +193,7 @@ async def test_a_locked_database_is_waited_for_and_then_refused(
     await store.close()
 
 
-async def test_a_full_disk_undoes_and_explains(tmp_path: Path) -> None:
+async def test_a_full_disk_undoes_and_explains(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = await Store.open(f"sqlite:///{tmp_path / 'island.db'}")
     await store.run(add, "a")
 
@@ -210,8 +210,10 @@ async def test_a_full_disk_undoes_and_explains(tmp_path: Path) -> None:
             connection.execute(accounts.insert().values(id=f"c{number}", name="x" * 200, created_at=1))
 
     await store.run(bound)
-    with pytest.raises(Unavailable, match="the disk is full"):
+    with pytest.raises(Unavailable, match="the disk is full") as caught:
         await store.run(much)
+    assert str(tmp_path) not in str(caught.value), "callers over a network see this"
+    assert str(tmp_path) in caplog.text
     assert await store.read(ids) == ["a"]
     gate = threading.Event()
     first = asyncio.ensure_future(store.run(lambda _: gate.wait(10)))

@@ -22,6 +22,7 @@ from skerry.island.sandbox.spec import NetworkPolicy
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 _PORTS = {"http": 80, "https": 443}
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 _RESOLVE_SECONDS = 10.0
 
 
@@ -40,11 +41,16 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     Args:
         private_ok: blocks that may be reached although they are not public; as in `Settings.egress_private`.
+        home: host and port where this machine's loopback may be reached, and nowhere else.
         resolve: how names become addresses.
     """
 
-    def __init__(self, private_ok: Sequence[str] = (), *, resolve: Resolver = resolve_name) -> None:
+    def __init__(
+        self, private_ok: Sequence[str] = (), *, home: tuple[str, int] | None = None, resolve: Resolver = resolve_name
+    ) -> None:
         self._rules = Rules(NetworkPolicy(mode="open"), private_ok)
+        self._home = home
+        self._at_home = Rules(NetworkPolicy(mode="open"), (*private_ok, *_LOOPBACK))
         self._resolve = resolve
         self._direct = httpx2.AsyncHTTPTransport(trust_env=True)
         self._proxied: dict[str, httpx2.AsyncHTTPTransport] = {}
@@ -89,12 +95,13 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError(f"the name server does not answer for {host}") from None
         except (OSError, UnicodeError) as error:
             raise httpx2.ConnectError(f"the name {host} is unknown: {error}") from None
+        rules = self._at_home if (host.lower(), port) == self._home else self._rules
         for text in found:
             try:
                 address = ipaddress.ip_address(text)
             except ValueError:
                 raise Refused(f"{host} has an address that is none: {text!r}") from None
-            denial = self._rules.denies_address(None, address, port, own=is_own(address))
+            denial = rules.denies_address(None, address, port, own=is_own(address))
             if denial:
                 raise Refused(f"{host} cannot be fetched from: {denial}")
         return found

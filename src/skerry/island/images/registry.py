@@ -41,7 +41,6 @@ _LARGEST_TOKEN = MIB
 _MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 _ATTEMPTS = 4
-_LOOPBACK = ("127.0.0.0/8", "::1/128")
 R = TypeVar("R")
 _PARAMETER = re.compile(r'([a-zA-Z_-]+)=(?:"([^"]*)"|([^",\s]+))')
 
@@ -66,8 +65,8 @@ class Registry:
         reference: names the registry and the repository.
         credentials: user name and password or access token; without them the pull is anonymous.
         pause: seconds before the second attempt after a failure; doubled each time.
-        private_ok: for names that others chose: reach the open internet and these blocks alone (and loopback, when the
-            registry itself is there); None reaches whatever the owner named.
+        private_ok: for names that others chose: reach the open internet and these blocks alone (and the registry itself
+            when it is on loopback, but no other port there); None reaches whatever the owner named.
     """
 
     def __init__(
@@ -87,12 +86,15 @@ class Registry:
         self._pause = pause
         self._authorization: str | None = None
         self._authorizing = asyncio.Lock()
-        loopback = urlsplit(self._endpoint).scheme == "http"
+        parts = urlsplit(self._endpoint)
+        loopback = parts.scheme == "http"
         transport: httpx2.AsyncBaseTransport | None = None
         if private_ok is not None:
             from skerry.island.images.guard import GuardedTransport
 
-            transport = GuardedTransport((*private_ok, *(_LOOPBACK if loopback else ())))
+            # A registry on loopback may be anybody's job: it must not send us on to other services of this machine.
+            home = (parts.hostname or "", parts.port or 80) if loopback else None
+            transport = GuardedTransport(private_ok, home=home)
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(60.0, connect=15.0),
             transport=transport,

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import errno
 import functools
+import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 _READERS = 4
 _BUSY_MS = 5000
+
+log = logging.getLogger("skerry.store")
 
 
 class Store:
@@ -147,10 +150,20 @@ class Store:
         ):
             described = _described(error, self.url)
             if described.reason in ("full", "read_only", "locked", "unreachable"):
-                raised = Unavailable(described.message)
+                # Who asked over a network must not learn where things lie on this machine.
+                raised = Unavailable(_PUBLIC[described.reason])
                 raised.__cause__ = error
+                log.error("%s", described.message)
                 return raised
         return error
+
+
+_PUBLIC = {
+    "full": "the disk is full: the island's database cannot grow; free some space and try again",
+    "read_only": "the island's database cannot be written; change the owner or mode of its data directory",
+    "locked": "the island's database is locked by another program; stop that one and try again",
+    "unreachable": "the island's database cannot be reached; its log says more",
+}
 
 
 def _dispose(engines: list[Engine]) -> None:

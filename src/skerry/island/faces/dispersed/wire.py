@@ -75,11 +75,6 @@ def usd(micros: int) -> Decimal:
     return fixed(micros, 6)
 
 
-def maybe_usd(micros: int | None) -> Decimal | None:
-    """As `usd`; None stays None."""
-    return None if micros is None else usd(micros)
-
-
 def fixed(count: int, digits: int) -> Decimal:
     """So many units of the last of `digits` decimals, without zeros at its end, exact.
 
