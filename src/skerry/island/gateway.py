@@ -73,6 +73,9 @@ class Face(Protocol):
     async def stop(self) -> None:
         """End; called once, after the last request."""
 
+    async def busy(self) -> bool:
+        """Whether there is work that nobody may be asking about, for which the server must stay."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; the path below `root_path` is the network's own."""
 

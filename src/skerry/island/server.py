@@ -197,7 +197,7 @@ class Server:
         while True:
             await clock.sleep(max(0.05, min(5.0, limit / 4)))
             quiet = clock.monotonic() - self.app.last_active
-            if self.app.active == 0 and quiet >= limit and not await self.engine.runs.busy():
+            if self.app.active == 0 and quiet >= limit and not await self.app.busy():
                 _log.info("idle for %.0f s: stopping", quiet)
                 self.stop()
                 return

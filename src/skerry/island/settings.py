@@ -45,6 +45,15 @@ class Settings:
         max_layers: chain length at which a sandbox is flattened in the background.
         run_retention: seconds for which ended runs and idempotency keys are kept.
         max_upload_bytes: largest file through sync.
+        requests_per_minute: how many requests a key may make in a minute, where its network has such a limit; None
+            for as many as it likes.
+        cpu_floor_millis: thousandths of a CPU that an allocation counts as at least, so that very many tiny ones do not
+            all begin at once.
+        dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
+        dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
+        port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
+        ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
+            begins to listen when the first sandbox can be logged in to.
     """
 
     data_dir: Path
@@ -65,6 +74,12 @@ class Settings:
     max_layers: int = 48
     run_retention: float = 7 * 86400.0
     max_upload_bytes: int = 1 * GIB
+    requests_per_minute: int | None = 600
+    cpu_floor_millis: int = 100
+    dispersed_cpu_hour: Money = Money(20_000, "USD")
+    dispersed_region: str | None = None
+    port_range: tuple[int, int] | None = None
+    ssh_port: int | None = 0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
@@ -89,7 +104,20 @@ class Settings:
                 values["driver"] = env["SKERRY_DRIVER"]
             if env.get("SKERRY_PUBLIC_HOST"):
                 values["public_host"] = env["SKERRY_PUBLIC_HOST"]
+            if env.get("SKERRY_PORT_RANGE"):
+                values["port_range"] = _ports(env["SKERRY_PORT_RANGE"])
+            if env.get("SKERRY_SSH_PORT"):
+                values["ssh_port"] = None if env["SKERRY_SSH_PORT"] == "off" else int(env["SKERRY_SSH_PORT"])
         except ValueError as error:
             raise ConfigurationError(f"a SKERRY_* variable is unreadable: {error}") from None
-        values.update({name: value for name, value in overrides.items() if value is not None})
+        # Only for the SSH server does None say something that leaving it out does not.
+        values.update({name: value for name, value in overrides.items() if value is not None or name == "ssh_port"})
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    found = int(first), int(last or first)
+    if not 1 <= found[0] <= found[1] <= 65535:
+        raise ValueError(f"{text!r} is no range of ports such as 20000-20999")
+    return found

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from skerry.island.engine.errors import Invalid
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import (
     Barriers,
@@ -31,6 +32,7 @@ from skerry.island.sandbox.spec import (
     RunFiles,
     SandboxSpec,
     Usage,
+    UserIds,
 )
 
 HOME = "/home/user"
@@ -58,6 +60,11 @@ class Images:
 
     def list(self) -> list[Any]:
         return []
+
+    def user(self, image_id: str, text: str) -> UserIds:
+        if text not in ("root", "user"):
+            raise Invalid(f"no user {text}")
+        return UserIds(uid=0, gid=0) if text == "root" else UserIds(uid=1000, gid=1000)
 
 
 class DoubleProcess:
@@ -151,8 +158,20 @@ class DoubleSandbox:
         self._driver.keepers.append(terminal.process)
         return terminal
 
+    async def piped(self, spec: ExecSpec) -> DoublePiped:
+        piped = DoublePiped(spec, self.files)
+        self._driver.keepers.append(piped.process)
+        return piped
+
     async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        raise SandboxError("refused", f"nothing listens on {port}")
+        connection = socket.socket()
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        except OSError:
+            connection.close()
+            raise SandboxError("refused", f"nothing listens on {port}") from None
+        return connection
 
     async def open_read(self, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
         try:
@@ -171,34 +190,67 @@ class DoubleSandbox:
         return Usage(processes=0, memory_bytes=None, cpu_ns=None, disk_bytes=used)
 
 
-class DoubleTerminal:
-    def __init__(self, spec: ExecSpec, directory: Path) -> None:
-        self.fd, slave = os.openpty()
+class DoubleHeld:
+    def __init__(self, spec: ExecSpec, directory: Path, near: list[int]) -> None:
         self.process = subprocess.Popen(
             [word.replace(HOME, str(directory)) for word in spec.argv],
             env={name: value.replace(HOME, str(directory)) for name, value in spec.env.items()},
             cwd=directory,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
+            stdin=near[0],
+            stdout=near[1],
+            stderr=near[2],
             start_new_session=True,
         )
-        os.close(slave)
-
-    async def resize(self, columns: int, rows: int) -> None:
-        return None
+        for fd in set(near):
+            os.close(fd)
 
     async def wait(self) -> ExecResult:
         while self.process.poll() is None:
             await asyncio.sleep(0.005)
-        return ExecResult(exit_code=self.process.returncode, cause="exited")
+        code = self.process.returncode
+        if code < 0:
+            return ExecResult(exit_code=128 - code, cause="signaled")
+        return ExecResult(exit_code=code, cause="exited")
+
+    async def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     async def cancel(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.signal(signal.SIGKILL)
+
+
+class DoubleTerminal(DoubleHeld):
+    def __init__(self, spec: ExecSpec, directory: Path) -> None:
+        self.fd, slave = os.openpty()
+        super().__init__(spec, directory, [slave, slave, slave])
+        os.set_blocking(self.fd, False)
+
+    async def resize(self, columns: int, rows: int) -> None:
+        return None
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class DoublePiped(DoubleHeld):
+    def __init__(self, spec: ExecSpec, directory: Path) -> None:
+        child_in, self.stdin = os.pipe()
+        self.stdout, child_out = os.pipe()
+        self.stderr, child_err = os.pipe()
+        super().__init__(spec, directory, [child_in, child_out, child_err])
+        for fd in (self.stdin, self.stdout, self.stderr):
+            os.set_blocking(fd, False)
+
+    def close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close(self) -> None:
+        self.close_stdin()
+        os.close(self.stdout)
+        os.close(self.stderr)
 
 
 class DoubleDriver:

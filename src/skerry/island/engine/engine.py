@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine import nodes
 from skerry.island.engine.accounts import Accounts
 from skerry.island.engine.activity import Activity
+from skerry.island.engine.capacity import Capacity
 from skerry.island.engine.core import Core
+from skerry.island.engine.credentials import Credentials
 from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import Unavailable
 from skerry.island.engine.idempotency import Idempotency
 from skerry.island.engine.leases import Leases
 from skerry.island.engine.ledger import Ledger
 from skerry.island.engine.nodes import Nodes
+from skerry.island.engine.ports import Ports
 from skerry.island.engine.reconcile import reconcile
 from skerry.island.engine.runs import Runs
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.sessions import Sessions
+from skerry.island.engine.ssh import Ssh
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
 from skerry.island.engine.upkeep import Upkeep
+from skerry.island.engine.vault import Vault
 from skerry.island.objects.blobs import DirectoryBlobs
 from skerry.island.sandbox.driver import Driver
 from skerry.island.settings import Settings
@@ -44,10 +50,10 @@ class Engine:
 
     Attributes:
         account_id: the first account, `local`.
-        credentials: plain keys of the first account by network, as in `credentials.json`.
+        credentials: plain keys of the first account by name, as in `credentials.json`.
     """
 
-    def __init__(self, core: Core, images: Any, egress: EgressProxy | None, account: str, keys: dict[str, str]) -> None:
+    def __init__(self, core: Core, images: Any, egress: EgressProxy | None, credentials: Credentials) -> None:
         self._core = core
         self._egress = egress
         self.settings = core.settings
@@ -55,13 +61,16 @@ class Engine:
         self.store = core.store
         self.driver = core.driver
         self.images = images
-        self.account_id = account
-        self.credentials = keys
+        self.account_id = credentials.account
+        self.credentials = credentials.keys
+        self._credentials = credentials
+        self.vault = Vault(core.settings.data_dir)
         self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
         self.accounts = Accounts(core.store, core.clock)
         self.ledger = Ledger(core.store, core.clock)
         self.idempotency = Idempotency(core.store, core.clock)
         self.nodes = Nodes(core.node)
+        self.capacity = Capacity(core.node, core.settings.cpu_floor_millis)
         self.leases = Leases(core)
         self._states = SessionStates(core)
         self._activity = Activity(core.clock)
@@ -70,6 +79,8 @@ class Engine:
         self.sandboxes = Sandboxes(core, self.nodes, self._states, self._activity, self._dispatcher, self._terminals)
         self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
         self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
+        self.ssh = Ssh(core, self.sandboxes)
+        self.ports = Ports(core, self.sandboxes, self.ssh)
         self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity)
 
     @classmethod
@@ -104,12 +115,15 @@ class Engine:
             node = await asyncio.to_thread(nodes.detect, settings)
             core = Core(settings, time, store, used, images, node)
             await store.run(sandbox_rows.put_node, node)
-            account, keys = await Accounts(store, time).first_run(settings.data_dir, settings.opening_balance)
-            engine = cls(core, images, egress, account, keys)
+            credentials = await asyncio.to_thread(Credentials, settings.data_dir)
+            await Accounts(store, time).first_run(credentials, settings.opening_balance)
+            engine = cls(core, images, egress, credentials)
             used.on_lost(_log_lost)
             chosen = used
             await used.start()
             await reconcile(core, engine.leases, engine._dispatcher, engine._activity)
+            await engine.ssh.start()
+            await engine.ports.start()
             engine.upkeep.start()
             return engine
         except BaseException:
@@ -120,6 +134,20 @@ class Engine:
             await store.close()
             raise
 
+    async def bearer_key(self, network: str, prefix: str) -> str:
+        """The first account's bearer key of a network, made unless there is one; for a face that starts.
+
+        Args:
+            network: whose keys these are.
+            prefix: how they begin.
+        """
+        self.accounts.declare(network, prefix)
+        return await self.accounts.first_key(self._credentials, network)
+
+    async def keep_credentials(self, keys: Mapping[str, str]) -> None:
+        """Write keys of the first account down, under names of the caller's, before they are accepted."""
+        await self._credentials.keep(keys)
+
     async def close(self) -> None:
         """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent.
 
@@ -129,6 +157,8 @@ class Engine:
             return
         self._core.closing = True
         await self.upkeep.stop()
+        await self.ports.close()
+        await self.ssh.close()
         foreground = [job.done for job in self._dispatcher.jobs.values() if not job.record.background]
         if foreground and self.settings.drain > 0:
             await asyncio.wait(foreground, timeout=self.settings.drain)
@@ -147,6 +177,8 @@ class Engine:
         """For tests: forget everything at once as SIGKILL would, leaving agents to themselves."""
         self._core.closing = True
         await self.upkeep.stop()
+        await self.ssh.abandon()
+        await self.ports.close()
         await self._let_go()
         await self.store.abandon()
         await self.driver.stop(kill=False)

@@ -83,6 +83,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an image runs when nothing else is said.
+
+    `argv` is complete; `env` is the image's own; `user` is as in the image's configuration, empty for root.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRecord:
     """A forkable machine of an account.
 
@@ -160,6 +173,69 @@ class Lease:
     opened_at: datetime
     closed_at: datetime | None
     captured: Money | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A part of a node set aside for work that asked for it; `gpus` are indices of the node's."""
+
+    id: str
+    account_id: str
+    node_id: str
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[int, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """What of a node is not set aside."""
+
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedPort:
+    """A TCP port of a sandbox that is reached by a port of this machine.
+
+    Args:
+        host: address that the machine listens on.
+        host_port: port that it listens on.
+        allowed: CIDR blocks whose addresses may connect; none means this machine's own loopback addresses.
+        ssh: where nothing listens inside, the island's SSH server answers.
+        listening: False when no port of this machine could be had; publishing it again tries again.
+    """
+
+    sandbox_id: str
+    account_id: str
+    port: int
+    host: str
+    host_port: int
+    allowed: tuple[str, ...]
+    ssh: bool
+    listening: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshGrants:
+    """Who may log in to a sandbox, and how.
+
+    Args:
+        public_keys: OpenSSH public keys by fingerprint (`SHA256:...`).
+        metered: whether what is run is charged by the second.
+        env: variables of every command beside the sandbox's own.
+    """
+
+    sandbox_id: str
+    account_id: str
+    public_keys: dict[str, str]
+    metered: bool
+    env: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

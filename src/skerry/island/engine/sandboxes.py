@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ from skerry.island.engine.refusals import translated
 from skerry.island.engine.shell import HOME, ShellState
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
-from skerry.island.sandbox.driver import SandboxError, Terminal
+from skerry.island.sandbox.driver import Piped, SandboxError, Terminal
 from skerry.island.sandbox.spec import Limits, NetworkPolicy, SandboxSpec
 from skerry.island.store import ledger
 from skerry.island.store import sandboxes as rows
@@ -51,6 +51,11 @@ class Sandboxes:
         self._terminals = terminals
         self._records: dict[str, SandboxRecord] = {}
         self._removals = 0
+        self._on_removed: list[Callable[[str], Awaitable[None]]] = []
+
+    def on_removed(self, callback: Callable[[str], Awaitable[None]]) -> None:
+        """Call back with the id of each sandbox that is being deleted, before its processes are ended."""
+        self._on_removed.append(callback)
 
     async def create(
         self,
@@ -64,6 +69,7 @@ class Sandboxes:
         policy: NetworkPolicy | None = None,
         durable: bool = False,
         labels: Mapping[str, str] | None = None,
+        metered: bool = True,
     ) -> SandboxRecord:
         """A sandbox on an image, with its default session; starts no process.
 
@@ -77,6 +83,7 @@ class Sandboxes:
             policy: egress; the settings' default when None.
             durable: its runs are started again when the machine loses them.
             labels: kept and returned, never read.
+            metered: False when the caller bills by a rule of its own: an empty balance does not refuse it.
 
         Raises:
             NotFound: unknown image. Invalid: impossible limits or a bad id. Conflict: the id is taken.
@@ -88,7 +95,7 @@ class Sandboxes:
         wanted = merged(limits, self._nodes.fitting(self._core.settings.limits))
         record = self._draft(account_id, id, network, name, found, None, wanted, durable, labels)
         record = replace(record, policy=policy or self._core.settings.network)
-        await self._check(record)
+        await self._check(record, metered=metered)
         with translated():
             await self._core.driver.create(_spec(record))
         return await self._enter(record, ShellState(HOME, self._states.base_env(found)))
@@ -190,6 +197,8 @@ class Sandboxes:
         removed = await self._core.store.run(rows.mark_removed, id, self._core.now())
         self._removals += 1
         self._records.pop(id, None)
+        for callback in self._on_removed:
+            await callback(id)
         await self._dispatcher.stop_all(self._dispatcher.of_sandbox(id), grace=0.0, cause="cancelled")
         await self._terminals.hang_up(id)
         self._states.forget_sandbox(id)
@@ -286,19 +295,58 @@ class Sandboxes:
         env: Mapping[str, str] | None = None,
         columns: int = 80,
         rows: int = 24,
+        cwd: str | None = None,
+        metered: bool = True,
     ) -> Terminal:
         """A command (a login shell by default) on a pseudo-terminal, metered until it ends.
 
         It starts in the session's directory and environment (the default session's when None); what it changes is
         not written back.
 
+        Args:
+            account_id, id: whose, and which.
+            command: text for a shell, or program and arguments.
+            session_id: where it begins.
+            env: variables beside the session's.
+            columns, rows: size of the window.
+            cwd: another directory than the session's; `~` for the home directory.
+            metered: charge it by the second; False where the face charges for the sandbox as a whole.
+
         Raises:
             NotFound: sandbox or session. PaymentRequired: not enough to begin. Invalid: impossible size or command.
         """
+        record, state = await self._holding(account_id, id, session_id, cwd)
+        return await self._terminals.open(record, state, command, dict(env or {}), columns, rows, metered)
+
+    async def open_pipes(
+        self,
+        account_id: str,
+        id: str,
+        *,
+        command: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        metered: bool = True,
+    ) -> Piped:
+        """As `open_terminal`, but with a pipe for each standard stream, which the caller pumps and closes."""
+        record, state = await self._holding(account_id, id, session_id, cwd)
+        return await self._terminals.pipe(record, state, command, dict(env or {}), metered)
+
+    async def _holding(
+        self, account_id: str, id: str, session_id: str | None, cwd: str | None
+    ) -> tuple[SandboxRecord, ShellState]:
         record = await self.get(account_id, id)
         await self._wake(account_id, id)
         state = await self._states.load(id, session_id or await self._states.default_id(id))
-        return await self._terminals.open(record, state, command, dict(env or {}), columns, rows)
+        if cwd is not None:
+            state = replace(state, cwd=state.env.get("HOME", HOME) if cwd == "~" else cwd)
+        return record, state
+
+    def touch(self, id: str) -> None:
+        """Note that a sandbox is in use, which keeps it awake; nothing happens to one that is gone."""
+        if id in self._records:
+            self._activity.touch(id)
 
     def _draft(
         self,
@@ -330,7 +378,7 @@ class Sandboxes:
             labels=dict(labels or {}),
         )
 
-    async def _check(self, record: SandboxRecord) -> None:
+    async def _check(self, record: SandboxRecord, *, metered: bool = True) -> None:
         if self._core.closing:
             raise Unavailable("the island is stopping")
         if not _ID.fullmatch(record.id):
@@ -338,7 +386,7 @@ class Sandboxes:
         _check_name(record.name)
         self._nodes.check(record.limits)
         hourly = cost(self._core.node, *size(self._core.node, record.limits), 0, 3600 * 10**9)
-        if hourly.amount > 0:
+        if metered and hourly.amount > 0:
             account = ledger.owner(record.account_id)
             if await self._core.store.read(ledger.balance, account, hourly.currency) <= 0:
                 raise PaymentRequired("the balance is empty; add credit")

@@ -12,17 +12,20 @@ from pathlib import Path
 import msgspec
 
 from skerry.island.engine.errors import Conflict, Invalid, NotFound
-from skerry.island.engine.records import Image
+from skerry.island.engine.records import Image, Program
 from skerry.island.images import host
 from skerry.island.images.build import debootstrap
 from skerry.island.images.index import Entry, ImageConfig, Index, Table
 from skerry.island.images.manifest import parse_platform, this_platform
+from skerry.island.images.program import HOST_CONFIG, program
 from skerry.island.images.pull import Limits, Progress, fetch, resolve, unpack_file
 from skerry.island.images.reference import Reference, parse_reference
 from skerry.island.images.registry import Registry
 from skerry.island.images.rootfs import LocalRootFs, with_default_path
 from skerry.island.images.staging import flush, remove_tree, staged, sweep
+from skerry.island.images.users import find_user
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spec import UserIds
 
 HOST = "host"
 _HOST_GENERATIONS = 4
@@ -99,7 +102,25 @@ class ImageStore:
         Raises:
             NotFound: no such image.
         """
-        return ImageConfig() if image_id == HOST else self._index.entry(image_id).config
+        return HOST_CONFIG if image_id == HOST else self._index.entry(image_id).config
+
+    def program(self, image_id: str) -> Program:
+        """What an image runs when nothing else is said.
+
+        Raises:
+            NotFound: no such image. Invalid: the image names no program, or a user that it does not have.
+        """
+        name = HOST if image_id == HOST else self._index.entry(image_id).name
+        return program(name, self.config(image_id), self.rootfs(image_id))
+
+    def user(self, image_id: str, text: str) -> UserIds:
+        """The numeric ids of a user of an image, written as in its configuration; see `users.find_user`.
+
+        Raises:
+            SandboxError: reason `unknown_image`. Invalid: the image has no such user or group.
+        """
+        found = find_user(self.rootfs(image_id).directory, text)
+        return UserIds(uid=found.uid, gid=found.gid, groups=found.groups)
 
     def resolve(self, name: str) -> str | None:
         """The id for an id, an alias or a Docker-style name (`ubuntu` is `docker.io/library/ubuntu:latest`)."""

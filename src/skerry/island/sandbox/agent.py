@@ -19,10 +19,13 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
-            `stdin`, `state`, `keep` (booleans); [stdout file, stderr file, record file, then standard input if
-            `stdin`, then the file for descriptor 8 if `state`]
+            `stdin`, `state`, `keep`, `merge` (booleans; with `merge` both outputs go to the stdout file), `user` (null,
+            or uid, gid and further groups); [stdout file, stderr file, record file, then standard input if `stdin`,
+            then the file for descriptor 8 if `state`]
             -> `pid`; an `exit` event follows, at once if the program cannot be started
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
+piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
+            its output and its errors]; `exit` follows; the agent keeps none of the output
 signal      `run`, `signal`: to the run's whole session
 cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
 watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
@@ -306,6 +309,11 @@ class Agent:
         run, master = self.runs.terminal(request)
         client.reply(request["n"], {"pid": run.pid}, [master])
 
+    def piped(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
+        """Start a command whose streams the server holds."""
+        run, ends = self.runs.piped(request)
+        client.reply(request["n"], {"pid": run.pid}, ends)
+
     def signal(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Signal a run."""
         self.runs.signal(request)
@@ -424,6 +432,7 @@ _OPERATIONS = {
     "hello": Agent.hello,
     "exec": Agent.exec,
     "terminal": Agent.terminal,
+    "piped": Agent.piped,
     "signal": Agent.signal,
     "cancel": Agent.cancel,
     "watch": Agent.watch_log,

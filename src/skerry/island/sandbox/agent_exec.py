@@ -15,6 +15,7 @@ import termios
 import time
 
 from skerry.island.sandbox import agent_processes as processes
+from skerry.island.sandbox.agent_user import spawn_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,6 +185,10 @@ class Runs:
                 else:
                     run.err = output
                 actions.append((os.POSIX_SPAWN_DUP2, write, index + 1))
+                if request.get("merge"):
+                    actions.append((os.POSIX_SPAWN_DUP2, write, 2))
+                    os.close(sinks.pop(1))
+                    break
             if state_in is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
             if request.get("keep"):
@@ -195,8 +200,9 @@ class Runs:
             try:
                 run.pid = self._spawn(request, actions)
             except _NotStarted as error:
-                assert run.err is not None
-                run.err.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
+                messages = run.err or run.out
+                assert messages is not None
+                messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
                 code = error.code
                 return lambda: self._finish(run, code, "not_found", 0, 0)
         except BaseException as error:
@@ -252,6 +258,37 @@ class Runs:
             os.close(slave)
         self._enter(run, request)
         return run, master
+
+    def piped(self, request: dict[str, Any]) -> tuple[Run, list[int]]:
+        """Start a command on pipes of its own; returns the run and the far ends of them, which are the caller's.
+
+        Raises:
+            Refusal: `limits` and `exists` as `exec`; `not_found` when the program cannot be started.
+        """
+        if request["run"] in self.by_id:
+            raise Refusal("exists", f"run {request['run']} is going on")
+        near: list[int] = []
+        far: list[int] = []
+        run = Run(request["run"], -1)
+        try:
+            for number in range(3):
+                read, write = os.pipe2(os.O_CLOEXEC)
+                near.append(write if number else read)
+                far.append(read if number else write)
+            run.pid = self._spawn(request, [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(near)])
+        except BaseException as error:
+            for fd in far:
+                os.close(fd)
+            if isinstance(error, _NotStarted):
+                raise Refusal("not_found", str(error)) from None
+            if isinstance(error, OSError):
+                raise Refusal("limits", f"no pipe for {request['argv'][0]}: {error.strerror}") from None
+            raise
+        finally:
+            for fd in near:
+                os.close(fd)
+        self._enter(run, request)
+        return run, far
 
     def reap(self) -> None:
         """Collect every ended process, ours and those that others left to the agent."""
@@ -311,7 +348,7 @@ class Runs:
             self._agent.after(_RSS_INTERVAL, self._check_memory)
 
     def _spawn(self, request: dict[str, Any], actions: list[tuple[Any, ...]]) -> int:
-        argv, env = request["argv"], request["env"]
+        argv, env, user = request["argv"], request["env"], request.get("user")
         try:
             os.chdir(request["cwd"])
         except (OSError, ValueError) as error:
@@ -326,11 +363,11 @@ class Runs:
         try:
             path = _locate(argv[0], env)
             try:
-                return self._posix_spawn(path, argv, env, actions)
+                return self._posix_spawn(path, argv, env, actions, user)
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
-                return self._posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions)
+                return self._posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions, user)
         except ValueError as error:
             raise Refusal("unsupported", str(error)) from None
         except (FileNotFoundError, NotADirectoryError):
@@ -346,7 +383,11 @@ class Runs:
                 os.write(self._oom_adjust, b"0")
             os.chdir("/")
 
-    def _posix_spawn(self, path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]]) -> int:
+    def _posix_spawn(
+        self, path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]], user: list[int] | None
+    ) -> int:
+        if user is not None:
+            return spawn_as(user, path, argv, env, actions, _RESET)
         return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESET)
 
     def _reader(self, stream: Stream) -> Callable[[int], None]:

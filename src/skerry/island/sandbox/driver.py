@@ -62,11 +62,41 @@ class Terminal(Protocol):
     async def wait(self) -> ExecResult:
         """The end of the command."""
 
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command's whole session."""
+
     async def cancel(self) -> None:
         """Hang up, then kill."""
 
     def close(self) -> None:
         """Close the master descriptor."""
+
+
+class Piped(Protocol):
+    """A command whose standard streams are pipes in the caller's hands; nothing of its output is kept.
+
+    Attributes:
+        stdin, stdout, stderr: our non-blocking ends, -1 once closed.
+    """
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+    async def wait(self) -> ExecResult:
+        """The end of the command; what it wrote may still be in the pipes."""
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command's whole session."""
+
+    async def cancel(self) -> None:
+        """Hang up, then kill."""
+
+    def close_stdin(self) -> None:
+        """End the command's standard input."""
+
+    def close(self) -> None:
+        """Close what is left of the pipes."""
 
 
 class Sandbox(Protocol):
@@ -83,6 +113,9 @@ class Sandbox(Protocol):
 
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> Terminal:
         """Start a command on a new pseudo-terminal."""
+
+    async def piped(self, spec: ExecSpec) -> Piped:
+        """Start a command on pipes that the caller pumps, whatever the spec says of standard input and state."""
 
     async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
         """A connected, non-blocking TCP socket to a port inside the sandbox."""

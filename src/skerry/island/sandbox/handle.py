@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from skerry.island.sandbox import runlog
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.live import LiveAgent, Retired
-from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
+from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import Barriers, ExecSpec, SandboxSpec, Usage
 
 # Each try waits for a whole stop and start, so this many mean that someone does nothing else.
@@ -62,6 +63,8 @@ class AgentSandbox:
         for _ in range(_TRIES):
             live = await self._host.live(self.id)
             asked = self._host.spec(self.id)
+            if "mapped-ids" not in self.barriers.active:
+                spec = replace(spec, user=None)
             try:
                 return await live.exec(
                     spec, env=_environment(spec, asked, live), output_bytes=asked.limits.output_bytes
@@ -91,6 +94,16 @@ class AgentSandbox:
             env = {"TERM": "xterm-256color", **_environment(spec, self._host.spec(self.id), live)}
             try:
                 return await live.terminal(spec, columns, rows, env=env)
+            except Retired:
+                continue
+        raise SandboxError("lost", "the sandbox is being stopped again and again")
+
+    async def piped(self, spec: ExecSpec) -> AgentPiped:
+        """Start a command on pipes that the caller pumps. Raises as `terminal`."""
+        for _ in range(_TRIES):
+            live = await self._host.live(self.id)
+            try:
+                return await live.piped(spec, env=_environment(spec, self._host.spec(self.id), live))
             except Retired:
                 continue
         raise SandboxError("lost", "the sandbox is being stopped again and again")

@@ -17,7 +17,7 @@ from typing import Any
 from skerry.island.sandbox import runlog
 from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_file
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
+from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class LiveAgent:
         self.writes = WriteGate()
         self._runs = runs
         self._on_end = on_end
-        self._processes: dict[str, AgentProcess | AgentTerminal] = {}
+        self._processes: dict[str, AgentProcess | AgentTerminal | AgentPiped] = {}
         self._startup: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.channel = AgentChannel(connection, on_event=self._event, on_close=self._closed)
 
@@ -186,6 +186,8 @@ class LiveAgent:
                 stdin=bool(spec.stdin),
                 state=spec.state is not None,
                 keep=spec.keep_state,
+                merge=spec.merge_output,
+                user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)
@@ -198,30 +200,46 @@ class LiveAgent:
 
     async def terminal(self, spec: ExecSpec, columns: int, rows: int, *, env: dict[str, str]) -> AgentTerminal:
         """Start a command on a pseudo-terminal. Raises as `exec`, and `not_found`."""
+        terminal = AgentTerminal(spec.id, self)
+        await self._hold(terminal, "terminal", spec, env, columns=columns, rows=rows)
+        return terminal
+
+    async def piped(self, spec: ExecSpec, *, env: dict[str, str]) -> AgentPiped:
+        """Start a command on pipes. Raises as `terminal`."""
+        piped = AgentPiped(spec.id, self)
+        await self._hold(piped, "piped", spec, env)
+        return piped
+
+    async def _hold(
+        self, held: AgentTerminal | AgentPiped, op: str, spec: ExecSpec, env: dict[str, str], **fields: Any
+    ) -> None:
         if spec.id in self._processes:
             raise SandboxError("exists", f"run {spec.id} is going on")
         _check_strings(spec, env)
-        terminal = AgentTerminal(spec.id, self)
-        self._processes[spec.id] = terminal
+        self._processes[spec.id] = held
         try:
             _, fds = await self.request(
-                "terminal",
+                op,
                 run=spec.id,
                 argv=spec.argv,
                 env=env,
                 cwd=spec.cwd,
                 timeout=spec.timeout,
                 grace=spec.grace,
-                columns=columns,
-                rows=rows,
+                **fields,
             )
         except (SandboxError, Retired, asyncio.CancelledError):
             self._processes.pop(spec.id, None)
-            terminal.discard()
+            held.discard()
             raise
-        terminal.fd = fds[0]
-        os.set_blocking(fds[0], False)
-        return terminal
+        try:
+            held.hold(fds)
+        except ValueError:
+            # The kernel drops descriptors for which this process has no room.
+            for fd in fds:
+                os.close(fd)
+            await held.cancel()
+            raise SandboxError("limits", "the island has no room for more descriptors") from None
 
     def attach(self, run_id: str) -> AgentProcess | None:
         """The process of a run that goes on here and was started from here or found by `expect`."""
@@ -250,7 +268,7 @@ class LiveAgent:
             process.finish(self._unseen_end(process))
         self._on_end(self)
 
-    def _unseen_end(self, process: AgentProcess | AgentTerminal) -> ExecResult:
+    def _unseen_end(self, process: AgentProcess | AgentTerminal | AgentPiped) -> ExecResult:
         if process.files is not None:
             recorded = runlog.read_record(process.files)
             if recorded is not None:

@@ -94,15 +94,36 @@ class AgentProcess(_Ended):
             await self.wait()
 
 
-class AgentTerminal(_Ended):
-    """A command on a pseudo-terminal; implements `driver.Terminal`."""
+class _Held(_Ended):
+    """A command that ends with whoever holds its descriptors."""
 
     files: RunFiles | None = None
 
     def __init__(self, run_id: str, agent: LiveAgent) -> None:
         super().__init__(run_id, None)
-        self.fd = -1
         self._agent = agent
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command's whole session; nothing happens to one that has ended."""
+        await _ask(self._agent, "signal", run=self.id, signal=int(number))
+
+    async def cancel(self) -> None:
+        """Hang up, then kill."""
+        await self.signal(signal.SIGHUP)
+        await _ask(self._agent, "cancel", run=self.id, grace=_HANG_UP_SECONDS)
+
+
+class AgentTerminal(_Held):
+    """A command on a pseudo-terminal; implements `driver.Terminal`."""
+
+    def __init__(self, run_id: str, agent: LiveAgent) -> None:
+        super().__init__(run_id, agent)
+        self.fd = -1
+
+    def hold(self, fds: list[int]) -> None:
+        """Take over the descriptors of what was started."""
+        (self.fd,) = fds
+        os.set_blocking(self.fd, False)
 
     async def resize(self, columns: int, rows: int) -> None:
         """Set the window size in characters; the command is told by SIGWINCH."""
@@ -110,16 +131,39 @@ class AgentTerminal(_Ended):
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    async def cancel(self) -> None:
-        """Hang up, then kill."""
-        await _ask(self._agent, "signal", run=self.id, signal=int(signal.SIGHUP))
-        await _ask(self._agent, "cancel", run=self.id, grace=_HANG_UP_SECONDS)
-
     def close(self) -> None:
         """Close the master descriptor, which hangs up on whoever still holds the terminal."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class AgentPiped(_Held):
+    """A command whose standard streams are pipes in our hands; implements `driver.Piped`."""
+
+    def __init__(self, run_id: str, agent: LiveAgent) -> None:
+        super().__init__(run_id, agent)
+        self.stdin = self.stdout = self.stderr = -1
+
+    def hold(self, fds: list[int]) -> None:
+        """Take over the descriptors of what was started."""
+        self.stdin, self.stdout, self.stderr = fds
+        for fd in fds:
+            os.set_blocking(fd, False)
+
+    def close_stdin(self) -> None:
+        """End the command's standard input."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close(self) -> None:
+        """Close what is left of the pipes."""
+        self.close_stdin()
+        for fd in (self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
+        self.stdout = self.stderr = -1
 
 
 async def _ask(agent: LiveAgent | None, op: str, **fields: object) -> None:

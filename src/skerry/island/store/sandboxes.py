@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column,
 from skerry.island.engine.errors import Conflict
 from skerry.island.engine.records import Node, SandboxRecord
 from skerry.island.store.prepared import Prepared
-from skerry.island.store.tables import nodes, sandboxes
+from skerry.island.store.tables import nodes, published_ports, sandboxes, ssh_grants
 from skerry.island.store.values import decode_labels, decode_limits, decode_policy, encode, micros, moment
 
 SORTS = {
@@ -129,7 +129,9 @@ def mark_suspended(connection: Connection, id: str) -> None:
 
 
 def mark_removed(connection: Connection, id: str, now: int) -> bool:
-    """Begin a removal; False when it had begun before."""
+    """Begin a removal, taking the ways in with it; False when it had begun before."""
+    for table in (published_ports, ssh_grants):
+        connection.execute(table.delete().where(table.c.sandbox_id == id))
     update = sandboxes.update().where(sandboxes.c.id == id, sandboxes.c.deleted_at.is_(None)).values(deleted_at=now)
     return connection.execute(update).rowcount == 1
 

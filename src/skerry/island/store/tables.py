@@ -208,6 +208,8 @@ ssh_grants = Table(
     Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
     Column("fingerprint", String(64), primary_key=True),
     Column("public_key", Text, nullable=False),
+    Column("metered", Integer, nullable=False, default=1),
+    Column("env", Text, nullable=False, default="{}"),
     Column("created_at", BigInteger, nullable=False),
 )
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
+from skerry.island.engine.forwarding import Forwarder, Link, bound
 from skerry.island.faces.arker import tables
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.goldens import label_of
@@ -70,8 +68,9 @@ class Tunnels:
     def __init__(self, engine: Engine, signer: TokenSigner) -> None:
         self._engine = engine
         self._signer = signer
-        self._listeners: dict[tuple[str, int], asyncio.Server] = {}
-        self._carrying: set[asyncio.Task[None]] = set()
+        self._forwarder: Forwarder[tuple[str, int]] = Forwarder(
+            engine.clock, most=MOST_TCP_CONNECTIONS, most_each=MOST_TCP_CONNECTIONS
+        )
 
     async def start(self) -> None:
         """Listen again for the TCP tunnels that were open before."""
@@ -81,11 +80,7 @@ class Tunnels:
 
     async def stop(self) -> None:
         """Close every listener and connection."""
-        for key in list(self._listeners):
-            await self._silence(key)
-        for task in list(self._carrying):
-            task.cancel()
-        await asyncio.gather(*self._carrying, return_exceptions=True)
+        await self._forwarder.close()
 
     async def open(self, account_id: str, vm_id: str, run_id: str, ports: Mapping[int, InboundPort]) -> list[TunnelRow]:
         """Open tunnels for a run, or change those already open on these ports."""
@@ -105,7 +100,7 @@ class Tunnels:
             if protocol == "tcp":
                 row = await self._listen(row)
             else:
-                await self._silence((vm_id, port))
+                await self._forwarder.silence((vm_id, port))
             await self._engine.store.run(tables.put_tunnel, row)
             rows.append(row)
         return rows
@@ -131,8 +126,9 @@ class Tunnels:
 
     async def drop_vm(self, vm_id: str) -> None:
         """Close the listeners of a deleted VM; its rows go with its other rows."""
-        for key in [key for key in self._listeners if key[0] == vm_id]:
-            await self._silence(key)
+        for key in self._forwarder.listeners():
+            if key[0] == vm_id:
+                await self._forwarder.silence(key)
 
     def info(self, row: TunnelRow, place: Place) -> TunnelInfo:
         """A tunnel as clients see it."""
@@ -182,66 +178,30 @@ class Tunnels:
     async def _listen(self, row: TunnelRow) -> TunnelRow:
         """The row with the loopback port it is reached by: the one it had, if that is still free."""
         key = (row.vm_id, row.port)
-        running = self._listeners.get(key)
+        running = self._forwarder.port(key)
         if running is not None:
-            return replace(row, host_port=running.sockets[0].getsockname()[1])
+            return replace(row, host_port=running)
 
-        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._carry(row, reader, writer)
+        async def carry(link: Link) -> None:
+            try:
+                inside = await self._engine.sandboxes.dial(row.account_id, row.vm_id, row.port)
+            except (EngineError, OSError):
+                return
+            await link.carry(inside, lambda: self._engine.sandboxes.touch(row.vm_id))
 
         for port in (row.host_port, 0):
             if port is None:
                 continue
             try:
-                server = await asyncio.start_server(carry, "127.0.0.1", port)
+                listener = await bound("127.0.0.1", port, allow_remote=False)
             except OSError as error:
                 _log.warning("no loopback port for tunnel %s of %s: %s", row.port, row.vm_id, error)
                 continue
-            self._listeners[key] = server
-            return replace(row, host_port=server.sockets[0].getsockname()[1])
+            self._forwarder.listen(key, listener, carry)
+            return replace(row, host_port=self._forwarder.port(key))
         return replace(row, host_port=None)
-
-    async def _silence(self, key: tuple[str, int]) -> None:
-        server = self._listeners.pop(key, None)
-        if server is not None:
-            server.close()
-
-    async def _carry(self, row: TunnelRow, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._carrying.add(task)
-        try:
-            if len(self._carrying) > MOST_TCP_CONNECTIONS:
-                return
-            try:
-                inside = await self._engine.sandboxes.dial(row.account_id, row.vm_id, row.port)
-            except (EngineError, OSError):
-                return
-            await join(reader, writer, inside)
-        finally:
-            self._carrying.discard(task)
-            writer.close()
 
 
 def _effective(row: TunnelRow) -> str:
     # A TCP port is bound to loopback, whatever was asked for.
     return "private" if row.protocol == "tcp" else row.visibility
-
-
-async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inside: socket.socket) -> None:
-    """Pump bytes both ways until both directions have ended."""
-    inner_reader, inner_writer = await asyncio.open_connection(sock=inside)
-    try:
-        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
-    finally:
-        inner_writer.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        if writer.can_write_eof():
-            writer.write_eof()

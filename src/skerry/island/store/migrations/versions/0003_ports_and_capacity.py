@@ -48,6 +48,8 @@ def upgrade() -> None:
         sa.Column("sandbox_id", sa.String(length=64), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("metered", sa.Integer(), nullable=False),
+        sa.Column("env", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["sandbox_id"], ["sandboxes.id"], name=op.f("fk_ssh_grants_sandbox_id"), ondelete="CASCADE"

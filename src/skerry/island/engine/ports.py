@@ -1,0 +1,223 @@
+"""TCP ports of sandboxes, published on ports of this machine for the addresses that may use them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from skerry.island.engine.core import Core
+from skerry.island.engine.errors import EngineError, Invalid, NoCapacity, NotFound, Unavailable
+from skerry.island.engine.forwarding import CONNECT_SECONDS, Address, Forwarder, Link, bound
+from skerry.island.engine.records import PublishedPort
+from skerry.island.engine.sandboxes import Sandboxes
+from skerry.island.engine.ssh import Ssh
+from skerry.island.store import ports as rows
+
+MOST_CONNECTIONS = 256
+MOST_EACH = 128
+MOST_PORTS = 64
+MOST_BLOCKS = 256
+
+log = logging.getLogger("skerry.engine.ports")
+
+Block = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Ports:
+    """Every published port. Rows outlive the server; each start listens again, on the same port where it is free.
+
+    Args:
+        core: settings, store, clock.
+        sandboxes: are dialled.
+        ssh: answers on ports that say so.
+    """
+
+    def __init__(self, core: Core, sandboxes: Sandboxes, ssh: Ssh) -> None:
+        self._core = core
+        self._sandboxes = sandboxes
+        self._ssh = ssh
+        self._published: dict[tuple[str, int], PublishedPort] = {}
+        self._blocks: dict[tuple[str, int], tuple[Block, ...]] = {}
+        self._forwarder: Forwarder[tuple[str, int]] = Forwarder(core.clock, most=MOST_CONNECTIONS, most_each=MOST_EACH)
+        # Rows and listeners change together.
+        self._changing = asyncio.Lock()
+        sandboxes.on_removed(self.withdraw)
+
+    async def start(self) -> None:
+        """Listen again for what was published before."""
+        async with self._changing:
+            for known in await self._core.store.read(rows.every, self._core.settings.host):
+                try:
+                    await self._listen(known)
+                except NoCapacity as error:
+                    log.warning("port %s of sandbox %s is not published: %s", known.port, known.sandbox_id, error)
+                    self._enter(replace(known, listening=False))
+
+    async def close(self) -> None:
+        """Close every listener and connection; the rows stay."""
+        await self._forwarder.close()
+
+    async def publish(
+        self,
+        account_id: str,
+        sandbox_id: str,
+        port: int,
+        *,
+        allowed: Sequence[str] | None = None,
+        ssh: bool = False,
+    ) -> PublishedPort:
+        """Publish a TCP port of a sandbox, or change how it is published; the host port stays.
+
+        Args:
+            account_id: owner.
+            sandbox_id: where it leads.
+            port: inside, 1 to 65535.
+            allowed: CIDR blocks whose addresses may connect; without any, only this machine's loopback addresses.
+            ssh: let the island's SSH server answer where nothing listens inside.
+
+        Raises:
+            NotFound: no such sandbox. Invalid: no port, or no CIDR block. NoCapacity: no host port is free.
+        """
+        if not 1 <= port <= 65535:
+            raise Invalid(f"{port} is no port; ports are 1 to 65535")
+        blocks = parse_blocks(allowed or ())
+        await self._sandboxes.get(account_id, sandbox_id)
+        async with self._changing:
+            before = self._published.get((sandbox_id, port))
+            if before is None and len(self._of(sandbox_id)) >= MOST_PORTS:
+                raise Invalid(f"at most {MOST_PORTS} ports of a sandbox can be published")
+            wanted = PublishedPort(
+                sandbox_id=sandbox_id,
+                account_id=account_id,
+                port=port,
+                host=self._core.settings.host,
+                host_port=0 if before is None else before.host_port,
+                allowed=tuple(str(block) for block in blocks),
+                ssh=ssh,
+            )
+            if ssh:
+                await self._ssh.prepare()
+            if self._forwarder.port((sandbox_id, port)) is not None:
+                if not await self._core.store.run(rows.put, wanted, self._core.now()):
+                    raise NotFound(f"there is no sandbox {sandbox_id}")
+                self._enter(wanted)
+                return wanted
+            return await self._listen(wanted)
+
+    async def of_sandbox(self, sandbox_id: str) -> list[PublishedPort]:
+        """What is published of a sandbox, by port."""
+        async with self._changing:
+            return self._of(sandbox_id)
+
+    async def withdraw(self, sandbox_id: str, port: int | None = None) -> None:
+        """Stop publishing a port of a sandbox, or all, and cut the connections through it."""
+        async with self._changing:
+            await self._core.store.run(rows.remove, sandbox_id, port)
+            for known in self._of(sandbox_id):
+                if port in (None, known.port):
+                    key = (sandbox_id, known.port)
+                    self._published.pop(key, None)
+                    self._blocks.pop(key, None)
+                    await self._forwarder.silence(key)
+
+    def _of(self, sandbox_id: str) -> list[PublishedPort]:
+        found = [known for known in self._published.values() if known.sandbox_id == sandbox_id]
+        return sorted(found, key=lambda known: known.port)
+
+    def _enter(self, known: PublishedPort) -> None:
+        key = (known.sandbox_id, known.port)
+        self._published[key] = known
+        self._blocks[key] = parse_blocks(known.allowed)
+
+    async def _listen(self, wanted: PublishedPort) -> PublishedPort:
+        """Take a host port, write it down, and only then let anybody in."""
+        listener = await self._take(wanted)
+        try:
+            known = replace(wanted, host_port=listener.getsockname()[1])
+            if not await self._core.store.run(rows.put, known, self._core.now()):
+                raise NotFound(f"there is no sandbox {wanted.sandbox_id}")
+        except BaseException:
+            listener.close()
+            raise
+        self._enter(known)
+        key = (known.sandbox_id, known.port)
+
+        async def serve(link: Link) -> None:
+            await self._serve(key, link)
+
+        self._forwarder.listen(key, listener, serve)
+        return known
+
+    async def _take(self, wanted: PublishedPort) -> socket.socket:
+        """The port it had if that is free, else another."""
+        settings = self._core.settings
+        reason = "each is in use"
+        for port in self._candidates(wanted.host_port):
+            try:
+                return await bound(settings.host, port, allow_remote=settings.allow_remote)
+            except OSError as error:
+                reason = str(error)
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    break
+        raise NoCapacity(f"no port of this machine can be had for port {wanted.port}: {reason}")
+
+    def _candidates(self, before: int) -> Iterable[int]:
+        span = self._core.settings.port_range
+        if before and (span is None or span[0] <= before <= span[1]):
+            yield before
+        if span is None:
+            yield 0
+            return
+        # Ports of others that are down for the moment are left to them while there are enough.
+        kept = {known.host_port for known in self._published.values()}
+        ports = range(span[0], span[1] + 1)
+        yield from (port for port in ports if port not in kept)
+
+    async def _serve(self, key: tuple[str, int], link: Link) -> None:
+        known = self._published.get(key)
+        if known is None or not admitted(self._blocks[key], link.peer):
+            return
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                inside = await self._sandboxes.dial(known.account_id, known.sandbox_id, known.port)
+        except Unavailable:
+            if known.ssh:
+                await self._ssh.serve(link, known.sandbox_id)
+            return
+        except (EngineError, OSError) as error:
+            log.info("port %s of sandbox %s cannot be reached: %s", known.port, known.sandbox_id, error)
+            return
+        await link.carry(inside, lambda: self._sandboxes.touch(known.sandbox_id))
+
+
+def parse_blocks(texts: Sequence[str]) -> tuple[Block, ...]:
+    """CIDR blocks from text; blocks of IPv4 in IPv6 clothes are IPv4 blocks.
+
+    Raises:
+        Invalid: one is no CIDR block, or there are too many.
+    """
+    if len(texts) > MOST_BLOCKS:
+        raise Invalid(f"at most {MOST_BLOCKS} CIDR blocks")
+    return tuple(_block(text) for text in texts)
+
+
+def _block(text: str) -> Block:
+    try:
+        block = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Invalid(f"{text!r} is no CIDR block such as 203.0.113.7/32 or 2001:db8::/32") from None
+    if block.version == 6 and block.prefixlen >= 96 and block.network_address.ipv4_mapped is not None:
+        return ipaddress.ip_network((block.network_address.ipv4_mapped, block.prefixlen - 96))
+    return block
+
+
+def admitted(blocks: Sequence[Block], peer: Address) -> bool:
+    """Whether an address is inside one of the blocks; without any, whether it is a loopback address."""
+    if not blocks:
+        return peer.is_loopback
+    return any(peer.version == block.version and peer in block for block in blocks)

@@ -1,0 +1,181 @@
+"""Who may log in to sandboxes, and the one SSH server that lets them in.
+
+asyncssh is loaded, and the server begins to listen, when the first sandbox can be logged in to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from skerry.island.engine.core import Core
+from skerry.island.engine.errors import Invalid, NotFound, Unavailable
+from skerry.island.engine.forwarding import Forwarder, Link, bound
+from skerry.island.engine.records import SshGrants
+from skerry.island.engine.sandboxes import Sandboxes
+from skerry.island.engine.shell import is_name
+from skerry.island.store import grants as rows
+
+if TYPE_CHECKING:
+    from skerry.island.engine.ssh_server import SshServer
+
+MOST_CONNECTIONS = 256
+MOST_KEYS = 64
+
+log = logging.getLogger("skerry.engine.ssh")
+
+
+class Ssh:
+    """Grants, and the common entrance, where a sandbox is named by the user name.
+
+    Args:
+        core: settings, store, clock.
+        sandboxes: where what was asked for is run.
+    """
+
+    def __init__(self, core: Core, sandboxes: Sandboxes) -> None:
+        self._core = core
+        self._sandboxes = sandboxes
+        self._forwarder: Forwarder[str] = Forwarder(core.clock, most=MOST_CONNECTIONS, most_each=MOST_CONNECTIONS)
+        self._server: SshServer | None = None
+        self._opening = asyncio.Lock()
+        self._directory = core.settings.data_dir / "ssh"
+        sandboxes.on_removed(self._removed)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """(host, port) of the common entrance; None while nobody can log in, or without an SSH server."""
+        port = self._forwarder.port("entrance")
+        return None if port is None else (self._core.settings.host, port)
+
+    async def host_key(self) -> str:
+        """The server's public key in OpenSSH's one-line form, for a `known_hosts` file."""
+        return (await self._loaded()).public_key
+
+    async def start(self) -> None:
+        """Open the entrance if anybody may log in."""
+        if await self._core.store.read(rows.any_at_all):
+            try:
+                await self.prepare()
+            except Unavailable as error:
+                log.warning("%s", error)
+
+    async def close(self) -> None:
+        """Refuse newcomers, hang up on everybody, and wait until their commands have been told."""
+        await self._forwarder.close()
+        if self._server is not None:
+            await self._server.close()
+
+    async def abandon(self) -> None:
+        """For tests: let go of everything at once, as SIGKILL does."""
+        if self._server is not None:
+            await self._server.abandon()
+        await self._forwarder.close()
+
+    async def authorize(
+        self,
+        account_id: str,
+        sandbox_id: str,
+        public_keys: Sequence[str],
+        *,
+        metered: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> SshGrants:
+        """Let the holders of these keys, and nobody else, log in to a sandbox; whoever no longer may is hung up on.
+
+        Args:
+            account_id: owner.
+            sandbox_id: which.
+            public_keys: OpenSSH public keys, at most 64; none ends every login.
+            metered: charge what is run by the second; False where the face charges for the sandbox as a whole.
+            env: variables of every command beside the sandbox's own.
+
+        Raises:
+            NotFound: no such sandbox. Invalid: no public key, or impossible variables. Unavailable: the configured
+                port is not free.
+        """
+        if len(public_keys) > MOST_KEYS:
+            raise Invalid(f"at most {MOST_KEYS} keys can log in to a sandbox")
+        for name, value in (env or {}).items():
+            if not is_name(name) or "\0" in value:
+                raise Invalid(f"{name!r} cannot be an environment variable")
+        keys: dict[str, str] = {}
+        if public_keys:
+            parse = (await self._loaded()).parse_public_key
+            keys = dict(map(parse, public_keys))
+        grants = SshGrants(
+            sandbox_id=sandbox_id, account_id=account_id, public_keys=keys, metered=metered, env=dict(env or {})
+        )
+        if not await self._core.store.run(rows.replace, grants, self._core.now()):
+            raise NotFound(f"there is no sandbox {sandbox_id}")
+        if keys:
+            await self.prepare()
+        if self._server is not None:
+            await self._server.drop(sandbox_id, keep=keys)
+        return grants
+
+    async def grants(self, sandbox_id: str) -> SshGrants | None:
+        """Who may log in to a sandbox; None for nobody."""
+        return await self._core.store.read(rows.of_sandbox, sandbox_id)
+
+    async def prepare(self) -> None:
+        """Load the server and open the common entrance, unless the settings say that there is none.
+
+        Raises:
+            Unavailable: the configured port is not free.
+        """
+        if self._core.settings.ssh_port is None:
+            return
+        await self._loaded()
+        async with self._opening:
+            if self.address is None and not self._core.closing:
+                await self._enter()
+
+    async def serve(self, link: Link, sandbox_id: str | None = None) -> None:
+        """Speak SSH on a connection until it ends.
+
+        Args:
+            link: the connection.
+            sandbox_id: which sandbox it is for, whatever the user name; None takes it from the user name.
+        """
+        if self._core.settings.ssh_port is None:
+            return
+        link.last = None  # the server has keep-alives of its own
+        await (await self._loaded()).serve(link, sandbox_id)
+
+    async def _enter(self) -> None:
+        settings = self._core.settings
+        assert settings.ssh_port is not None
+        remembered = self._directory / "port"
+        before = 0
+        if settings.ssh_port == 0:
+            with contextlib.suppress(OSError, ValueError):
+                before = int(remembered.read_text())
+        for port in (settings.ssh_port or before, settings.ssh_port):
+            try:
+                listener = await bound(settings.host, port, allow_remote=settings.allow_remote)
+                break
+            except OSError as error:
+                reason = error
+        else:
+            raise Unavailable(f"the SSH server cannot listen on {settings.host}:{settings.ssh_port}: {reason}")
+        if settings.ssh_port == 0:
+            await asyncio.to_thread(remembered.write_text, f"{listener.getsockname()[1]}\n")
+        self._forwarder.listen("entrance", listener, self.serve)
+
+    async def _loaded(self) -> SshServer:
+        async with self._opening:
+            if self._server is not None:
+                return self._server
+            module = await asyncio.to_thread(importlib.import_module, "skerry.island.engine.ssh_server")
+            server: SshServer = await asyncio.to_thread(module.SshServer, self, self._sandboxes, self._directory)
+            self._server = server
+            return server
+
+    async def _removed(self, sandbox_id: str) -> None:
+        if self._server is not None:
+            await self._server.drop(sandbox_id)
