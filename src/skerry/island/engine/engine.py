@@ -197,7 +197,9 @@ def _local_images(settings: Settings, store: Store) -> Any:
     from skerry.island.images.store import ImageStore
 
     return ImageStore(
-        settings.data_dir / "images", in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image)
+        settings.data_dir / "images",
+        in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image),
+        private_ok=settings.egress_private,
     )
 
 
