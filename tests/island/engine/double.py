@@ -163,8 +163,8 @@ class DoubleSandbox:
         self._driver.keepers.append(piped.process)
         return piped
 
-    async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        connection = socket.socket()
+    async def dial(self, port: int, host: str = "127.0.0.1", *, udp: bool = False) -> socket.socket:
+        connection = socket.socket(type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
