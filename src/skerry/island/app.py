@@ -22,8 +22,9 @@ from skerry.times import rfc3339
 def default_faces(engine: Engine) -> list[Face]:
     """Every face this release has."""
     from skerry.island.faces.arker.face import ArkerFace
+    from skerry.island.faces.dispersed.face import DispersedFace
 
-    return [ArkerFace(engine)]
+    return [ArkerFace(engine), DispersedFace(engine)]
 
 
 class App:
@@ -66,6 +67,15 @@ class App:
         """Stop every face, the last started first."""
         for face in reversed(self.faces.values()):
             await face.stop()
+
+    async def busy(self) -> bool:
+        """Whether anything goes on that a server must not be stopped for when nobody asks."""
+        if await self.engine.runs.busy():
+            return True
+        for face in self.faces.values():
+            if await face.busy():
+                return True
+        return False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[App]:

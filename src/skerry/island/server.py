@@ -199,7 +199,7 @@ class Server:
             if self.engine.connections:
                 self.app.last_active = clock.monotonic()
             quiet = clock.monotonic() - self.app.last_active
-            if self.app.active == 0 and quiet >= limit and not await self.engine.runs.busy():
+            if self.app.active == 0 and quiet >= limit and not await self.app.busy():
                 _log.info("idle for %.0f s: stopping", quiet)
                 self.stop()
                 return

@@ -45,6 +45,12 @@ class Settings:
         max_layers: chain length at which a sandbox is flattened in the background.
         run_retention: seconds for which ended runs and idempotency keys are kept.
         max_upload_bytes: largest file through sync.
+        requests_per_minute: how many requests a key may make in a minute, where its network has such a limit; None
+            for as many as it likes.
+        cpu_floor_millis: thousandths of a CPU that an allocation counts as at least, so that very many tiny ones do not
+            all begin at once.
+        dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
+        dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
         port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
         ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
             begins to listen when the first sandbox can be logged in to.
@@ -68,6 +74,10 @@ class Settings:
     max_layers: int = 48
     run_retention: float = 7 * 86400.0
     max_upload_bytes: int = 1 * GIB
+    requests_per_minute: int | None = 600
+    cpu_floor_millis: int = 100
+    dispersed_cpu_hour: Money = Money(20_000, "USD")
+    dispersed_region: str | None = None
     port_range: tuple[int, int] | None = None
     ssh_port: int | None = 0
 

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from skerry.island.engine.errors import Invalid
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import (
     Barriers,
@@ -31,6 +32,7 @@ from skerry.island.sandbox.spec import (
     RunFiles,
     SandboxSpec,
     Usage,
+    UserIds,
 )
 
 HOME = "/home/user"
@@ -58,6 +60,11 @@ class Images:
 
     def list(self) -> list[Any]:
         return []
+
+    def user(self, image_id: str, text: str) -> UserIds:
+        if text not in ("root", "user"):
+            raise Invalid(f"no user {text}")
+        return UserIds(uid=0, gid=0) if text == "root" else UserIds(uid=1000, gid=1000)
 
 
 class DoubleProcess:
@@ -156,8 +163,8 @@ class DoubleSandbox:
         self._driver.keepers.append(piped.process)
         return piped
 
-    async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        connection = socket.socket()
+    async def dial(self, port: int, host: str = "127.0.0.1", *, udp: bool = False) -> socket.socket:
+        connection = socket.socket(type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))

@@ -44,7 +44,7 @@ def main(base: str) -> None:
             env=env,
             stdin=stdin,
             stdout=open(f"{base}.out", "wb"),  # noqa: SIM115
-            stderr=open(f"{base}.err", "wb"),  # noqa: SIM115
+            stderr=subprocess.STDOUT if request["merge_output"] else open(f"{base}.err", "wb"),  # noqa: SIM115
             preexec_fn=descriptors,
             pass_fds=[fd for fd, wanted in ((8, request["state"]), (9, request["keep_state"])) if wanted],
             start_new_session=True,

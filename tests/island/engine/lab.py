@@ -16,6 +16,7 @@ from skerry.island.settings import Settings
 from tests.island.engine.double import DoubleDriver, Images
 
 PATIENCE = 60.0
+PREFIXES = {"arker": "ark_live_", "dc1": "dc1_", "octaspace": "octa_"}
 
 
 class Lab:
@@ -44,6 +45,8 @@ class Lab:
             driver = DoubleDriver(self.data, self.on_step)
             driver.keepers = self.keepers
             self.engine = await Engine.open(self.settings, clock=self.clock, driver=driver, images=Images())
+        for network, prefix in PREFIXES.items():
+            await self.engine.bearer_key(network, prefix)
         return self.engine
 
     async def crash(self) -> Engine:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.engine.accounts import PREFIXES
 from skerry.island.engine.errors import Conflict, Invalid, NotFound, Unauthorized
 from skerry.money import Money
-from tests.island.engine.lab import Lab
+from tests.island.engine.lab import PREFIXES, Lab
 
 pytestmark = pytest.mark.anyio
 

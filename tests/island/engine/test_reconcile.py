@@ -148,6 +148,25 @@ async def test_a_sandbox_that_dies_under_a_living_server(lab: Lab) -> None:
     await lab.books()
 
 
+async def test_another_attempt_is_made_as_the_first_was(double: Lab) -> None:
+    await double.sandbox("safe", durable=True)
+    count = double.engine.driver.directory("safe") / "count"  # type: ignore[attr-defined]
+    script = f"pwd; echo err >&2; echo x >> {count}; [ $(wc -l < {count}) -gt 1 ] || sleep 60"
+    run = await double.submit(["sh", "-c", script], "safe", cwd="/usr", metered=False, merge_output=True)
+    await double.wrote(run, "err")
+    await double.until(lambda: grown(count))
+    await double.engine.driver.kill("safe")
+    ended = await double.finish(run)
+    assert (ended.exit_code, ended.attempts, ended.cost) == (0, 2, Money(0, "USD"))
+    assert await double.engine.runs.output(ended) == (b"/usr\nerr\n", b"")
+    assert await double.paid() == 0
+    await double.books()
+
+
+async def grown(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
 async def test_attempts_have_an_end(double: Lab) -> None:
     await double.sandbox("safe", durable=True)
     run = await double.submit("echo x >> count; echo begun; sleep 60", "safe")

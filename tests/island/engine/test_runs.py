@@ -43,6 +43,69 @@ async def test_a_program_with_arguments_needs_no_shell(lab: Lab) -> None:
     assert run.command == """printf '%s|' 'a b' '$HOME' ''"'"''"""
 
 
+async def test_a_program_starts_where_it_is_told_to(lab: Lab) -> None:
+    _, out, _ = await lab.run(["pwd"], cwd="/usr/bin")
+    assert out == "/usr/bin\n"
+    for command, cwd in (("pwd", "/usr"), (["pwd"], "usr"), (["pwd"], "/a\0b")):
+        with pytest.raises(Invalid):
+            await lab.submit(command, cwd=cwd)
+
+
+async def test_a_program_runs_as_a_user_of_the_image(lab: Lab) -> None:
+    for user in ("nobody-there", "user:absent"):
+        with pytest.raises(Invalid):
+            await lab.submit(["true"], user=user)
+    with pytest.raises(Invalid, match="root"):
+        await lab.submit("true", user="user")
+    root, mine, others = [(await lab.run(["id", "-u"], user=user))[1] for user in ("root", None, "user")]
+    assert root == mine
+    if lab.real and "mapped-ids" in lab.engine.driver.barriers().active:
+        assert (root, others) == ("0\n", "1000\n")
+    else:
+        assert others == root
+
+
+async def test_a_program_may_have_variables_that_no_shell_knows(lab: Lab) -> None:
+    _, out, _ = await lab.run(["env"], env={"a.b-c": "1", "D": "2"})
+    assert {"a.b-c=1", "D=2"} <= set(out.splitlines())
+    for command, name in (("env", "a.b"), (["env"], "a=b"), (["env"], "")):
+        with pytest.raises(Invalid):
+            await lab.submit(command, env={name: "1"})
+
+
+async def test_errors_go_into_the_output_in_the_order_written(lab: Lab) -> None:
+    script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done"
+    for command in (script, ["sh", "-c", script]):
+        run, out, err = await lab.run(command, merge_output=True)
+        assert out == "".join(f"out {i}\nerr {i}\n" for i in (1, 2, 3))
+        assert (err, run.stdout_bytes, run.stderr_bytes) == ("", len(out), 0)
+
+
+async def test_what_the_engine_adds_to_merged_output_is_merged_too(lab: Lab) -> None:
+    run, out, err = await lab.run(["sh", "-c", "echo begun; sleep 60"], merge_output=True, timeout=0.3)
+    assert out.startswith("begun\nskerry: ended after 0.3 seconds")
+    assert (err, run.exit_code, run.stdout_bytes) == ("", 124, len(out))
+
+
+async def test_an_unmetered_run_costs_nothing_and_needs_no_balance(lab: Lab) -> None:
+    await lab.sandbox("paid")
+    balance = await lab.engine.ledger.balance(lab.account)
+    await lab.engine.ledger.transfer("spent", {f"account:{lab.account}": -balance, "elsewhere": balance})
+    with pytest.raises(PaymentRequired):
+        await lab.submit("true", "paid")
+    with pytest.raises(PaymentRequired):
+        await lab.sandbox("poor")
+    await lab.sandbox("free", metered=False)
+    run = await lab.submit("echo begun; sleep 60", "free", metered=False)
+    await lab.wrote(run, "begun")
+    assert await lab.engine.leases.current() == []
+    assert (await lab.engine.ledger.held(lab.account)).amount == 0
+    await lab.engine.upkeep.extend_holds()
+    await lab.engine.runs.cancel(lab.account, "free", run.id)
+    assert (await lab.finish(run)).cost == Money(0, "USD")
+    await lab.books()
+
+
 async def test_programs_that_do_not_exist(lab: Lab) -> None:
     by_shell, _, err = await lab.run("nosuchprogram")
     assert (by_shell.exit_code, by_shell.state) == (127, "completed")

@@ -59,7 +59,7 @@ async def test_names_of_another_machine_are_replaced(store: ImageStore, tmp_path
 async def test_what_cannot_be_imported(store: ImageStore, tmp_path: Path, tar: Any, archive: Path) -> None:
     saved = tmp_path / "saved.tar"
     saved.write_bytes(tar.make(tar.file("manifest.json", b"[]"), tar.file("oci-layout", b"{}")))
-    with pytest.raises(Invalid, match="docker export"):
+    with pytest.raises(Invalid, match="0 images"):
         await store.import_tar(saved, "mine")
     saved.write_bytes(b"no archive at all")
     with pytest.raises(Invalid):
@@ -148,10 +148,12 @@ async def test_killed_in_the_middle(tmp_path: Path, tar: Any) -> None:
     fifo = tmp_path / "slow.tar"
     program = (
         "import asyncio, pathlib, sys\n"
-        "from skerry.island.images.pull import unpack_file, Limits\n"
+        "from skerry.island.images.manifest import this_platform\n"
+        "from skerry.island.images.pull import Limits\n"
+        "from skerry.island.images.saved import unpack_archive\n"
         "from skerry.island.images.staging import staged\n"
         "with staged(pathlib.Path(sys.argv[1], 'incoming')) as work:\n"
-        "    asyncio.run(unpack_file(pathlib.Path(sys.argv[2]), work / 'root', Limits()))\n"
+        "    asyncio.run(unpack_archive(pathlib.Path(sys.argv[2]), work, Limits(), this_platform()))\n"
     )
     os.mkfifo(fifo)
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "images"), str(fifo)])

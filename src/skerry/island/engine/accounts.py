@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import secrets
-from pathlib import Path
 
 from sqlalchemy import Connection
 
 from skerry.ids import new_id
 from skerry.island.clock import Clock
+from skerry.island.engine.credentials import Credentials
 from skerry.island.engine.errors import Invalid, NotFound, Unauthorized
 from skerry.island.engine.records import Account, Caller, Key
 from skerry.island.store import accounts as rows
 from skerry.island.store import ledger
-from skerry.island.store.layout import write_private
 from skerry.island.store.store import Store
 from skerry.island.store.values import micros
 from skerry.money import Money
 
-PREFIXES = {"arker": "ark_live_", "dc1": "dc1_", "dispersed": "dsp_", "octaspace": "octa_", "run402": "r402_"}
-CREDENTIALS = "credentials.json"
 FIRST = "local"
 
 
 class Accounts:
-    """Accounts and keys; a key is known only by its SHA-256."""
+    """Accounts and keys; a key is known only by its SHA-256.
+
+    Each face declares what the bearer keys of its network look like; a face whose network has no bearer keys keeps
+    what it has itself.
+    """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._prefixes: dict[str, str] = {}
         self._callers: dict[tuple[str, str], Caller] = {}
         self._revocations = 0
+
+    def declare(self, network: str, prefix: str) -> None:
+        """Say that a network has bearer keys, and how they begin."""
+        self._prefixes[network] = prefix
 
     async def authenticate(self, network: str, key: str) -> Caller:
         """Who presents this key of this network.
@@ -85,7 +90,7 @@ class Accounts:
             NotFound: no such account. Invalid: unknown network or unusable key. Conflict: the key is taken.
         """
         await self.get(account_id)
-        plain = new_key(network) if key is None else key
+        plain = self._new_key(network) if key is None else key
         if not 8 <= len(plain) <= 200 or not plain.isascii() or not plain.isprintable() or " " in plain:
             raise Invalid("a key has 8 to 200 printable ASCII characters without spaces")
         record = self._key(account_id, network, plain)
@@ -103,74 +108,63 @@ class Accounts:
         """The account's keys, without the keys themselves."""
         return await self._store.read(rows.keys_of, account_id)
 
-    async def first_run(self, data_dir: Path, opening_balance: Money) -> tuple[str, dict[str, str]]:
-        """Make the first account with a key per network unless it is there; returns its id and its plain keys.
-
-        The keys are written down before they are accepted, so that a crash in between repeats harmlessly.
-        """
-        path = data_dir / CREDENTIALS
+    async def first_run(self, credentials: Credentials, opening_balance: Money) -> None:
+        """Make the first account unless it is there, and say in the credentials which one it is."""
         known = await self.list()
-        account_id, plain = _read_credentials(path)
-        if known and account_id not in {account.id for account in known}:
-            account_id, plain = known[0].id, {}
-        account_id = account_id or new_id("acc")
-        complete = {network: plain.get(network) or new_key(network) for network in PREFIXES}
-        if complete != plain or not path.exists():
-            write_private(path, json.dumps({"account": account_id, "keys": complete}, indent=2).encode())
-        account = Account(id=account_id, name=FIRST, created_at=self._clock.now())
-        keys = [(self._key(account_id, network, key), _digest(key)) for network, key in complete.items()]
-        await self._store.run(_first, account, keys, opening_balance, micros(account.created_at))
-        return account_id, complete
+        if known and credentials.account not in {account.id for account in known}:
+            credentials.forget(known[0].id)
+        if not credentials.account:
+            credentials.forget(new_id("acc"))
+        await credentials.keep({})
+        account = Account(id=credentials.account, name=FIRST, created_at=self._clock.now())
+        await self._store.run(_first, account, opening_balance, micros(account.created_at))
+
+    async def first_key(self, credentials: Credentials, network: str) -> str:
+        """The first account's bearer key of a network, made unless the credentials have one.
+
+        It is written down before it is accepted, so that a crash in between repeats harmlessly.
+        """
+        plain = credentials.keys.get(network) or self._new_key(network)
+        await credentials.keep({network: plain})
+        record = self._key(credentials.account, network, plain)
+        await self._store.run(_add_once, record, _digest(plain), micros(record.created_at))
+        return plain
 
     async def list(self) -> list[Account]:
         """Every account, oldest first."""
         return await self._store.read(rows.every)
 
     def _key(self, account_id: str, network: str, plain: str) -> Key:
-        if network not in PREFIXES:
-            raise Invalid(f"there is no network {network!r}; use one of {', '.join(PREFIXES)}")
+        prefix = self._prefix(network)
         return Key(
             id=new_id("key"),
             account_id=account_id,
             network=network,
-            hint=plain[: min(len(plain) // 3, len(PREFIXES[network]) + 4)],
+            hint=plain[: min(len(plain) // 3, len(prefix) + 4)],
             created_at=self._clock.now(),
             revoked_at=None,
         )
 
+    def _new_key(self, network: str) -> str:
+        return self._prefix(network) + secrets.token_hex(20)
 
-def new_key(network: str) -> str:
-    """A fresh key of a network.
-
-    Raises:
-        Invalid: unknown network.
-    """
-    if network not in PREFIXES:
-        raise Invalid(f"there is no network {network!r}; use one of {', '.join(PREFIXES)}")
-    return PREFIXES[network] + secrets.token_hex(20)
+    def _prefix(self, network: str) -> str:
+        if network not in self._prefixes:
+            known = ", ".join(self._prefixes) or "none"
+            raise Invalid(f"there are no keys for a network {network!r}; there are for {known}")
+        return self._prefixes[network]
 
 
-def _first(
-    connection: Connection, account: Account, keys: list[tuple[Key, str]], opening_balance: Money, now: int
-) -> None:
+def _first(connection: Connection, account: Account, opening_balance: Money, now: int) -> None:
     if rows.get(connection, account.id) is None:
         rows.add(connection, account, now)
         entries = {"grant": -opening_balance, ledger.owner(account.id): opening_balance}
         ledger.transfer(connection, f"grant:opening:{account.id}", entries, memo="opening balance", now=now)
-    for key, digest in keys:
-        if not rows.key_exists(connection, key.network, digest):
-            rows.add_key(connection, key, digest, now)
 
 
-def _read_credentials(path: Path) -> tuple[str | None, dict[str, str]]:
-    try:
-        content = json.loads(path.read_bytes())
-        account, keys = content["account"], content["keys"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, {}
-    if not isinstance(account, str) or not isinstance(keys, dict):
-        return None, {}
-    return account, {name: key for name, key in keys.items() if name in PREFIXES and isinstance(key, str)}
+def _add_once(connection: Connection, key: Key, digest: str, now: int) -> None:
+    if not rows.key_exists(connection, key.network, digest):
+        rows.add_key(connection, key, digest, now)
 
 
 def _digest(key: str) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from skerry.island.clock import Clock
 from skerry.island.engine.records import Image, Node
 from skerry.island.sandbox.driver import Driver, ImageSource
+from skerry.island.sandbox.spec import UserIds
 from skerry.island.settings import Settings
 from skerry.island.store.store import Store
 from skerry.island.store.values import micros
@@ -18,6 +19,9 @@ class Images(ImageSource, Protocol):
 
     def resolve(self, name: str) -> str | None:
         """The id of an image by name or id, None when it is not here."""
+
+    def user(self, image_id: str, text: str) -> UserIds:
+        """The numeric ids of a user of an image, such as `name`, `uid` or `name:group`. Raises Invalid."""
 
     def list(self) -> list[Image]:
         """Every image."""

@@ -191,7 +191,14 @@ class Dispatcher:
         if request.text is None:
             env = {**self._states.base_env(job.sandbox.image), **request.env}
             return ExecSpec(
-                id=job.exec_id, argv=request.argv, env=env, cwd=HOME, stdin=request.stdin, timeout=request.timeout
+                id=job.exec_id,
+                argv=request.argv,
+                env=env,
+                cwd=request.cwd or HOME,
+                stdin=request.stdin,
+                timeout=request.timeout,
+                merge_output=request.merge_output,
+                user=request.user,
             )
         fresh = ShellState(HOME, self._states.base_env(job.sandbox.image)) if state is None else state
         built = invocation(self._states.shell(job.sandbox.image), fresh, request.text, overrides=request.env)
@@ -204,6 +211,7 @@ class Dispatcher:
             timeout=request.timeout,
             state=built.state,
             keep_state=state is not None,
+            merge_output=request.merge_output,
         )
 
     async def _next_attempt(self, job: Job, result: ExecResult) -> bool:
@@ -222,8 +230,9 @@ class Dispatcher:
         now = micros(lease.opened_at)
 
         def write(connection: Connection) -> None:
-            self._leases.close(connection, job.exec_id, wall, now)
-            self._leases.open(connection, lease, now)
+            if job.request.metered:
+                self._leases.close(connection, job.exec_id, wall, now)
+                self._leases.open(connection, lease, now)
             rows.add_attempt(connection, lost, cause=result.cause, exit_code=result.exit_code, now=now)
 
         try:
@@ -244,7 +253,8 @@ class Dispatcher:
         elif text is None and len(result.state or b"") >= STATE_LIMIT:
             text = f"what this session remembers exceeds {format_size(STATE_LIMIT)}; it stays as before this command"
         if text is not None:
-            result = output.note(self._core.driver, job.sandbox.id, job.exec_id, text, result)
+            merged = job.request.merge_output
+            result = output.note(self._core.driver, job.sandbox.id, job.exec_id, text, result, merged=merged)
         cause = job.stop if job.stop is not None and result.cause == "cancelled" else result.cause
         moment = self._core.clock.now()
         ended = replace(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine import nodes
 from skerry.island.engine.accounts import Accounts
 from skerry.island.engine.activity import Activity
+from skerry.island.engine.capacity import Capacity
 from skerry.island.engine.core import Core
+from skerry.island.engine.credentials import Credentials
 from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import Unavailable
 from skerry.island.engine.idempotency import Idempotency
@@ -25,7 +28,9 @@ from skerry.island.engine.sessions import Sessions
 from skerry.island.engine.ssh import Ssh
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
+from skerry.island.engine.traffic import Traffic
 from skerry.island.engine.upkeep import Upkeep
+from skerry.island.engine.vault import Vault
 from skerry.island.objects.blobs import DirectoryBlobs
 from skerry.island.sandbox.driver import Driver
 from skerry.island.settings import Settings
@@ -46,10 +51,10 @@ class Engine:
 
     Attributes:
         account_id: the first account, `local`.
-        credentials: plain keys of the first account by network, as in `credentials.json`.
+        credentials: plain keys of the first account by name, as in `credentials.json`.
     """
 
-    def __init__(self, core: Core, images: Any, egress: EgressProxy | None, account: str, keys: dict[str, str]) -> None:
+    def __init__(self, core: Core, images: Any, egress: EgressProxy | None, credentials: Credentials) -> None:
         self._core = core
         self._egress = egress
         self.settings = core.settings
@@ -57,13 +62,16 @@ class Engine:
         self.store = core.store
         self.driver = core.driver
         self.images = images
-        self.account_id = account
-        self.credentials = keys
+        self.account_id = credentials.account
+        self.credentials = credentials.keys
+        self._credentials = credentials
+        self.vault = Vault(core.settings.data_dir)
         self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
         self.accounts = Accounts(core.store, core.clock)
         self.ledger = Ledger(core.store, core.clock)
         self.idempotency = Idempotency(core.store, core.clock)
         self.nodes = Nodes(core.node)
+        self.capacity = Capacity(core.node, core.settings.cpu_floor_millis)
         self.leases = Leases(core)
         self._states = SessionStates(core)
         self._activity = Activity(core.clock)
@@ -73,7 +81,8 @@ class Engine:
         self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
         self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
         self.ssh = Ssh(core, self.sandboxes)
-        self.ports = Ports(core, self.sandboxes, self.ssh)
+        self.traffic = Traffic(egress, core.clock)
+        self.ports = Ports(core, self.sandboxes, self.ssh, self.traffic)
         self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity)
 
     @classmethod
@@ -109,8 +118,9 @@ class Engine:
             node = await asyncio.to_thread(nodes.detect, settings)
             core = Core(settings, time, store, used, images, node)
             await store.run(sandbox_rows.put_node, node)
-            account, keys = await Accounts(store, time).first_run(settings.data_dir, settings.opening_balance)
-            engine = cls(core, images, egress, account, keys)
+            credentials = await asyncio.to_thread(Credentials, settings.data_dir)
+            await Accounts(store, time).first_run(credentials, settings.opening_balance)
+            engine = cls(core, images, egress, credentials)
             used.on_lost(_log_lost)
             chosen = used
             await used.start()
@@ -134,6 +144,20 @@ class Engine:
     def connections(self) -> int:
         """Connections into sandboxes that are open now, through published ports or the SSH server."""
         return self.ports.connections + self.ssh.connections
+
+    async def bearer_key(self, network: str, prefix: str) -> str:
+        """The first account's bearer key of a network, made unless there is one; for a face that starts.
+
+        Args:
+            network: whose keys these are.
+            prefix: how they begin.
+        """
+        self.accounts.declare(network, prefix)
+        return await self.accounts.first_key(self._credentials, network)
+
+    async def keep_credentials(self, keys: Mapping[str, str]) -> None:
+        """Write keys of the first account down, under names of the caller's, before they are accepted."""
+        await self._credentials.keep(keys)
 
     async def close(self) -> None:
         """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent.
@@ -184,7 +208,9 @@ def _local_images(settings: Settings, store: Store) -> Any:
     from skerry.island.images.store import ImageStore
 
     return ImageStore(
-        settings.data_dir / "images", in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image)
+        settings.data_dir / "images",
+        in_use=lambda image: store.read_here(sandbox_rows.image_in_use, image),
+        private_ok=settings.egress_private,
     )
 
 

@@ -12,6 +12,7 @@ EngineError
 ├── NoCapacity
 ├── Unsupported       this machine lacks the means; the message says which
 ├── RateLimited
+├── Unreadable        what is kept cannot be read back; its owner must act
 └── Unavailable       overloaded, draining, or a helper is restarting
 """
 
@@ -71,6 +72,10 @@ class Unsupported(EngineError):
 
 class RateLimited(EngineError):
     code = "rate_limited"
+
+
+class Unreadable(EngineError):
+    code = "unreadable"
 
 
 class Unavailable(EngineError):

@@ -10,6 +10,7 @@ import msgspec
 from skerry.island.engine.errors import Invalid
 from skerry.island.engine.records import RunRecord, SandboxRecord
 from skerry.island.sandbox.driver import Process
+from skerry.island.sandbox.spec import UserIds
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -21,6 +22,10 @@ class Request(msgspec.Struct, frozen=True):
         env: variables for this run only.
         timeout: seconds from its start.
         stdin: what it reads.
+        cwd: where a program without shell starts; None is the home directory.
+        metered: priced and paid for by the engine.
+        merge_output: standard error goes into standard output.
+        user: as whom, None for root.
     """
 
     text: str | None
@@ -28,6 +33,10 @@ class Request(msgspec.Struct, frozen=True):
     env: dict[str, str]
     timeout: float | None
     stdin: bytes
+    cwd: str | None = None
+    metered: bool = True
+    merge_output: bool = False
+    user: UserIds | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -28,11 +28,16 @@ async def read(path: Path, offset: int = 0) -> bytes:
         return b""
 
 
-def note(driver: Driver, sandbox_id: str, exec_id: str, text: str, result: ExecResult) -> ExecResult:
-    """Add a line to the standard error of an ended attempt, and count it; without room it goes unsaid."""
+def note(
+    driver: Driver, sandbox_id: str, exec_id: str, text: str, result: ExecResult, *, merged: bool = False
+) -> ExecResult:
+    """Add a line to the standard error of an ended attempt, and count it; without room it goes unsaid.
+
+    With `merged` outputs it is added to standard output.
+    """
     files = driver.run_files(sandbox_id, exec_id)
     try:
-        with files.stderr.open("ab") as file:
+        with (files.stdout if merged else files.stderr).open("ab") as file:
             file.write(f"skerry: {text}\n".encode(errors="replace"))
         return replace(result, stdout_bytes=_size(files.stdout), stderr_bytes=_size(files.stderr))
     except OSError:

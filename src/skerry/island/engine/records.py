@@ -83,6 +83,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an image runs when nothing else is said.
+
+    `argv` is complete; `env` is the image's own; `user` is as in the image's configuration, empty for root.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRecord:
     """A forkable machine of an account.
 
@@ -163,14 +176,40 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A part of a node set aside for work that asked for it; `gpus` are indices of the node's."""
+
+    id: str
+    account_id: str
+    node_id: str
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[int, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """What of a node is not set aside."""
+
+    cpu_millis: int
+    memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPort:
-    """A TCP port of a sandbox that is reached by a port of this machine.
+    """A port of a sandbox that is reached by a port of this machine.
 
     Args:
+        port: inside; 0 stands for the island's SSH server, which answers for the sandbox.
         host: address that the machine listens on.
         host_port: port that it listens on.
         allowed: CIDR blocks whose addresses may connect; none means this machine's own loopback addresses.
         ssh: where nothing listens inside, the island's SSH server answers.
+        udp: datagrams to the same host port are carried too.
         listening: False when no port of this machine could be had; publishing it again tries again.
     """
 
@@ -181,6 +220,7 @@ class PublishedPort:
     host_port: int
     allowed: tuple[str, ...]
     ssh: bool
+    udp: bool = False
     listening: bool = True
 
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields, replace
 
+import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -19,11 +20,12 @@ from skerry.island.engine.idempotency import IdempotencyKey
 from skerry.island.engine.jobs import Job, Request, check_command, encode_request, exec_id
 from skerry.island.engine.leases import Leases
 from skerry.island.engine.records import Lease, RunRecord
+from skerry.island.engine.refusals import translated
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.shell import is_name
 from skerry.island.engine.states import SessionStates
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.spec import Limits
+from skerry.island.sandbox.spec import Limits, UserIds
 from skerry.island.store import idempotency as bindings
 from skerry.island.store import runs as rows
 from skerry.island.store.values import micros
@@ -61,6 +63,10 @@ class Runs:
         idempotency: IdempotencyKey | None = None,
         labels: Mapping[str, str] | None = None,
         sessionless: bool = False,
+        metered: bool = True,
+        cwd: str | None = None,
+        merge_output: bool = False,
+        user: str | None = None,
     ) -> RunRecord:
         """Accept a command: recorded, paid for in advance, queued in its session, and on its way.
 
@@ -80,6 +86,12 @@ class Runs:
             idempotency: binds the caller's key in the same transaction; not bound when this call raises.
             labels: kept and returned.
             sessionless: run text in a fresh shell beside every session, keeping nothing.
+            metered: False when the caller bills by a rule of its own: nothing is held or captured, the cost is zero.
+            cwd: absolute directory in which a program with arguments starts, the home directory when None; text
+                starts where its session is.
+            merge_output: standard error goes into standard output, in the order written.
+            user: as whom a program with arguments runs, by name or number in the sandbox's image, `user:group` too;
+                root when None or empty, and wherever a sandbox has only one user id.
 
         Raises:
             NotFound: sandbox or session. Invalid: impossible command. Conflict: key bound to another request, or the
@@ -88,7 +100,10 @@ class Runs:
         if self._core.closing:
             raise Unavailable("the island is stopping")
         sandbox = await self._sandboxes.get(account_id, sandbox_id)
-        request = _request(id, command, timeout, env, stdin)
+        request = _request(id, command, timeout, env, stdin, cwd)
+        request = msgspec.structs.replace(
+            request, metered=metered, merge_output=merge_output, user=await self._user(sandbox.image, command, user)
+        )
         _same_limits(limits, sandbox.limits)
         lane = None
         if request.text is not None and not sessionless:
@@ -245,6 +260,15 @@ class Runs:
         """Whether any run is queued or going on."""
         return bool(self._dispatcher.jobs)
 
+    async def _user(self, image: str, command: str | Sequence[str], user: str | None) -> UserIds | None:
+        if not user:
+            return None
+        if isinstance(command, str):
+            raise Invalid("a shell command runs as the sandbox's root; give a program with arguments instead")
+        with translated():
+            ids = await asyncio.to_thread(self._core.images.user, image, user)
+        return None if ids == UserIds(uid=0, gid=0) else ids
+
     def _accept(
         self,
         connection: Connection,
@@ -263,7 +287,8 @@ class Runs:
                     raise Conflict("the run of this idempotency key is no longer kept")
                 return earlier
         rows.add(connection, record, encode_request(request), lease.held.currency)
-        self._leases.open(connection, lease, now)
+        if request.metered:
+            self._leases.open(connection, lease, now)
         return None
 
     def _hand_over(self, job: Job) -> None:
@@ -284,19 +309,29 @@ class Runs:
 
 
 def _request(
-    id: str, command: str | Sequence[str], timeout: float | None, env: Mapping[str, str] | None, stdin: bytes
+    id: str,
+    command: str | Sequence[str],
+    timeout: float | None,
+    env: Mapping[str, str] | None,
+    stdin: bytes,
+    cwd: str | None,
 ) -> Request:
     if not _ID.fullmatch(id):
         raise Invalid(f"{id!r} is no run id; use 1 to 60 of A-Z a-z 0-9 _ -")
     if timeout is not None and not 0 < timeout < float("inf"):
         raise Invalid("a time limit is more than zero seconds")
     for name, value in (env or {}).items():
-        if not is_name(name) or "\0" in value:
+        usable = is_name(name) if isinstance(command, str) else name and not {"=", "\0"} & set(name)
+        if not usable or "\0" in value:
             raise Invalid(f"{name!r} cannot be an environment variable")
     words = command if isinstance(command, str) else tuple(command)
     check_command(words)
+    if cwd is not None and isinstance(words, str):
+        raise Invalid("a shell command starts where its session is; begin it with `cd` instead")
+    if cwd is not None and (not cwd.startswith("/") or "\0" in cwd):
+        raise Invalid(f"{cwd!r} is no absolute directory")
     text, argv = (words, ()) if isinstance(words, str) else (None, words)
-    return Request(text=text, argv=argv, env=dict(env or {}), timeout=timeout, stdin=stdin)
+    return Request(text=text, argv=argv, env=dict(env or {}), timeout=timeout, stdin=stdin, cwd=cwd)
 
 
 def _same_limits(wanted: Limits | None, present: Limits) -> None:

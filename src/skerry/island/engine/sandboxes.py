@@ -69,6 +69,7 @@ class Sandboxes:
         policy: NetworkPolicy | None = None,
         durable: bool = False,
         labels: Mapping[str, str] | None = None,
+        metered: bool = True,
     ) -> SandboxRecord:
         """A sandbox on an image, with its default session; starts no process.
 
@@ -82,6 +83,7 @@ class Sandboxes:
             policy: egress; the settings' default when None.
             durable: its runs are started again when the machine loses them.
             labels: kept and returned, never read.
+            metered: False when the caller bills by a rule of its own: an empty balance does not refuse it.
 
         Raises:
             NotFound: unknown image. Invalid: impossible limits or a bad id. Conflict: the id is taken.
@@ -93,7 +95,7 @@ class Sandboxes:
         wanted = merged(limits, self._nodes.fitting(self._core.settings.limits))
         record = self._draft(account_id, id, network, name, found, None, wanted, durable, labels)
         record = replace(record, policy=policy or self._core.settings.network)
-        await self._check(record)
+        await self._check(record, metered=metered)
         with translated():
             await self._core.driver.create(_spec(record))
         return await self._enter(record, ShellState(HOME, self._states.base_env(found)))
@@ -272,8 +274,8 @@ class Sandboxes:
         finally:
             self._activity.end(id)
 
-    async def dial(self, account_id: str, id: str, port: int) -> socket.socket:
-        """A connected, non-blocking socket to a TCP port inside; wakes a suspended sandbox.
+    async def dial(self, account_id: str, id: str, port: int, *, udp: bool = False) -> socket.socket:
+        """A connected, non-blocking socket to a TCP (or UDP) port inside; wakes a suspended sandbox.
 
         Raises:
             Unavailable: nothing listens there.
@@ -281,7 +283,7 @@ class Sandboxes:
         await self._wake(account_id, id)
         with translated():
             sandbox = await self._core.driver.open(id)
-            return await sandbox.dial(port)
+            return await sandbox.dial(port, udp=udp)
 
     async def open_terminal(
         self,
@@ -376,7 +378,7 @@ class Sandboxes:
             labels=dict(labels or {}),
         )
 
-    async def _check(self, record: SandboxRecord) -> None:
+    async def _check(self, record: SandboxRecord, *, metered: bool = True) -> None:
         if self._core.closing:
             raise Unavailable("the island is stopping")
         if not _ID.fullmatch(record.id):
@@ -384,7 +386,7 @@ class Sandboxes:
         _check_name(record.name)
         self._nodes.check(record.limits)
         hourly = cost(self._core.node, *size(self._core.node, record.limits), 0, 3600 * 10**9)
-        if hourly.amount > 0:
+        if metered and hourly.amount > 0:
             account = ledger.owner(record.account_id)
             if await self._core.store.read(ledger.balance, account, hourly.currency) <= 0:
                 raise PaymentRequired("the balance is empty; add credit")

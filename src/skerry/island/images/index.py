@@ -28,7 +28,11 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One image on disk, at `rootfs/<id>`."""
+    """One image on disk, at `rootfs/<id>`.
+
+    Args:
+        private: its content has only ever been given out for credentials.
+    """
 
     id: str
     name: str
@@ -38,6 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     env: dict[str, str] = {}
     config: ImageConfig = ImageConfig()
+    private: bool = False
 
 
 class Table(msgspec.Struct, kw_only=True):

@@ -142,7 +142,7 @@ async def fetch(
     try:
         for number, task in enumerate(downloads):
             file = await task
-            diff_id = await _in_thread(unpacker.apply, file, stop)
+            diff_id = await in_thread(unpacker.apply, file, stop)
             if diff_id != expected[number]:
                 raise Invalid(f"layer {layers[number].digest} unpacks to something else than the image says")
             file.unlink()
@@ -161,37 +161,7 @@ async def fetch(
     return configuration, unpacker.bytes
 
 
-async def unpack_file(file: Path, root: Path, limits: Limits) -> tuple[str, int]:
-    """Unpack one archive of a whole root, such as `docker export` writes.
-
-    Returns:
-        The digest of the decompressed archive, and the bytes of its files.
-
-    Raises:
-        EngineError: damaged, hostile, too large, or no root file system.
-    """
-    stop = threading.Event()
-    return await _in_thread(lambda archive: _unpack_whole(archive, root, limits, stop), file, stop)
-
-
-def _unpack_whole(file: Path, root: Path, limits: Limits, stop: threading.Event) -> tuple[str, int]:
-    root.mkdir()
-    root.chmod(0o755)
-    unpacker = Unpacker(root, max_bytes=limits.max_bytes, max_entries=limits.max_entries, stopped=stop.is_set)
-    try:
-        digest = unpacker.apply(file)
-    finally:
-        unpacker.close()
-    names = {path.name for path in root.iterdir()}
-    if names & {"manifest.json", "oci-layout"} and not names & {"usr", "bin", "etc"}:
-        raise Invalid("this archive holds image layers, not a root file system; use the output of `docker export`")
-    if not names:
-        raise Invalid("this archive is empty")
-    complete(root)
-    return digest, unpacker.bytes
-
-
-async def _in_thread(apply: Callable[[Path], R], file: Path, stop: threading.Event) -> R:
+async def in_thread(apply: Callable[[Path], R], file: Path, stop: threading.Event) -> R:
     """Run `apply` in a thread; when cancelled, stop it and wait until it has let go of the tree."""
     task = asyncio.ensure_future(asyncio.to_thread(apply, file))
     try:

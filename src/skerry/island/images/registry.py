@@ -10,7 +10,7 @@ import base64
 import hashlib
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -39,8 +39,9 @@ _DEFAULT_ENDPOINT = "https://registry-1.docker.io"
 _LARGEST_DOCUMENT = 8 * MIB
 _LARGEST_TOKEN = MIB
 _MOST_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 _ATTEMPTS = 4
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 R = TypeVar("R")
 _PARAMETER = re.compile(r'([a-zA-Z_-]+)=(?:"([^"]*)"|([^",\s]+))')
 
@@ -65,9 +66,18 @@ class Registry:
         reference: names the registry and the repository.
         credentials: user name and password or access token; without them the pull is anonymous.
         pause: seconds before the second attempt after a failure; doubled each time.
+        private_ok: for names that others chose: reach the open internet and these blocks alone (and loopback, when the
+            registry itself is there); None reaches whatever the owner named.
     """
 
-    def __init__(self, reference: Reference, *, credentials: tuple[str, str] | None = None, pause: float = 0.5) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        credentials: tuple[str, str] | None = None,
+        pause: float = 0.5,
+        private_ok: Sequence[str] | None = None,
+    ) -> None:
         import httpx2
 
         self._repository = reference.repository
@@ -78,8 +88,14 @@ class Registry:
         self._authorization: str | None = None
         self._authorizing = asyncio.Lock()
         loopback = urlsplit(self._endpoint).scheme == "http"
+        transport: httpx2.AsyncBaseTransport | None = None
+        if private_ok is not None:
+            from skerry.island.images.guard import GuardedTransport
+
+            transport = GuardedTransport((*private_ok, *(_LOOPBACK if loopback else ())))
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(60.0, connect=15.0),
+            transport=transport,
             follow_redirects=False,
             trust_env=not loopback,
             headers={"user-agent": "skerry"},
@@ -199,8 +215,8 @@ class Registry:
             except httpx2.TransportError as error:
                 raise _Transient(Unavailable(f"{_origin(url)} cannot be reached: {error}")) from error
             try:
-                if response.status_code in _REDIRECTS:
-                    url = _redirected(url, response.headers.get("location", ""))
+                if response.status_code in REDIRECTS:
+                    url = redirected(url, response.headers.get("location", ""))
                     continue
                 if response.status_code == 401 and _origin(url) == home and not refreshed:
                     refreshed = True
@@ -311,7 +327,12 @@ def _message(content: bytes) -> str:
     return " ".join(str(said).split())[:200]
 
 
-def _redirected(url: str, location: str) -> str:
+def redirected(url: str, location: str) -> str:
+    """Where a redirect leads.
+
+    Raises:
+        Invalid: nowhere, or from an encrypted address to one that is not.
+    """
     target = urljoin(url, location)
     old, new = urlsplit(url), urlsplit(target)
     if not location or new.scheme not in ("http", "https") or not new.hostname:

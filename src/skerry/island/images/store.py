@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,22 +11,25 @@ from pathlib import Path
 import msgspec
 
 from skerry.island.engine.errors import Conflict, Invalid, NotFound
-from skerry.island.engine.records import Image
-from skerry.island.images import host
+from skerry.island.engine.records import Image, Program
 from skerry.island.images.build import debootstrap
+from skerry.island.images.download import check_url, download, shown
+from skerry.island.images.host_image import HOST, HostImage
 from skerry.island.images.index import Entry, ImageConfig, Index, Table
-from skerry.island.images.manifest import parse_platform, this_platform
-from skerry.island.images.pull import Limits, Progress, fetch, resolve, unpack_file
+from skerry.island.images.manifest import Platform, parse_platform, this_platform
+from skerry.island.images.program import HOST_CONFIG, program
+from skerry.island.images.pull import Limits, Progress, fetch, resolve
 from skerry.island.images.reference import Reference, parse_reference
 from skerry.island.images.registry import Registry
 from skerry.island.images.rootfs import LocalRootFs, with_default_path
+from skerry.island.images.saved import unpack_archive
+from skerry.island.images.shared import Shared
 from skerry.island.images.staging import flush, remove_tree, staged, sweep
+from skerry.island.images.users import find_user
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spec import UserIds
 
-HOST = "host"
 _HOST_GENERATIONS = 4
-# A change of any of these means that packages or certificates came or went.
-_HOST_SIGNS = ("etc", "etc/alternatives", "etc/ld.so.cache", "etc/ssl/certs", "usr")
 
 
 class ImageStore:
@@ -41,6 +43,7 @@ class ImageStore:
         machine: root of the machine that `host` shows; another directory in tests.
         in_use: tells whether sandboxes still stand on an image, asked before its removal.
         limits: ceilings of one image.
+        private_ok: blocks that `fetch` and `fetch_archive` may reach although they are not public.
     """
 
     def __init__(
@@ -50,18 +53,19 @@ class ImageStore:
         machine: Path = Path("/"),
         in_use: Callable[[str], bool] = lambda image_id: False,
         limits: Limits | None = None,
+        private_ok: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.in_use = in_use
         self.limits = limits or Limits()
-        self._machine = machine
+        self._private_ok = tuple(private_ok)
+        self._fetches: Shared[Image] = Shared()
         self._roots = directory / "rootfs"
         self._incoming = directory / "incoming"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._roots.mkdir(mode=0o700, exist_ok=True)
         self._index = Index(directory)
-        self._host_lock = threading.Lock()
-        self._host: tuple[tuple[int, ...], Image, LocalRootFs] | None = None
+        self._host = HostImage(machine, self._roots, self._incoming, self._index)
         self._recover()
 
     def rootfs(self, image_id: str) -> LocalRootFs:
@@ -71,7 +75,7 @@ class ImageStore:
             SandboxError: reason `unknown_image`.
         """
         if image_id == HOST:
-            return self._current_host()[1]
+            return self._host.current()[1]
         entry = self._index.read().images.get(image_id)
         if entry is None:
             raise SandboxError("unknown_image", f"there is no image {image_id!r} here")
@@ -80,7 +84,7 @@ class ImageStore:
     def list(self) -> list[Image]:
         """Every image, `host` first, the others by name."""
         others = sorted(self._index.read().images.values(), key=lambda entry: (entry.name, entry.id))
-        return [self._current_host()[0], *map(_image, others)]
+        return [self._host.current()[0], *map(_image, others)]
 
     def get(self, name: str) -> Image:
         """The image of a name or id.
@@ -91,7 +95,7 @@ class ImageStore:
         image_id = self.resolve(name)
         if image_id is None:
             raise NotFound(f"there is no image {name!r} here; `skerry image pull {name}` fetches one")
-        return self._current_host()[0] if image_id == HOST else _image(self._index.entry(image_id))
+        return self._host.current()[0] if image_id == HOST else _image(self._index.entry(image_id))
 
     def config(self, image_id: str) -> ImageConfig:
         """How an image wants to be run.
@@ -99,7 +103,25 @@ class ImageStore:
         Raises:
             NotFound: no such image.
         """
-        return ImageConfig() if image_id == HOST else self._index.entry(image_id).config
+        return HOST_CONFIG if image_id == HOST else self._index.entry(image_id).config
+
+    def program(self, image_id: str) -> Program:
+        """What an image runs when nothing else is said.
+
+        Raises:
+            NotFound: no such image. Invalid: the image names no program, or a user that it does not have.
+        """
+        name = HOST if image_id == HOST else self._index.entry(image_id).name
+        return program(name, self.config(image_id), self.rootfs(image_id))
+
+    def user(self, image_id: str, text: str) -> UserIds:
+        """The numeric ids of a user of an image, written as in its configuration; see `users.find_user`.
+
+        Raises:
+            SandboxError: reason `unknown_image`. Invalid: the image has no such user or group.
+        """
+        found = find_user(self.rootfs(image_id).directory, text)
+        return UserIds(uid=found.uid, gid=found.gid, groups=found.groups)
 
     def resolve(self, name: str) -> str | None:
         """The id for an id, an alias or a Docker-style name (`ubuntu` is `docker.io/library/ubuntu:latest`)."""
@@ -167,6 +189,48 @@ class ImageStore:
                 del table.names[reference]
             _drop_dangling_aliases(table)
 
+    async def fetch(self, reference: str, *, credentials: tuple[str, str] | None = None) -> Image:
+        """The image of a name that somebody else chose: as it is here, else pulled; for one caller or for many at once.
+
+        One that came with credentials is asked for at its registry again, since being here gives nobody a right to it.
+
+        Args:
+            reference: name, alias or id, or a Docker-style name.
+            credentials: user name and password or token.
+
+        Raises:
+            EngineError: as `pull`; Forbidden also for registries at addresses that are neither public nor loopback.
+        """
+        found = self.resolve(reference)
+        if found == HOST or (found is not None and not self._index.entry(found).private):
+            return self.get(reference)
+        name = parse_reference(reference)
+        return await self._fetches.run(
+            (name.canonical, credentials),
+            lambda: self._pull(name, credentials=credentials, private_ok=self._private_ok),
+        )
+
+    async def fetch_archive(self, url: str) -> Image:
+        """An image from an archive at an address that somebody else chose: OCI layout, `docker save`, or plain root.
+
+        The address is asked each time; content that is here already is not kept twice.
+
+        Raises:
+            Invalid: no http or https address, or a damaged or hostile archive. Forbidden: an address that is not
+            public (see `private_ok`), or that refuses. NotFound, TooLarge, Unavailable, NoCapacity.
+        """
+        check_url(url)
+        return await self._fetches.run(("archive", url), lambda: self._fetch_archive(url))
+
+    async def _fetch_archive(self, url: str) -> Image:
+        with staged(self._incoming) as work:
+            try:
+                archive = work / "archive"
+                await download(url, archive, private_ok=self._private_ok, max_bytes=self.limits.max_bytes)
+                return await self._install(archive, None, shown(url), work)
+            finally:
+                await asyncio.to_thread(remove_tree, work)
+
     async def pull(
         self,
         reference: str,
@@ -186,11 +250,23 @@ class ImageStore:
         Raises:
             EngineError: by what the registry answered and what the archive holds.
         """
-        name = parse_reference(reference)
         wanted = parse_platform(platform) if platform else this_platform()
-        tell = progress or (lambda _: None)
+        return await self._pull(
+            parse_reference(reference), credentials=credentials, platform=wanted, tell=progress or (lambda _: None)
+        )
+
+    async def _pull(
+        self,
+        name: Reference,
+        *,
+        credentials: tuple[str, str] | None,
+        private_ok: Sequence[str] | None = None,
+        platform: Platform | None = None,
+        tell: Callable[[Progress], None] = lambda _: None,
+    ) -> Image:
+        wanted = platform or this_platform()
         tell(Progress(stage="resolve"))
-        async with Registry(name, credentials=credentials) as registry:
+        async with Registry(name, credentials=credentials, private_ok=private_ok) as registry:
             found = await resolve(registry, name.selector, wanted)
             image_id = _id_of(found.digest)
             names = [
@@ -210,11 +286,12 @@ class ImageStore:
                             created_at=datetime.now(UTC),
                             env=configuration.env,
                             config=configuration.image_config,
+                            private=credentials is not None,
                         )
                         await asyncio.to_thread(self._publish, work / "root", entry)
                     finally:
                         await asyncio.to_thread(remove_tree, work)
-        self._name(image_id, names)
+        self._name(image_id, names, public=credentials is None)
         tell(Progress(stage="done"))
         return replace(_image(self._index.entry(image_id)), name=name.familiar)
 
@@ -255,23 +332,27 @@ class ImageStore:
         with staged(self._incoming) as work:
             return await self._install(path, reference, f"import {path.name}", work)
 
-    async def _install(self, archive: Path, reference: Reference, source: str, work: Path) -> Image:
+    async def _install(self, archive: Path, reference: Reference | None, source: str, work: Path) -> Image:
+        """Publish what an archive holds; without a name it is called after its content."""
         try:
-            digest, size = await unpack_file(archive, work / "root", self.limits)
+            content = await unpack_archive(archive, work, self.limits, this_platform())
             entry = Entry(
-                id=_id_of(digest),
-                name=reference.familiar,
+                id=_id_of(content.digest),
+                name=(reference or parse_reference(f"archive/{_id_of(content.digest)}")).familiar,
                 source=source,
-                digest=digest,
-                size_bytes=size,
+                digest=content.digest,
+                size_bytes=content.size_bytes,
                 created_at=datetime.now(UTC),
+                env=content.env,
+                config=content.config,
             )
             await asyncio.to_thread(self._publish, work / "root", entry)
         finally:
             await asyncio.to_thread(remove_tree, work)
-        self._name(entry.id, [reference.canonical])
+        named = parse_reference(entry.name)
+        self._name(entry.id, [named.canonical])
         # The same content may be here under an earlier name; whoever asked knows this one.
-        return replace(_image(self._index.entry(entry.id)), name=reference.familiar)
+        return replace(_image(self._index.entry(entry.id)), name=named.familiar)
 
     def _publish(self, root: Path, entry: Entry) -> None:
         """Put a finished root in its place, durably, and enter it."""
@@ -285,42 +366,13 @@ class ImageStore:
             root.rename(target)
             table.images[entry.id] = entry
 
-    def _name(self, image_id: str, names: Sequence[str]) -> None:
+    def _name(self, image_id: str, names: Sequence[str], *, public: bool = True) -> None:
         """Let names stand for an image; whatever they stood for before keeps its other names."""
         with self._index.change() as table:
+            if public and table.images[image_id].private:
+                table.images[image_id] = msgspec.structs.replace(table.images[image_id], private=False)
             for name in names:
                 table.names[name] = image_id
-
-    def _current_host(self) -> tuple[Image, LocalRootFs]:
-        signs = tuple(_changed_at(self._machine / sign) for sign in _HOST_SIGNS)
-        with self._host_lock:
-            if self._host is None or self._host[0] != signs:
-                self._host = (signs, *self._make_host())
-            return self._host[1:]
-
-    def _make_host(self) -> tuple[Image, LocalRootFs]:
-        plan = host.survey(self._machine)
-        target = self._roots / f"{HOST}-{plan.stamp}"
-        if not host.intact(plan, target):
-            with staged(self._incoming) as work:
-                fresh = work / "root"
-                fresh.mkdir()
-                host.build(plan, fresh)
-                with self._index.change():
-                    if not host.intact(plan, target):
-                        if target.exists():
-                            target.rename(work / "damaged")
-                        fresh.rename(target)
-        root = host.rootfs(plan, target)
-        image = Image(
-            id=HOST,
-            name=HOST,
-            source="machine",
-            size_bytes=plan.size_bytes,
-            created_at=datetime.fromtimestamp(target.stat().st_mtime, UTC),
-            env=root.env,
-        )
-        return image, root
 
     def _recover(self) -> None:
         """Remove what a crash left: half-made trees, trees never entered in the index, old shapes of `host`."""
@@ -358,13 +410,6 @@ def _image(entry: Entry) -> Image:
         created_at=entry.created_at,
         env=with_default_path(entry.env),
     )
-
-
-def _changed_at(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _drop_dangling_aliases(table: Table) -> None:

@@ -19,8 +19,9 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
-            `stdin`, `state`, `keep` (booleans); [stdout file, stderr file, record file, then standard input if
-            `stdin`, then the file for descriptor 8 if `state`]
+            `stdin`, `state`, `keep`, `merge` (booleans; with `merge` both outputs go to the stdout file), `user` (null,
+            or uid, gid and further groups); [stdout file, stderr file, record file, then standard input if `stdin`,
+            then the file for descriptor 8 if `state`]
             -> `pid`; an `exit` event follows, at once if the program cannot be started
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
 piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
@@ -29,7 +30,7 @@ signal      `run`, `signal`: to the run's whole session
 cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
 watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
             `offset`, or the run has ended or is unknown
-dial        `host`, `port` -> [connected socket]
+dial        `host`, `port`, `udp` -> [connected socket]
 open        `path`, `beneath` -> `size`, [file opened for reading]
 create      `path`, `beneath`, `mode` -> `token`, [temporary file beside the target]
 commit      `token`: the file is in place
@@ -387,8 +388,23 @@ class Agent:
     def dial(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Connect to a port of the sandbox; a server that listens only on ::1 is found too."""
         host, port = request["host"], request["port"]
+        if request.get("udp"):
+            self._dial_datagrams(client, request["n"], "127.0.0.1" if host == "localhost" else host, port)
+            return
         hosts = ["127.0.0.1", "::1"] if host in ("127.0.0.1", "localhost") else [host]
         self._dial(client, request["n"], hosts, port)
+
+    def _dial_datagrams(self, client: Client, n: int, host: str, port: int) -> None:
+        """A datagram socket that sends to one port; whether anybody listens there only its answers tell."""
+        connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            connection.connect((host, port))
+        except (OSError, OverflowError) as error:
+            connection.close()
+            text = f"port {port} of the sandbox: {error}"
+            client.send({"n": n, "ok": False, "reason": "refused", "message": text}, [])
+            return
+        client.reply(n, {}, [connection.detach()])
 
     def _dial(self, client: Client, n: int, hosts: list[str], port: int) -> None:
         host = hosts.pop(0)

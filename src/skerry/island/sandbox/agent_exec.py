@@ -15,6 +15,7 @@ import termios
 import time
 
 from skerry.island.sandbox import agent_processes as processes
+from skerry.island.sandbox.agent_user import spawn_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,6 +185,10 @@ class Runs:
                 else:
                     run.err = output
                 actions.append((os.POSIX_SPAWN_DUP2, write, index + 1))
+                if request.get("merge"):
+                    actions.append((os.POSIX_SPAWN_DUP2, write, 2))
+                    os.close(sinks.pop(1))
+                    break
             if state_in is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
             if request.get("keep"):
@@ -195,8 +200,9 @@ class Runs:
             try:
                 run.pid = self._spawn(request, actions)
             except _NotStarted as error:
-                assert run.err is not None
-                run.err.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
+                messages = run.err or run.out
+                assert messages is not None
+                messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
                 code = error.code
                 return lambda: self._finish(run, code, "not_found", 0, 0)
         except BaseException as error:
@@ -342,7 +348,7 @@ class Runs:
             self._agent.after(_RSS_INTERVAL, self._check_memory)
 
     def _spawn(self, request: dict[str, Any], actions: list[tuple[Any, ...]]) -> int:
-        argv, env = request["argv"], request["env"]
+        argv, env, user = request["argv"], request["env"], request.get("user")
         try:
             os.chdir(request["cwd"])
         except (OSError, ValueError) as error:
@@ -357,11 +363,11 @@ class Runs:
         try:
             path = _locate(argv[0], env)
             try:
-                return self._posix_spawn(path, argv, env, actions)
+                return self._posix_spawn(path, argv, env, actions, user)
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
-                return self._posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions)
+                return self._posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions, user)
         except ValueError as error:
             raise Refusal("unsupported", str(error)) from None
         except (FileNotFoundError, NotADirectoryError):
@@ -377,7 +383,11 @@ class Runs:
                 os.write(self._oom_adjust, b"0")
             os.chdir("/")
 
-    def _posix_spawn(self, path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]]) -> int:
+    def _posix_spawn(
+        self, path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]], user: list[int] | None
+    ) -> int:
+        if user is not None:
+            return spawn_as(user, path, argv, env, actions, _RESET)
         return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESET)
 
     def _reader(self, stream: Stream) -> Callable[[int], None]:

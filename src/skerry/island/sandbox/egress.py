@@ -406,10 +406,10 @@ class EgressProxy:
 
 
 def _denied(rules: Rules, name: str | None, address: Address, port: int) -> str | None:
-    return rules.denies_address(name, address, port, own=_is_own(address))
+    return rules.denies_address(name, address, port, own=is_own(address))
 
 
-def _is_own(address: Address) -> bool:
+def is_own(address: Address) -> bool:
     """Whether this machine itself answers to an address: the kernel lets us bind to no other."""
     return _can_bind(address) and not _can_bind(_NOBODYS)
 

@@ -186,6 +186,8 @@ class LiveAgent:
                 stdin=bool(spec.stdin),
                 state=spec.state is not None,
                 keep=spec.keep_state,
+                merge=spec.merge_output,
+                user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)

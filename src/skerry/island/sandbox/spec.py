@@ -64,6 +64,15 @@ class SandboxSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserIds:
+    """Numeric ids inside a sandbox, 0 to 65535."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecSpec:
     """One command to run in a sandbox.
 
@@ -77,6 +86,8 @@ class ExecSpec:
         grace: seconds between the two.
         state: bytes readable by the command at descriptor 8 (session state), or None.
         keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
+        merge_output: standard error goes into standard output's log, in the order written.
+        user: as whom it runs; None is root. Ignored where a sandbox has a single id (barrier `mapped-ids` missing).
     """
 
     id: str
@@ -88,6 +99,8 @@ class ExecSpec:
     grace: float = 2.0
     state: bytes | None = None
     keep_state: bool = False
+    merge_output: bool = False
+    user: UserIds | None = None
 
 
 Cause = Literal["exited", "signaled", "timeout", "cancelled", "out_of_memory", "disk_full", "not_found", "lost"]

@@ -22,6 +22,7 @@ def put(connection: Connection, port: PublishedPort, now: int) -> bool:
         "host_port": port.host_port,
         "allowed": encode_words(port.allowed),
         "ssh": int(port.ssh),
+        "udp": int(port.udp),
     }
     here = published_ports.update().where(
         published_ports.c.sandbox_id == port.sandbox_id, published_ports.c.port == port.port
@@ -56,4 +57,5 @@ def _record(row: Row[Any], host: str) -> PublishedPort:
         host_port=row.host_port,
         allowed=tuple(decode_words(row.allowed or "[]")),
         ssh=bool(row.ssh),
+        udp=bool(row.udp),
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from skerry.networks.dispersed.canonical import joined, json_text, quoted, sorted_pairs
-from skerry.networks.dispersed.signing import EMPTY_HASH, body_hash, canonical_string, signature
+from skerry.networks.dispersed.signing import body_hash, canonical_string, signature
 
 SKEW_MS = 300_000
 """How far a client's clock may be off, either way, inclusive."""
@@ -29,6 +29,7 @@ Refusal = Literal["MISSING_AUTH_HEADERS", "INVALID_TIMESTAMP", "TIMESTAMP_OUT_OF
 _TIME = re.compile(r"[0-9]{1,16}")
 _NONCE = re.compile(r"[0-9A-Za-z_-]{16,128}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -92,7 +93,7 @@ def signature_matches(
         return False
     path, _, query = target.partition("?")
     queries = list(query_candidates(query))
-    for body_sha256 in body_candidates(body):
+    for body_sha256 in _body_hashes(body):
         for one_path in path_candidates(path, prefix):
             for one_query in queries:
                 text = canonical_string(
@@ -159,9 +160,14 @@ def _component(text: str) -> str:
 
 def body_candidates(body: bytes) -> tuple[str, ...]:
     """Hashes that a client that sent these bytes may have signed (section 2.5)."""
-    if not body:
-        return (EMPTY_HASH,)
-    return tuple(dict.fromkeys([body_hash(body), *(body_hash(text) for text in _spellings(body))]))
+    return tuple(dict.fromkeys(_body_hashes(body)))
+
+
+def _body_hashes(body: bytes) -> Iterator[str]:
+    # One by one: most clients sign the bytes they send, and whoever signed something else has the larger bill.
+    yield body_hash(body)
+    if body:
+        yield from map(body_hash, _spellings(body))
 
 
 def _spellings(body: bytes) -> Iterator[bytes]:
@@ -173,7 +179,7 @@ def _spellings(body: bytes) -> Iterator[bytes]:
     except (ValueError, RecursionError):
         return
     yield canonical.encode()
-    yield "".join(_escaped(character) for character in canonical).encode()
+    yield _NOT_ASCII.sub(_escape, canonical).encode()
     yield by_point.encode("utf-8", "surrogatepass")
     yield escaped_by_point.encode()
 
@@ -186,8 +192,6 @@ def _plain(value: Any, *, ascii_only: bool) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=ascii_only)
 
 
-def _escaped(character: str) -> str:
-    if character.isascii():
-        return character
-    units = character.encode("utf-16-be")
+def _escape(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -27,6 +27,7 @@ from skerry.island.faces.arker.tunnels import Tunnels
 from skerry.island.gateway import Tunnel
 
 COLLECT_SECONDS = 600.0
+KEY_PREFIX = "ark_live_"
 _JSON = (b"content-type", b"application/json")
 _log = logging.getLogger("skerry.island.arker")
 
@@ -53,7 +54,8 @@ class ArkerFace:
         self._collector: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load the signing key, listen for TCP tunnels again, begin collecting what expired."""
+        """Have the first account's key, load the signing key, listen for TCP tunnels again, collect what expired."""
+        await self._engine.bearer_key(NETWORK, KEY_PREFIX)
         self._signer = TokenSigner(await self._engine.store.run(tables.signing_key))
         self._service = Service(self._engine)
         self._sync = Sync(self._engine, self._signer)
@@ -84,6 +86,10 @@ class ArkerFace:
             except EngineError as error:
                 _log.warning("expired uploads could not be collected: %s", error)
             await self._engine.clock.sleep(COLLECT_SECONDS)
+
+    async def busy(self) -> bool:
+        """False: all of its work is runs of the engine."""
+        return False
 
     async def tunnel(self, label: str, port: int) -> Tunnel | None:
         """The open tunnel behind a host name of the gateway."""

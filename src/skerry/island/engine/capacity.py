@@ -1,0 +1,115 @@
+"""Capacity: parts of this machine set aside for work that asked for them, never more than there is.
+
+Allocations bound each other alone. Sandboxes of networks that promise no exclusive share run beside them, held by their
+own limits. The rows are the truth: nothing is remembered beside them, so a crash between two transactions leaves either
+an allocation or none. Whose an allocation is, and when it ends, only the taker knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from skerry.island.engine.errors import Conflict, Invalid, NoCapacity
+from skerry.island.engine.records import Allocation, Free, Node
+from skerry.island.store import allocations as rows
+from skerry.island.store.values import moment
+from skerry.units import format_size
+
+
+class Capacity:
+    """What of the local node is taken and free; every function works in the caller's transaction.
+
+    Args:
+        node: this machine.
+        cpu_floor_millis: thousandths of a CPU that every allocation counts as at least.
+    """
+
+    def __init__(self, node: Node, cpu_floor_millis: int) -> None:
+        self._node = node
+        self._floor = min(cpu_floor_millis, node.cpu_millis)
+
+    def take(
+        self,
+        connection: Connection,
+        id: str,
+        account_id: str,
+        *,
+        cpu_millis: int,
+        memory_bytes: int,
+        disk_bytes: int,
+        gpus: Sequence[int],
+        now: int,
+    ) -> None:
+        """Set a part of the node aside until `release`.
+
+        Args:
+            id: unique, at most 80 characters.
+            account_id: for whom.
+            cpu_millis: thousandths of a CPU; counted as the floor when below it.
+            memory_bytes, disk_bytes: zero is allowed.
+            gpus: their `index`es.
+            now: microseconds since 1970.
+
+        Raises:
+            NoCapacity: it does not fit now. Invalid: a negative amount, or a GPU that is not here.
+            Conflict: the id is taken.
+        """
+        self._check(cpu_millis, memory_bytes, disk_bytes, gpus)
+        rows.lock_node(connection, self._node.id)
+        if rows.get(connection, id) is not None:
+            raise Conflict(f"the allocation {id} exists already")
+        wanted = Allocation(
+            id=id,
+            account_id=account_id,
+            node_id=self._node.id,
+            cpu_millis=max(cpu_millis, self._floor),
+            memory_bytes=memory_bytes,
+            disk_bytes=disk_bytes,
+            gpus=tuple(gpus),
+            created_at=moment(now),
+        )
+        _fit(wanted, self.free(connection))
+        rows.add(connection, wanted)
+
+    def release(self, connection: Connection, id: str) -> bool:
+        """Give an allocation back; False when there is none."""
+        return rows.remove(connection, id)
+
+    def free(self, connection: Connection) -> Free:
+        """What `take` could still take; never below zero, even if the machine has shrunk."""
+        taken = rows.of_node(connection, self._node.id)
+        busy = {index for allocation in taken for index in allocation.gpus}
+        node = self._node
+        return Free(
+            cpu_millis=max(0, node.cpu_millis - sum(allocation.cpu_millis for allocation in taken)),
+            memory_bytes=max(0, node.memory_bytes - sum(allocation.memory_bytes for allocation in taken)),
+            disk_bytes=max(0, node.disk_bytes - sum(allocation.disk_bytes for allocation in taken)),
+            gpus=tuple(gpu for gpu in node.gpus if gpu.index not in busy),
+        )
+
+    def held(self, connection: Connection) -> list[Allocation]:
+        """Every allocation, oldest first, for a face that at its start looks for those nobody needs any more."""
+        return rows.of_node(connection, self._node.id)
+
+    def _check(self, cpu_millis: int, memory_bytes: int, disk_bytes: int, gpus: Sequence[int]) -> None:
+        if min(cpu_millis, memory_bytes, disk_bytes) < 0:
+            raise Invalid("capacity cannot be negative")
+        here = {gpu.index for gpu in self._node.gpus}
+        if len(set(gpus)) != len(gpus) or not set(gpus) <= here:
+            raise Invalid(f"the GPUs {list(gpus)} are not all on this machine, which has {sorted(here)}")
+
+
+def _fit(wanted: Allocation, free: Free) -> None:
+    amounts = (
+        ("CPU", wanted.cpu_millis, free.cpu_millis, lambda millis: f"{millis / 1000:g}"),
+        ("memory", wanted.memory_bytes, free.memory_bytes, format_size),
+        ("disk", wanted.disk_bytes, free.disk_bytes, format_size),
+    )
+    for what, asked, there, show in amounts:
+        if asked > there:
+            raise NoCapacity(f"{show(asked)} of {what} were asked for; {show(there)} are free")
+    busy = set(wanted.gpus) - {gpu.index for gpu in free.gpus}
+    if busy:
+        raise NoCapacity(f"the GPUs {sorted(busy)} are taken")

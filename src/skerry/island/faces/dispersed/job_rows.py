@@ -1,0 +1,85 @@
+"""Rows of jobs and runs: found, and turned into what the pure rules work with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from skerry.island.faces.dispersed.lifecycle import LIVE_JOBS, LIVE_RUNS, Attempt, Course
+from skerry.island.faces.dispersed.placement import GB, Need
+from skerry.island.faces.dispersed.tables import job_runs, jobs, profiles
+from skerry.island.faces.dispersed.wire import is_uuid
+
+RUN_COLUMNS = tuple(column for column in job_runs.c if column.name != "logs")
+"""Everything of a run but its logs, which may be a megabyte."""
+
+
+def find_job(connection: Connection, uuid: str) -> Row[Any] | None:
+    """A job by its UUID; None also for what is no UUID."""
+    if not is_uuid(uuid):
+        return None
+    return connection.execute(select(jobs).where(jobs.c.uuid == uuid.lower())).first()
+
+
+def find_run(connection: Connection, uuid: str) -> Row[Any] | None:
+    """A run by its UUID, without logs; None also for what is no UUID."""
+    if not is_uuid(uuid):
+        return None
+    return connection.execute(select(*RUN_COLUMNS).where(job_runs.c.uuid == uuid.lower())).first()
+
+
+def runs_of(connection: Connection, job_uuid: str) -> Sequence[Row[Any]]:
+    """A job's runs, oldest first, without logs."""
+    query = select(*RUN_COLUMNS).where(job_runs.c.job_uuid == job_uuid)
+    return connection.execute(query.order_by(job_runs.c.created_at, job_runs.c.uuid)).all()
+
+
+def live_runs(connection: Connection, node_uuid: str | None = None) -> Sequence[Row[Any]]:
+    """Every run that has not ended, oldest first, without logs; those of one node if one is named."""
+    query = select(*RUN_COLUMNS).where(job_runs.c.status.in_(LIVE_RUNS))
+    if node_uuid is not None:
+        query = query.where(job_runs.c.node_uuid == node_uuid)
+    return connection.execute(query.order_by(job_runs.c.created_at, job_runs.c.uuid)).all()
+
+
+def any_live(connection: Connection) -> bool:
+    """Whether any job has not ended."""
+    return connection.execute(select(jobs.c.uuid).where(jobs.c.status.in_(LIVE_JOBS)).limit(1)).first() is not None
+
+
+def account_uuid(connection: Connection, account_id: str) -> str | None:
+    """The network's word for an account of the engine; None before it was seen here."""
+    return connection.execute(select(profiles.c.uuid).where(profiles.c.account_id == account_id)).scalar()
+
+
+def course_of(job: Row[Any], runs: Sequence[Row[Any]]) -> Course:
+    """A job's past, as the rules of its life see it."""
+    return Course(
+        status=job.status,
+        slots=job.max_node_count,
+        retries=job.max_retry_count,
+        waits=job.retries,
+        attempts=tuple(Attempt(slot=run.slot, status=run.status, reason=run.status_reason) for run in runs),
+    )
+
+
+def need_of(job: Row[Any], usual_memory: int) -> Need:
+    """What one run of a job asks of a node.
+
+    Args:
+        job: its row.
+        usual_memory: bytes for a job that does not say.
+    """
+    return Need(
+        cores=max(1, job.cpu_count),
+        memory_bytes=job.min_ram_gb * GB or usual_memory,
+        disk_bytes=job.min_storage_gb * GB,
+        gpu_count=job.gpu_count,
+        min_vram_gb=job.min_vram_gb,
+        gpu_name=job.gpu_name,
+        gpu_registry_uuid=job.gpu_registry_uuid,
+        region_codes=tuple(json.loads(job.region_codes)),
+    )

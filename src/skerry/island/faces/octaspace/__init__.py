@@ -1,0 +1,1 @@
+"""OctaSpace's protocol, spoken by the island."""

@@ -1,0 +1,229 @@
+"""The face over an engine without sandboxes, in time that stands still, asked by requests that are signed by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import json
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+
+from skerry.island.admin.auth import owner_key
+from skerry.island.app import App
+from skerry.island.clock import VirtualClock
+from skerry.island.faces.dispersed import key_pairs, profiles, tables
+from skerry.island.faces.dispersed.face import DispersedFace
+from skerry.island.faces.dispersed.key_pairs import KeyPair
+from skerry.island.store.values import micros
+from skerry.money import Money
+from tests.island.engine.lab import Lab
+
+START = datetime(2026, 4, 21, 10, 0, 0, tzinfo=UTC)
+
+Headers = list[tuple[str, str]]
+_nonces = itertools.count()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """Of the error envelope, both halves of which must agree."""
+        envelope = self.json
+        inner = envelope["error"]
+        assert {name: envelope[name] for name in inner} == inner
+        assert envelope["status"] == self.status
+        assert set(envelope) == {"code", "detail", "details", "timestamp", "status", "error"}
+        code: str = envelope["code"]
+        return code
+
+
+def sign(
+    pair: KeyPair, method: str, target: str, body: bytes, time_ms: int, nonce: str | None = None
+) -> dict[str, str]:
+    """The four headers, computed from the protocol's text alone; `target` has its query in canonical form."""
+    path, _, query = target.partition("?")
+    nonce = nonce or f"{next(_nonces):032x}"
+    digest = hashlib.sha256(body).hexdigest()
+    text = "|".join((pair.public_key, str(time_ms), nonce, method, path, query, digest))
+    mark = hmac.new(pair.secret_key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return {"X-API-Key": pair.public_key, "X-Time": str(time_ms), "X-Nonce": nonce, "X-Signature": mark}
+
+
+class Stage:
+    """One island's application, called without sockets.
+
+    Args:
+        directory: for everything.
+        settings: of the island.
+    """
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.clock = VirtualClock(START)
+        self.lab = Lab(directory, clock=self.clock, **settings)
+        self.face: DispersedFace
+        self.app: App
+        self.pair: KeyPair
+        self.host = "127.0.0.1:4242"
+        self.mount = "/dispersed"
+        self.address = "127.0.0.1"
+
+    async def open(self) -> None:
+        engine = await self.lab.open()
+        self.face = DispersedFace(engine)
+        self.app = App(engine, [self.face])
+        await self.app.start()
+        self.pair = KeyPair(engine.credentials["dispersed"], engine.credentials["dispersed_secret"])
+
+    async def close(self) -> None:
+        await self.app.stop()
+        await self.lab.end()
+
+    async def again(self) -> None:
+        """End as SIGKILL does, and open again on the same data."""
+        await self.app.stop()
+        await self.lab.engine.crash()
+        await self.open()
+
+    @property
+    def now(self) -> int:
+        return micros(self.clock.now())
+
+    @property
+    def now_ms(self) -> int:
+        return self.now // 1000
+
+    async def send(
+        self, method: str, target: str, headers: dict[str, str] | Headers, body: bytes = b"", *, chunks: int = 1
+    ) -> Answer:
+        """One exchange, exactly as given; the target is below the mount."""
+        path, _, query = target.partition("?")
+        fields = list(headers.items()) if isinstance(headers, dict) else headers
+        scope: MutableMapping[str, Any] = {
+            "type": "http",
+            "method": method,
+            "raw_path": (self.mount + path).encode("latin-1"),
+            "path": self.mount + path,
+            "root_path": "",
+            "query_string": query.encode("latin-1"),
+            "headers": [
+                (b"host", self.host.encode()),
+                *((name.lower().encode(), value.encode("latin-1")) for name, value in fields),
+            ],
+            "client": (self.address, 50000) if self.address else None,
+        }
+        size = -(-len(body) // chunks) or 1
+        parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
+
+        async def receive() -> MutableMapping[str, Any]:
+            part = parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, keep)
+        begin, end = sent
+        found = {name.decode(): value.decode() for name, value in begin["headers"]}
+        if begin["status"] == 204:
+            assert "content-length" not in found
+        elif method != "HEAD":
+            assert int(found["content-length"]) == len(end["body"])
+        return Answer(begin["status"], found, end["body"])
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: Any = ...,
+        *,
+        pair: KeyPair | None = None,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        nonce: str | None = None,
+        off_ms: int = 0,
+    ) -> Answer:
+        """One signed exchange; the signed path has the mount."""
+        content = raw if raw is not None else b"" if body is ... else json.dumps(body).encode()
+        fields = {"content-type": "application/json"} if content else {}
+        signed = sign(pair or self.pair, method, self.mount + target, content, self.now_ms + off_ms, nonce)
+        return await self.send(method, target, {**fields, **signed, **(headers or {})}, content)
+
+    async def ok(self, method: str, target: str, body: Any = ..., status: int = 200, **options: Any) -> Any:
+        """The parsed answer, which must be a success."""
+        answer = await self.ask(method, target, body, **options)
+        assert answer.status == status, (answer.status, answer.body[:500])
+        return answer.json if answer.body else None
+
+    async def fails(self, status: int, code: str, method: str, target: str, body: Any = ..., **options: Any) -> Any:
+        """The error envelope, which must be the answer."""
+        answer = await self.ask(method, target, body, **options)
+        assert (answer.status, answer.code) == (status, code), answer.body[:500]
+        return answer.json
+
+    async def operate(
+        self, method: str, target: str, body: Any = ..., *, raw: bytes | None = None, **headers: str
+    ) -> Answer:
+        """One exchange with the owner's key."""
+        content = raw if raw is not None else b"" if body is ... else json.dumps(body).encode()
+        bearer = {"authorization": f"Bearer {owner_key(self.lab.data)}"}
+        return await self.send(method, target, {**bearer, **headers}, content)
+
+    async def stranger(self, name: str = "stranger", balance: int = 1_000_000) -> KeyPair:
+        """The pair of another account, with that many micros to spend."""
+        engine = self.lab.engine
+        account = await engine.accounts.create(name)
+        if balance:
+            await engine.ledger.grant(account.id, Money(balance, "USD"), f"test-{account.id}")
+        return await self.grant(account.id)
+
+    async def grant(self, account_id: str | None = None, pair: KeyPair | None = None, **options: Any) -> KeyPair:
+        """A further pair of an account."""
+        made = pair or key_pairs.new_pair()
+        now = self.now
+
+        def add(connection: Connection) -> None:
+            profile = profiles.ensure(connection, account_id or self.lab.account, now)
+            fields = {"name": "test", "preset": "CONSUMER", **options}
+            key_pairs.add(connection, self.lab.engine.vault, profile, made, now=now, **fields)
+
+        await self.lab.engine.store.run(add)
+        return made
+
+    async def count(self, table: Table) -> int:
+        """How many rows there are."""
+
+        def work(connection: Connection) -> int:
+            return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+        return await self.lab.engine.store.read(work)
+
+    async def counts(self) -> dict[str, int]:
+        """How many rows every table has that requests fill, save the nonces."""
+        return {table.name: await self.count(table) for table in tables.TABLES if table not in (tables.nonces,)}
+
+    async def insert(self, table: Table, **values: Any) -> None:
+        """A row as another part of the island would write it."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(table.insert().values(**values))
+
+        await self.lab.engine.store.run(work)
