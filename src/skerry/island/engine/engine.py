@@ -136,14 +136,15 @@ class Engine:
             await store.close()
             raise
 
-    async def bearer_key(self, network: str, prefix: str) -> str:
+    async def bearer_key(self, network: str, prefix: str, length: int | None = None) -> str:
         """The first account's bearer key of a network, made unless there is one; for a face that starts.
 
         Args:
             network: whose keys these are.
             prefix: how they begin.
+            length: how many characters they have, where that matters.
         """
-        self.accounts.declare(network, prefix)
+        self.accounts.declare(network, prefix, length)
         return await self.accounts.first_key(self._credentials, network)
 
     async def keep_credentials(self, keys: Mapping[str, str]) -> None:
