@@ -37,7 +37,7 @@ PREFIX = "octa-"
 _OUTPUT_BYTES = 64 * MIB
 _SHELLS = frozenset({"bash", "sh", "dash", "ash", "zsh", "fish", "ksh"})
 # An image whose program is a shell for people has nobody to talk to; then this keeps the machine alive.
-_RESIDENT = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
+_RESIDENT = ("/bin/sh", "-c", "exec tail -f /dev/null")
 _GRACE = 5.0
 
 log = logging.getLogger("skerry.island.octaspace")

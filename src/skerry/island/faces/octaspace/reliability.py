@@ -49,4 +49,5 @@ def _last_seen(node: Row[Any]) -> int:
 def sessions_since(connection: Connection, moment: int) -> int:
     """How many sessions began since a moment (microseconds since 1970)."""
     query = select(func.count()).select_from(sessions).where(sessions.c.started_at >= moment)
-    return int(connection.execute(query).scalar_one())
+    count: int = connection.execute(query).scalar_one()
+    return count
