@@ -28,6 +28,7 @@ check: setup ## Style, types, layers, generated files
 	$(PYTHON) tools/check_tree.py
 
 suite: setup ## The tests alone
+	@sh tools/test_packages.sh
 	$(BIN)/pytest -n 2 --dist worksteal
 
 format: setup ## Format and mend what can be mended by a machine

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -154,3 +158,48 @@ def start_up(rounds: int) -> list[Row]:
         Row("import skerry, over bare Python", imported, [bare], *at_most(imported, 25)),
         Row("skerry --help, over bare Python", helped, [bare], *at_most(helped, 120)),
     ]
+
+
+ANSWERING = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=128)
+print(listener.getsockname()[1], flush=True)
+while True:
+    connection, _ = listener.accept()
+    connection.sendall(connection.recv(1))
+    connection.close()
+"""
+
+
+def published_port(island: Served, rounds: int) -> list[Row]:
+    """A new TCP connection and one byte back, through a port of this machine into a sandbox and without that detour."""
+
+    def converse(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"x")
+            connection.recv(1)
+
+    with (
+        island.arker() as client,
+        subprocess.Popen([sys.executable, "-c", ANSWERING, "0"], stdout=subprocess.PIPE) as direct,
+    ):
+        vm = client.vm("ubuntu").fork()
+        try:
+            assert direct.stdout is not None
+            beside = int(direct.stdout.readline())
+            run = vm.run(
+                f"exec python3 -c {shlex.quote(ANSWERING)} 8000",
+                background=True,
+                network={"inbound": {"ports": {"8000": {"protocol": "tcp"}}}},
+            )
+            while not vm.run_status(run.run_id).stdout_bytes:
+                time.sleep(0.01)
+            tunnel = urlsplit(next(iter(run.tunnels or ())).url or "").port
+            assert tunnel is not None
+            ours, *peers = in_turn(
+                {"skerry": lambda: converse(tunnel), "direct": lambda: converse(beside)}, rounds, warmup=20
+            )
+        finally:
+            vm.delete()
+            direct.kill()
+    return [Row("new TCP connection into a sandbox", ours, peers)]

@@ -36,6 +36,7 @@ NAMES = {
     "aiter_lines": "iter_lines",
     "anext": "next",
     "aiter": "iter",
+    "aclosing": "closing",
     "asynccontextmanager": "contextmanager",
     "AbstractAsyncContextManager": "AbstractContextManager",
     "enter_async_context": "enter_context",

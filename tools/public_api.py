@@ -23,6 +23,7 @@ MODULES = (
     "skerry.ids",
     "skerry.money",
     "skerry.networks.arker",
+    "skerry.networks.dc1",
     "skerry.networks.dispersed",
     "skerry.times",
     "skerry.units",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from skerry.island.island import Island
     from skerry.money import Money
     from skerry.networks.arker import Arker, ArkerError, AsyncArker
+    from skerry.networks.dc1 import DC1, AsyncDC1
     from skerry.networks.dispersed import AsyncDispersed, Dispersed
     from skerry.networks.octaspace import AsyncOctaSpace, OctaSpace
 
@@ -48,8 +49,10 @@ _HOME = {
     "Arker": "skerry.networks.arker",
     "ArkerError": "skerry.networks.arker",
     "AsyncArker": "skerry.networks.arker",
+    "AsyncDC1": "skerry.networks.dc1",
     "AsyncDispersed": "skerry.networks.dispersed",
     "AsyncOctaSpace": "skerry.networks.octaspace",
+    "DC1": "skerry.networks.dc1",
     "Dispersed": "skerry.networks.dispersed",
     "Island": "skerry.island.island",
     "Money": "skerry.money",
@@ -57,9 +60,11 @@ _HOME = {
 }
 
 __all__ = [
+    "DC1",
     "Arker",
     "ArkerError",
     "AsyncArker",
+    "AsyncDC1",
     "AsyncDispersed",
     "AsyncOctaSpace",
     "AuthenticationError",

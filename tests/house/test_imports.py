@@ -41,6 +41,7 @@ def test_importing_skerry_is_next_to_nothing() -> None:
         "import skerry",
         "from skerry import Arker, AsyncArker, Money, SkerryError",
         "from skerry import Arker; Arker(api_key='k', base_url='http://127.0.0.1:9').vm('ubuntu')",
+        "from skerry import DC1; DC1('k', base_url='http://127.0.0.1:9', environ={}).jobs",
         "from skerry import Dispersed; Dispersed('p', 's', base_url='http://127.0.0.1:9').jobs",
         "from skerry import OctaSpace; OctaSpace('k', base_url='http://127.0.0.1:9').services.session('u')",
         "import skerry.cli.main, skerry.cli.run, skerry.cli.sandbox, skerry.cli.image, skerry.cli.logs",
@@ -50,6 +51,12 @@ def test_importing_skerry_is_next_to_nothing() -> None:
 )
 def test_clients_and_commands_load_no_server_library(code: str) -> None:
     assert not roots(loaded(code)) & SERVER
+
+
+def test_a_client_loads_its_own_kind_only() -> None:
+    modules = loaded("from skerry import DC1; DC1('k', environ={}).jobs")
+    assert not {name for name in modules if "dc1._async" in name} & modules - {"skerry.networks.dc1._async"}
+    assert not {"asyncio", "httpx2"} & modules
 
 
 def test_help_loads_neither_a_command_nor_a_client() -> None:

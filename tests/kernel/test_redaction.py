@@ -37,6 +37,23 @@ def test_signing_secrets() -> None:
     assert redact_headers([("X-Signature", "0f" * 32)]) == (("X-Signature", MASK),)
 
 
+def test_keys_of_the_marketplace() -> None:
+    for key in (
+        "dc1-renter-00ff",
+        "dc1-provider-5c0e9a52-5a0c",
+        "dc1-sk-00ff00ff",
+        "dcp-renter-00ff00",
+        "dcp_00ff00ff00ff",
+    ):
+        long = key + "0" * 12
+        assert redact(f"GET /api/providers/{long}/jobs") == f"GET /api/providers/{MASK}/jobs"
+        assert long not in redact_url(f"https://h.test/api/renters/me?key={long}")
+    for text in ("dc1-renter-sdk/0.1.0", "dcp-job-job-1742671800000-ab12cd", "dcp_wallet", "dc1-renter keys"):
+        assert redact(text) == text
+    for name in ("X-Renter-Key", "x-provider-key", "x-admin-token", "X-DC1-Signature", "X-DCP-Signature"):
+        assert redact_headers([(name, "secret")]) == ((name, MASK),)
+
+
 @given(keys)
 def test_headers(key: str) -> None:
     shown = redact_headers(

@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, assert_type
 import skerry
 
 if TYPE_CHECKING:
-    from skerry import Arker, AsyncArker, AsyncDispersed, AsyncOctaSpace, Dispersed, Island, Money, OctaSpace
+    from skerry import (
+        DC1,
+        Arker,
+        AsyncArker,
+        AsyncDC1,
+        AsyncDispersed,
+        AsyncOctaSpace,
+        Dispersed,
+        Island,
+        Money,
+        OctaSpace,
+    )
     from skerry.networks.arker import AsyncComputer, Computer, RunResult
+    from skerry.networks.dc1 import Balance, Claim, JobOutput, Submission
+    from skerry.networks.dc1 import Job as DC1Job
     from skerry.networks.dispersed import AsyncPage, Job, JobInput, JobRun, Page
     from skerry.networks.octaspace import (
         App,
@@ -53,6 +66,24 @@ if TYPE_CHECKING:
         async for job in client.jobs.iter_all():
             assert_type(job.created_at is None, bool)
 
+    def dc1(client: DC1) -> None:
+        assert_type(client.submit_job(1, "llm_inference", {"prompt": "x"}, 2, model="m"), DC1Job)
+        assert_type(client.jobs.create(job_type="training", duration_minutes=1), Submission)
+        assert_type(client.jobs.wait("j", timeout=None), JobOutput)
+        assert_type(client.jobs.wait("j").cost, Money | None)
+        assert_type(client.get_balance().available, Money)
+        assert_type(client.provider.claim(), Claim | None)
+        assert_type(client.with_raw_response.get_balance(), RawResponse[Balance])
+        for line in client.jobs.stream_logs("j"):
+            assert_type(line.message, str)
+        client.jobs.create(colour="red")  # pyright: ignore[reportCallIssue]
+
+    async def async_dc1(client: AsyncDC1) -> None:
+        assert_type(await client.poll_job("j"), DC1Job)
+        assert_type(await client.jobs.image("j"), bytes)
+        async for piece in client.v1.stream_chat("m", []):
+            assert_type(piece.text, str)
+
     def octaspace(client: OctaSpace) -> None:
         session = client.services.mr.start(7, disk_size=10, image="ubuntu:24.04", ports=[22], timeout=None)
         assert_type(session, Session)
@@ -96,5 +127,5 @@ if TYPE_CHECKING:
 
 
 def test_the_checked_names_exist() -> None:
-    clients = {"Arker", "AsyncArker", "AsyncDispersed", "AsyncOctaSpace", "Dispersed", "OctaSpace"}
+    clients = {"Arker", "AsyncArker", "AsyncDC1", "AsyncDispersed", "AsyncOctaSpace", "DC1", "Dispersed", "OctaSpace"}
     assert clients | {"Island", "Money"} <= set(skerry.__all__)

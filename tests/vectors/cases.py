@@ -71,6 +71,9 @@ def find(network: str, place: str | None) -> list[Path]:
 
 def _network_of(path: Path) -> str:
     cases = json.loads(path.read_text(encoding="utf-8"))
+    # Only DC1's cases say which official package, or which server, they were recorded with.
+    if isinstance(cases, list) and cases and ("sdk" in cases[0] or "source" in cases[0]):
+        return "dc1"
     kind = cases[0].get("kind") if isinstance(cases, list) and cases else None
     # Cases that are signed or verified, with no client in them, are Dispersed's (section 2.9 of its protocol); those
     # that name one of several official clients are OctaSpace's (section 10).

@@ -196,6 +196,8 @@ class Server:
         clock = self.engine.clock
         while True:
             await clock.sleep(max(0.05, min(5.0, limit / 4)))
+            if self.engine.connections:
+                self.app.last_active = clock.monotonic()
             quiet = clock.monotonic() - self.app.last_active
             if self.app.active == 0 and quiet >= limit and not await self.app.busy():
                 _log.info("idle for %.0f s: stopping", quiet)

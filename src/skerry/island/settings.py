@@ -160,8 +160,8 @@ class Settings:
 
 
 def _ports(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    found = int(first), int(last or first)
+    first, dash, last = text.partition("-")
+    found = int(first), int(last if dash else first)
     if not 1 <= found[0] <= found[1] <= 65535:
         raise ValueError(f"{text!r} is no range of ports such as 20000-20999")
     return found

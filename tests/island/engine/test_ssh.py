@@ -345,6 +345,42 @@ async def test_channels_are_bounded(double: Lab, monkeypatch: pytest.MonkeyPatch
         assert await connection.run("true")
 
 
+async def test_a_client_that_does_not_read_fills_no_memory(double: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_server, "MOST_UNSENT", 1 << 18)
+    await allow(double, KEY)
+    async with connect(double) as connection:
+        command = "i=0; while head -c 65536 /dev/zero; do i=$((i+1)); echo $i > progress; done"
+        process = await connection.create_process(command, window=0x7FFFFFFF, max_pktsize=32768)
+        await process.stdout.readexactly(1)
+        connection._transport.pause_reading()
+        server = double.engine.ssh._server
+        assert server is not None
+        (login,) = server._logins
+        progress = double.engine.driver.directory("box") / "files" / "progress"  # type: ignore[attr-defined]
+
+        async def stuck() -> bool:
+            if login._writable.is_set():
+                return False
+            before = progress.read_text()
+            await asyncio.sleep(0.3)
+            return progress.read_text() == before != ""
+
+        await double.until(stuck)
+        assert login._connection is not None
+        assert login._connection._transport.get_write_buffer_size() < 1 << 20
+        connection._transport.resume_reading()
+        await process.stdout.readexactly(8 << 20)
+        process.close()
+
+
+async def test_a_flood_of_variables_is_dropped(double: Lab) -> None:
+    await allow(double, KEY)
+    env = {f"LC_{chr(65 + n // 26)}{chr(65 + n % 26)}": "x" for n in range(500)}
+    async with connect(double, env=env) as connection:
+        done = await connection.run("env | grep -c ^LC_")
+    assert done.stdout == b"%d\n" % ssh_server.MOST_VARIABLES
+
+
 async def test_guessing_is_bounded(double: Lab) -> None:
     await allow(double, KEY)
     wrong = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(30)]

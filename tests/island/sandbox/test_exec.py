@@ -266,6 +266,37 @@ async def test_terminal(lab: Lab, box: AgentSandbox) -> None:
         terminal.close()
 
 
+async def test_pipes_are_the_callers(lab: Lab, box: AgentSandbox) -> None:
+    """More than any log would keep passes, nothing is written down, and what is missing is said."""
+    piped = await box.piped(lab.spec("wc -c; echo err >/dev/stderr; exit 6", id="piped"))
+    data = bytes(1 << 20)
+
+    def feed() -> None:
+        os.set_blocking(piped.stdin, True)
+        for _ in range(20):
+            os.write(piped.stdin, data)
+        piped.close_stdin()
+
+    await asyncio.wait_for(asyncio.to_thread(feed), PATIENCE)
+    result = await asyncio.wait_for(piped.wait(), PATIENCE)
+    assert (result.exit_code, result.cause) == (6, "exited")
+    assert os.read(piped.stdout, 100).strip() == b"20971520"
+    assert os.read(piped.stderr, 100) == b"err\n"
+    assert os.read(piped.stdout, 100) == b"", "nobody else holds the other end"
+    piped.close()
+    piped.close()
+    going = await box.piped(lab.spec("echo on; exec sleep 1000", id="going"))
+    with pytest.raises(SandboxError) as caught:
+        await box.piped(lab.spec("true", id="going"))
+    assert caught.value.reason == "exists"
+    await going.cancel()
+    assert (await asyncio.wait_for(going.wait(), PATIENCE)).exit_code in (129, 143)
+    going.close()
+    with pytest.raises(SandboxError) as caught:
+        await box.piped(lab.spec(("no-such-program",)))
+    assert caught.value.reason == "not_found"
+
+
 async def test_terminal_cancel_and_missing_program(lab: Lab, box: AgentSandbox) -> None:
     with pytest.raises(SandboxError) as caught:
         await box.terminal(lab.spec(("no-such-shell",)), 80, 24)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from skerry._io.transport import Transport
+from skerry._io.transport import StreamedResponse, Transport
 from skerry._io.waiting import Sleeper, bounded, settled, sleep, worked
 from skerry._kernel.dialect import Call, Dialect
 from skerry._kernel.effects import SYSTEM, Effects
@@ -91,16 +91,7 @@ class Driver:
         policy = (call.retry or self.dialect.retry).tightened(chosen.retries)
         started = self.effects.monotonic()
         for attempt in count(1):
-            request = self._next(template, attempt, chosen.deadline)
-            shown: RequestInfo | None = None
-            if self.dialect.interceptors and call.operation.base == "network":
-                shown = self.dialect.interceptors.view(request)
-                for before in self.dialect.interceptors.before:
-                    settled(before(shown))
-                fixed = (*self.dialect.headers, *call.headers)
-                request = request.but(headers=merge_headers(shown.headers.items(), fixed))
-            if call.operation.auth:
-                request = self.dialect.sign(request)
+            request, shown = self._ready(self._next(template, attempt, chosen.deadline), call)
             outcome = self._exchange(request, call, chosen.deadline, shown, into)
             if isinstance(outcome, Response):
                 return self._read(outcome, call, request, self.effects.monotonic() - started)
@@ -111,6 +102,63 @@ class Driver:
                 tell(self.hooks.on_retry, RetrySeen(request_seen(self.dialect.network, request), outcome.error, delay))
             self.pause(delay, chosen.deadline, outcome.error)
         raise AssertionError("the loop above only ends by returning or raising")
+
+    def stream(self, call: Call[object], options: RequestOptions | None = None) -> Generator[bytes]:
+        """Carry out a call whose answer is read while it arrives; it is tried once.
+
+        The time limit holds for the wait for each piece, not for the whole; a deadline ends it wherever it is.
+
+        Args:
+            call: what to do; its parser is not used.
+            options: for this call; gaps are filled from the driver's defaults.
+
+        Yields:
+            The body of a successful answer, piece by piece.
+
+        Raises:
+            SkerryError: the network refused, the transport failed, or the deadline passed.
+            Exception: whatever an interceptor raised; it stops the call.
+        """
+        chosen = self.options if options is None else options.over(self.options)
+        deadline, hooks = chosen.deadline, self.hooks
+        request, shown = self._ready(self._next(self._request(call, chosen), 1, deadline), call)
+        seen = request_seen(self.dialect.network, request) if hooks else None
+        if seen is not None:
+            tell(hooks.on_request, seen)
+        began = self.effects.monotonic()
+        try:
+            with self.transport.stream(request) as streamed:
+                self._log(request, streamed.status, began)
+                if 200 <= streamed.status < 300:
+                    response = Response(streamed.status, streamed.headers)
+                else:
+                    response = bounded(StreamedResponse.read, streamed, request.timeout, deadline)
+                elapsed = self.effects.monotonic() - began
+                if seen is not None and hooks.on_response:
+                    tell(hooks.on_response, response_seen(seen, response, elapsed))
+                if shown is not None:
+                    for after in self.dialect.interceptors.after:
+                        settled(after(ResponseInfo(response, elapsed), shown))
+                problem = (call.error or self.dialect.error)(response)
+                if problem is not None:
+                    raise self._final(self._placed(problem, response), request)
+                while True:
+                    left = None if deadline is None else deadline.remaining()
+                    if deadline is not None and left == 0.0:
+                        raise self._final(self._out_of_time(deadline, None), request)
+                    limits = [limit for limit in (request.timeout, left) if limit is not None]
+                    try:
+                        piece = bounded(next, streamed.chunks, min(limits, default=None), deadline)
+                    except StopIteration:
+                        return
+                    yield piece
+        except TransportFailure as failure:
+            self._log(request, failure.message, began)
+            error = self.dialect.failure(failure)
+            error.__cause__ = failure.__cause__ or failure
+            if deadline is not None and deadline.expired:
+                raise self._final(self._out_of_time(deadline, error), request) from error
+            raise self._final(error, request) from error.__cause__
 
     def retry_inside(
         self, error: SkerryError, call: Call[object], attempt: int, options: RequestOptions | None = None
@@ -191,6 +239,17 @@ class Driver:
             return template.but(attempt=attempt, timeout=timeout)
         return template
 
+    def _ready(self, request: Request, call: Call[T]) -> tuple[Request, RequestInfo | None]:
+        """The request as it is sent, and what interceptors are shown of it."""
+        shown: RequestInfo | None = None
+        if self.dialect.interceptors and call.operation.base == "network":
+            shown = self.dialect.interceptors.view(request)
+            for before in self.dialect.interceptors.before:
+                settled(before(shown))
+            fixed = (*self.dialect.headers, *call.headers)
+            request = request.but(headers=merge_headers(shown.headers.items(), fixed))
+        return (self.dialect.sign(request) if call.operation.auth else request), shown
+
     def _exchange(
         self,
         request: Request,
@@ -225,10 +284,14 @@ class Driver:
         problem = (call.error or self.dialect.error)(response)
         if problem is None:
             return response
+        self._placed(problem, response)
+        return Failure(problem, "answer", response.status, problem.retry_after)
+
+    def _placed(self, problem: SkerryError, response: Response) -> SkerryError:
         asked = self.dialect.retry_after(response)
         problem.retry_after = asked if problem.retry_after is None else problem.retry_after
         problem.request_id = problem.request_id or response.request_id
-        return Failure(problem, "answer", response.status, problem.retry_after)
+        return problem
 
     def _save(self, into: BodySink, request: Request) -> Response:
         began = time.monotonic()

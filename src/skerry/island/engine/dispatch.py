@@ -227,6 +227,7 @@ class Dispatcher:
             id=exec_id(lost.id, number),
             purpose=f"run {lost.id}",
             seconds=job.request.timeout,
+            gpus=len(job.sandbox.gpus),
         )
         now = micros(lease.opened_at)
 

@@ -106,6 +106,7 @@ class Engine:
         store = await Store.open(url)
         egress: EgressProxy | None = None
         chosen: Driver | None = None
+        engine: Engine | None = None
         try:
             time = clock or SystemClock()
             if images is None:
@@ -129,6 +130,9 @@ class Engine:
             engine.upkeep.start()
             return engine
         except BaseException:
+            if engine is not None:
+                await engine.ports.close()
+                await engine.ssh.close()
             if chosen is not None:
                 await chosen.stop(kill=False)
             if egress is not None:
@@ -150,6 +154,11 @@ class Engine:
     async def keep_credentials(self, keys: Mapping[str, str]) -> None:
         """Write keys of the first account down, under names of the caller's, before they are accepted."""
         await self._credentials.keep(keys)
+
+    @property
+    def connections(self) -> int:
+        """Connections into sandboxes that are open now, through published ports or the SSH server."""
+        return self.ports.connections + self.ssh.connections
 
     async def close(self) -> None:
         """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent.

@@ -115,6 +115,11 @@ class Forwarder(Generic[Key]):
         """Every listener."""
         return list(self._listeners)
 
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._links)
+
     def count(self, key: Key) -> int:
         """Connections that a listener has now."""
         return sum(1 for owner, _ in self._links.values() if owner == key)

@@ -56,13 +56,18 @@ class Ports:
         self._changing = asyncio.Lock()
         sandboxes.on_removed(self.withdraw)
 
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return self._forwarder.connections
+
     async def start(self) -> None:
         """Listen again for what was published before."""
         async with self._changing:
             for known in await self._core.store.read(rows.every, self._core.settings.host):
                 try:
                     await self._listen(known)
-                except NoCapacity as error:
+                except EngineError as error:
                     log.warning("port %s of sandbox %s is not published: %s", known.port, known.sandbox_id, error)
                     self._enter(replace(known, listening=False))
 
@@ -113,8 +118,6 @@ class Ports:
                 ssh=ssh,
                 udp=udp,
             )
-            if ssh:
-                await self._ssh.prepare()
             if self._forwarder.port((sandbox_id, port)) is not None:
                 if not await self._core.store.run(rows.put, wanted, self._core.now()):
                     raise NotFound(f"there is no sandbox {sandbox_id}")

@@ -140,7 +140,13 @@ class Runs:
         if self._dispatcher.enter(job):
             job.record = record = replace(record, state="running", started_at=now)
         lease = self._leases.draft(
-            account_id, sandbox_id, sandbox.limits, id=job.exec_id, purpose=f"run {id}", seconds=timeout
+            account_id,
+            sandbox_id,
+            sandbox.limits,
+            id=job.exec_id,
+            purpose=f"run {id}",
+            seconds=timeout,
+            gpus=len(sandbox.gpus),
         )
         try:
             accepted = await self._core.store.run(self._accept, record, request, lease, idempotency)

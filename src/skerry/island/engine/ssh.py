@@ -1,6 +1,6 @@
 """Who may log in to sandboxes, and the one SSH server that lets them in.
 
-asyncssh is loaded, and the server begins to listen, when the first sandbox can be logged in to.
+The entrance opens when the first sandbox can be logged in to, and asyncssh is loaded when somebody comes.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.island.engine.core import Core
-from skerry.island.engine.errors import Invalid, NotFound, Unavailable
+from skerry.island.engine.errors import Invalid, NotFound
 from skerry.island.engine.forwarding import Forwarder, Link, bound
 from skerry.island.engine.records import SshGrants
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.shell import is_name
 from skerry.island.store import grants as rows
+from skerry.island.store.layout import write_private
 
 if TYPE_CHECKING:
     from skerry.island.engine.ssh_server import SshServer
@@ -56,13 +58,15 @@ class Ssh:
         """The server's public key in OpenSSH's one-line form, for a `known_hosts` file."""
         return (await self._loaded()).public_key
 
+    @property
+    def connections(self) -> int:
+        """How many there are through the common entrance now."""
+        return self._forwarder.connections
+
     async def start(self) -> None:
         """Open the entrance if anybody may log in."""
         if await self._core.store.read(rows.any_at_all):
-            try:
-                await self.prepare()
-            except Unavailable as error:
-                log.warning("%s", error)
+            await self._open()
 
     async def close(self) -> None:
         """Refuse newcomers, hang up on everybody, and wait until their commands have been told."""
@@ -95,8 +99,7 @@ class Ssh:
             env: variables of every command beside the sandbox's own.
 
         Raises:
-            NotFound: no such sandbox. Invalid: no public key, or impossible variables. Unavailable: the configured
-                port is not free.
+            NotFound: no such sandbox. Invalid: no public key, or impossible variables.
         """
         if len(public_keys) > MOST_KEYS:
             raise Invalid(f"at most {MOST_KEYS} keys can log in to a sandbox")
@@ -113,7 +116,7 @@ class Ssh:
         if not await self._core.store.run(rows.replace, grants, self._core.now()):
             raise NotFound(f"there is no sandbox {sandbox_id}")
         if keys:
-            await self.prepare()
+            await self._open()
         if self._server is not None:
             await self._server.drop(sandbox_id, keep=keys)
         return grants
@@ -133,19 +136,6 @@ class Ssh:
         """Who may log in to a sandbox; None for nobody."""
         return await self._core.store.read(rows.of_sandbox, sandbox_id)
 
-    async def prepare(self) -> None:
-        """Load the server and open the common entrance, unless the settings say that there is none.
-
-        Raises:
-            Unavailable: the configured port is not free.
-        """
-        if self._core.settings.ssh_port is None:
-            return
-        await self._loaded()
-        async with self._opening:
-            if self.address is None and not self._core.closing:
-                await self._enter()
-
     async def serve(self, link: Link, sandbox_id: str | None = None) -> None:
         """Speak SSH on a connection until it ends.
 
@@ -158,25 +148,31 @@ class Ssh:
         link.last = None  # the server has keep-alives of its own
         await (await self._loaded()).serve(link, sandbox_id)
 
-    async def _enter(self) -> None:
+    async def _open(self) -> None:
+        """Open the common entrance; without it, published ports still lead to the server."""
         settings = self._core.settings
-        assert settings.ssh_port is not None
-        remembered = self._directory / "port"
-        before = 0
-        if settings.ssh_port == 0:
-            with contextlib.suppress(OSError, ValueError):
-                before = int(remembered.read_text())
-        for port in (settings.ssh_port or before, settings.ssh_port):
-            try:
-                listener = await bound(settings.host, port, allow_remote=settings.allow_remote)
-                break
-            except OSError as error:
-                reason = error
-        else:
-            raise Unavailable(f"the SSH server cannot listen on {settings.host}:{settings.ssh_port}: {reason}")
-        if settings.ssh_port == 0:
-            await asyncio.to_thread(remembered.write_text, f"{listener.getsockname()[1]}\n")
-        self._forwarder.listen("entrance", listener, self.serve)
+        async with self._opening:
+            if settings.ssh_port is None or self.address is not None or self._core.closing:
+                return
+            remembered = self._directory / "port"
+            before = 0
+            if settings.ssh_port == 0:
+                with contextlib.suppress(OSError, ValueError):
+                    before = int(await asyncio.to_thread(remembered.read_text))
+            for port in dict.fromkeys((settings.ssh_port or before, settings.ssh_port)):
+                try:
+                    listener = await bound(settings.host, port, allow_remote=settings.allow_remote)
+                except (OSError, OverflowError) as error:
+                    log.warning("the SSH server cannot listen on %s:%s: %s", settings.host, port, error)
+                    continue
+                self._forwarder.listen("entrance", listener, self.serve)
+                if settings.ssh_port == 0:
+                    await asyncio.to_thread(self._remember, remembered, listener.getsockname()[1])
+                return
+
+    def _remember(self, path: Path, port: int) -> None:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_private(path, f"{port}\n".encode())
 
     async def _loaded(self) -> SshServer:
         async with self._opening:

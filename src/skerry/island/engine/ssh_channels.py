@@ -11,6 +11,7 @@ import signal as signals
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
@@ -36,7 +37,20 @@ _SFTP = (
     "echo 'skerry: the image has no sftp-server; Debian calls the package openssh-sftp-server' >&2; exit 127"
 )
 
-Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a channel has of its connection.
+
+    Args:
+        writable: whether the connection takes more.
+        spawn: runs what must end in order.
+        left: called when the channel is gone.
+    """
+
+    writable: asyncio.Event
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    left: Callable[[], None]
 
 
 class _Flow:
@@ -44,7 +58,7 @@ class _Flow:
 
     _chan: Any
 
-    def __init__(self, left: Callable[[], None]) -> None:
+    def __init__(self, around: Surroundings) -> None:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._ended = False
@@ -52,9 +66,11 @@ class _Flow:
         self._writable = asyncio.Event()
         self._writable.set()
         self.lost = asyncio.Event()
-        self._left = left
+        self._around = around
+        self._spawn = around.spawn
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
+        """More from the client; beyond `_BEHIND` it is told to wait."""
         self._waiting.append(data)
         self._size += len(data)
         if self._size >= _BEHIND:
@@ -62,21 +78,25 @@ class _Flow:
         self._arrived.set()
 
     def eof_received(self) -> bool:
+        """The client has said all; it still listens."""
         self._ended = True
         self._arrived.set()
         return True
 
     def pause_writing(self) -> None:
+        """The client's window is full."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        """It takes more."""
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone, with or without its connection."""
         self._ended = True
         for event in (self.lost, self._arrived, self._writable):
             event.set()
-        self._left()
+        self._around.left()
 
     async def receive(self) -> bytes:
         """The next bytes; none at the end."""
@@ -95,6 +115,7 @@ class _Flow:
     async def send(self, data: bytes, datatype: int | None = None) -> None:
         """Send when the client has taken the rest. Raises BrokenPipeError when it is gone."""
         await self._writable.wait()
+        await self._around.writable.wait()
         if self.lost.is_set():
             raise BrokenPipeError
         self._chan.write(data, datatype)
@@ -107,15 +128,13 @@ class Command(_Flow, asyncssh.SSHServerSession[bytes]):
     Args:
         sandboxes: start it.
         grants: whose it is.
-        spawn: runs what must end in order.
-        left: called when the channel is gone.
+        around: its connection.
     """
 
-    def __init__(self, sandboxes: Sandboxes, grants: SshGrants, spawn: Spawn, left: Callable[[], None]) -> None:
-        super().__init__(left)
+    def __init__(self, sandboxes: Sandboxes, grants: SshGrants, around: Surroundings) -> None:
+        super().__init__(around)
         self._sandboxes = sandboxes
         self._grants = grants
-        self._spawn = spawn
         self._command: str | None = None
         self._term: str | None = None
         self._window = (80, 24)
@@ -123,33 +142,41 @@ class Command(_Flow, asyncssh.SSHServerSession[bytes]):
         self._piped: Piped | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open."""
         self._chan = chan
 
     def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
+        """What follows shall run on a terminal."""
         self._term = term_type if _TERM.fullmatch(term_type) else "dumb"
         self._resize(term_size[0], term_size[1])
         return True
 
     def shell_requested(self) -> bool:
+        """A login shell."""
         return True
 
     def exec_requested(self, command: str) -> bool:
+        """A command, as text for the shell."""
         self._command = command
         return True
 
     def subsystem_requested(self, subsystem: str) -> bool:
+        """SFTP, by the program of the image; nothing else."""
         self._command = _SFTP
         return subsystem == "sftp"
 
     def session_started(self) -> None:
+        """Everything that was asked for has been granted: begin."""
         self._spawn(self._run())
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        """The window has another size."""
         self._resize(width, height)
         if self._terminal is not None:
             self._spawn(self._terminal.resize(*self._window))
 
     def signal_received(self, signal: str) -> None:
+        """A signal for the command."""
         held = self._terminal or self._piped
         if signal in _SIGNALS and held is not None:
             self._spawn(held.signal(signals.Signals[f"SIG{signal}"]))
@@ -289,26 +316,26 @@ class Tunnel(_Flow, asyncssh.SSHTCPSession[bytes]):
     Args:
         inside: connected and non-blocking; owned.
         on_traffic: called whenever bytes have come.
-        spawn, left: as for `Command`.
+        around: its connection.
     """
 
-    def __init__(
-        self, inside: socket.socket, on_traffic: Callable[[], None], spawn: Spawn, left: Callable[[], None]
-    ) -> None:
-        super().__init__(left)
+    def __init__(self, inside: socket.socket, on_traffic: Callable[[], None], around: Surroundings) -> None:
+        super().__init__(around)
         self._inside = inside
         self._on_traffic = on_traffic
-        self._spawn = spawn
         self._started = False
 
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
+        """The channel is open."""
         self._chan = chan
 
     def session_started(self) -> None:
+        """Everything that was asked for has been granted: begin."""
         self._started = True
         self._spawn(self._run())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone, with or without its connection."""
         super().connection_lost(exc)
         if not self._started:
             self._inside.close()

@@ -19,14 +19,17 @@ from skerry.island.engine.errors import EngineError
 from skerry.island.engine.forwarding import CONNECT_SECONDS, Link
 from skerry.island.engine.records import SshGrants
 from skerry.island.engine.sandboxes import Sandboxes
-from skerry.island.engine.ssh_channels import Command, Tunnel
+from skerry.island.engine.ssh_channels import Command, Surroundings, Tunnel
 
 LOGIN_SECONDS = 30.0
 MOST_PENDING = 64
 MOST_CHANNELS = 32
 # Each offer of a key asks twice, anything else once.
 MOST_QUESTIONS = 24
-_KEEPALIVE_SECONDS = 60.0
+MOST_VARIABLES = 64
+MOST_UNSENT = 1 << 20
+# Three of them unanswered end a connection; a client that is merely stopped (^Z) is given that long.
+_KEEPALIVE_SECONDS = 300.0
 _HANG_UP_SECONDS = 5.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -91,7 +94,7 @@ class SshServer:
         self._pending.append(task)
         if len(self._pending) > MOST_PENDING:
             # Whoever has dallied longest makes room: a flood of silent clients locks nobody out who can log in at once.
-            self._pending[0].cancel()
+            self._pending.pop(0).cancel()
         self._logins.add(login)
         try:
             await self._converse(login, link, task)
@@ -101,11 +104,13 @@ class SshServer:
     async def _converse(self, login: Login, link: Link, task: asyncio.Task[Any]) -> None:
         try:
             connection = await asyncssh.run_server(link.socket, options=self._options, server_factory=lambda: login)
-        except (OSError, asyncssh.Error) as error:
-            log.info("no login from %s: %s", link.peer, error)
+        except Exception as error:
+            # Whatever a stranger's bytes brought about in the library: one line, and nothing in it can be forged.
+            log.info("no login from %s: %s", link.peer, ascii(error)[:200])
             return
         finally:
-            self._pending.remove(task)
+            if task in self._pending:
+                self._pending.remove(task)
         log.info("%s logged in to %s with %s", link.peer, login.sandbox_id, login.fingerprint)
         try:
             await connection.wait_closed()
@@ -142,6 +147,14 @@ class SshServer:
         return task
 
 
+class _FewVariables(dict[bytes, bytes]):
+    """What a client has set for a command; more than `MOST_VARIABLES` are dropped."""
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name in self or len(self) < MOST_VARIABLES:
+            super().__setitem__(name, value)
+
+
 class Login(asyncssh.SSHServer):
     """One connection: who it is, and what it may open."""
 
@@ -155,12 +168,31 @@ class Login(asyncssh.SSHServer):
         self.sandbox_id = sandbox_id or ""
         self.fingerprint: str | None = None
         self._grants: SshGrants | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """The connection exists; nothing has been said yet."""
         self._connection = conn
+        # asyncssh queues without bound for a client that does not read but grants wide windows or asks for replies.
+        transport: Any = conn._transport
+        transport.set_write_buffer_limits(high=MOST_UNSENT)
+
+        def behind() -> None:
+            self._writable.clear()
+            transport.pause_reading()
+
+        def caught_up() -> None:
+            self._writable.set()
+            transport.resume_reading()
+
+        conn.pause_writing = behind  # type: ignore[method-assign]
+        conn.resume_writing = caught_up  # type: ignore[method-assign]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
         self._connection = None
+        self._writable.set()
 
     def end(self, why: str) -> None:
         """Hang up."""
@@ -168,11 +200,13 @@ class Login(asyncssh.SSHServer):
             self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, why)
 
     def begin_auth(self, username: str) -> bool:
+        """Somebody says a name, perhaps not the first; every name needs a key."""
         self.sandbox_id = self._given or username
         self._grants = self.fingerprint = None
         return True
 
     def public_key_auth_supported(self) -> bool:
+        """Yes, for so many questions."""
         # Asked with every attempt, of whatever method, which makes it the place to count them.
         self._questions += 1
         if self._questions > MOST_QUESTIONS and self._connection is not None:
@@ -183,18 +217,26 @@ class Login(asyncssh.SSHServer):
         return True
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether this key is granted; the same work for a name that nobody has."""
         grants = await self._server.grants(self.sandbox_id)
         found = ssh_keys.granted(grants.public_keys if grants else {}, key)
         self._grants, self.fingerprint = (grants, found) if found else (None, None)
         return found is not None
 
     def session_requested(self) -> Any:
+        """A channel for a command, if there is room for one more."""
         if not self._room():
             return False
         assert self._grants is not None
-        return Command(self._server.sandboxes, self._grants, self._server.spawn, self._left)
+        assert self._connection is not None
+        channel = self._connection.create_server_channel()
+        channel._env = _FewVariables()
+        return channel, Command(
+            self._server.sandboxes, self._grants, Surroundings(self._writable, self._server.spawn, self._left)
+        )
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
+        """A channel into the sandbox's loopback (`direct-tcpip`), if there is room for one more."""
         if dest_host not in _LOOPBACK:
             raise asyncssh.ChannelOpenError(
                 asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "only the sandbox's own loopback can be reached"
@@ -224,4 +266,8 @@ class Login(asyncssh.SSHServer):
         if self._connection is None:
             inside.close()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client has left")
-        return Tunnel(inside, lambda: sandboxes.touch(grants.sandbox_id), self._server.spawn, self._left)
+        return Tunnel(
+            inside,
+            lambda: sandboxes.touch(grants.sandbox_id),
+            Surroundings(self._writable, self._server.spawn, self._left),
+        )

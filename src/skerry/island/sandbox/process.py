@@ -22,7 +22,7 @@ from skerry.island.sandbox.egress import EgressProxy
 from skerry.island.sandbox.handle import AgentSandbox, Host
 from skerry.island.sandbox.namespace import NamespaceDriver
 from skerry.island.sandbox.process_build import TEMPORARY, ProcessBuilder
-from skerry.island.sandbox.process_handles import AgentProcess, AgentTerminal
+from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import ExecSpec, ForkReport, SandboxSpec
 
 
@@ -85,6 +85,10 @@ class ProcessSandbox(AgentSandbox):
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> AgentTerminal:
         """Start a command on a terminal, with its paths translated. Raises as `AgentSandbox.terminal`."""
         return await super().terminal(self._translated(spec), columns, rows)
+
+    async def piped(self, spec: ExecSpec) -> AgentPiped:
+        """Start a command on pipes, with its paths translated. Raises as `AgentSandbox.piped`."""
+        return await super().piped(self._translated(spec))
 
     async def open_read(self, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
         """A file of the sandbox's own, not of the machine's. Raises as `AgentSandbox.open_read`."""

@@ -1,0 +1,36 @@
+"""How long to wait between two looks at a job (sections 2.8 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+SHORT_INTERVAL = 5.0
+"""Seconds between looks at work that is done soon, such as text and pictures."""
+
+LONG_INTERVAL = 15.0
+"""Seconds between looks at work that takes long, such as training."""
+
+LONG_JOBS = frozenset({"training", "vllm_serve"})
+POLL_TIMEOUT = 600.0
+WAIT_TIMEOUT = 300.0
+WAIT_INTERVAL = 3.0
+
+_LONGEST_BACKOFF, _JITTER = 60.0, 0.1
+
+
+def interval_for(job_type: str | None) -> float:
+    """Seconds between two looks at a job of a type; None for one that is not known."""
+    return LONG_INTERVAL if job_type in LONG_JOBS else SHORT_INTERVAL
+
+
+def backoff(failed: int, interval: float, asked: float | None, chance: Callable[[], float]) -> float:
+    """Seconds to wait after looking failed: as long as the server asks, else twice the interval, four times, ...
+
+    Args:
+        failed: how often it failed by now, since it last did not.
+        interval: seconds between looks.
+        asked: seconds the server asked for.
+        chance: a float in [0, 1), for up to a tenth more.
+    """
+    steady = min(_LONGEST_BACKOFF, interval * 2.0 ** min(failed, 32)) if asked is None else asked
+    return steady * (1 + _JITTER * chance())
