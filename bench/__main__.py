@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import memory, sandboxes, wire
+from bench import dispersed, memory, sandboxes, wire
 from bench.harness import Row, keep, render
 from bench.served import Served
 
@@ -35,6 +35,10 @@ def main() -> int:
         "durable": lambda island: wire.durable_run(island, 200 // scale),
         "server": lambda island: wire.server_throughput(island, 3 / scale),
         "port": lambda island: wire.published_port(island, 300 // scale),
+        "signatures": lambda island: dispersed.signatures(200 // scale),
+        "jobs-list": lambda island: dispersed.list_of_jobs(island, 300 // scale),
+        "jobs-start": lambda island: dispersed.create_to_running(island, 50 // scale),
+        "jobs-many": lambda island: dispersed.many_jobs(island, 1000 // scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
         "startup": lambda island: wire.start_up(20 // scale + 1),
     }

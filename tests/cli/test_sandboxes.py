@@ -221,6 +221,29 @@ def test_an_image_is_imported_used_and_removed(island: Skerry, tmp_path: Path) -
     assert island("image", "rm", "tiny").status == 0
 
 
+def test_an_image_is_defined_shown_used_and_removed(island: Skerry, tmp_path: Path) -> None:
+    (tmp_path / "motto").write_text("small and rocky\n")
+    made = island(
+        *("image", "define", "greeter", "--entrypoint", "echo 'hello there'", "--cmd", "you", "--env", "A=b=c"),
+        *("--workdir", "/srv", "--user", "user", "--file", f"{tmp_path / 'motto'}:/srv/motto"),
+    )
+    assert (made.status, made.text) == (0, "greeter:latest\n"), made.stderr
+    program = island("image", "show", "greeter", "-o", "json").json["image"]["program"]
+    assert program["env"].pop("A") == "b=c"
+    assert (program["entrypoint"], program["command"]) == (["echo", "hello there"], ["you"])
+    assert (program["working_dir"], program["user"]) == ("/srv", "user")
+    assert "echo 'hello there' you" in island("image", "ls").text
+    assert "hello there" in island("image", "show", "greeter").text
+    box = island("sandbox", "fork", "--image", "greeter").text.strip()
+    assert island("sandbox", "run", box, "--", "sh", "-c", "cat /srv/motto; echo $A").text == "small and rocky\nb=c\n"
+    assert island("image", "rm", "greeter").status == 9
+    island("sandbox", "rm", box)
+    assert island("image", "rm", "greeter").status == 0
+    for words in (["--file", "nothing"], ["--env", "A"], ["--entrypoint", "'"], ["--from", "absent"]):
+        assert island("image", "define", "greeter", *words).status in (2, 5)
+    assert island("image", "show", "greeter").status == 5
+
+
 def test_a_command_that_reads_no_further_ends_us_silently(island: Skerry) -> None:
     with island.popen("logs", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
         assert listing.stdout is not None

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from skerry import Arker
+from skerry.networks.dispersed import Dispersed
 
 DEADLINE = 30.0
 
@@ -87,6 +88,12 @@ class ServerProcess:
     def arker(self, **options: object) -> Arker:
         """A client of this server."""
         return Arker(api_key=self.key, base_url=f"{self.url}/arker", **options)  # type: ignore[arg-type]
+
+    def dispersed(self, **options: object) -> Dispersed:
+        """A Dispersed client of this server."""
+        keys = json.loads((self.data_dir / "credentials.json").read_text())["keys"]
+        pair = keys["dispersed"], keys["dispersed_secret"]
+        return Dispersed(*pair, f"{self.url}/dispersed", environ={}, **options)  # type: ignore[arg-type]
 
     def query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Ask the database directly; only tests may."""

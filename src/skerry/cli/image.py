@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skerry.cli import exits, island_link, output
+from skerry.cli.image_program import program_options
 from skerry.cli.main import LazyGroup
 from skerry.cli.options import data_dir_option
 from skerry.errors import ProtocolError
 from skerry.units import format_size
 
 if TYPE_CHECKING:
-    from skerry.island.admin.models import ImageEvent, ImageProgress, ImageView
+    from skerry.island.admin.models import ImageEvent, ImageProgress, ImageView, ProgramChoice
+
+
+_LONGEST_PROGRAM = 40
 
 
 @click.group(cls=LazyGroup)
 def image() -> None:
-    """List, pull, build, import and remove images.
+    """List, pull, build, import, define and remove images.
 
     `host` is always there: this machine's own tools, read-only.
     """
@@ -38,10 +43,41 @@ def list_images(*, directory: Path, form: str) -> int:
         output.print_json("images", {"images": [_plain(found) for found in images]})
         return exits.OK
     output.print_table(
-        ["name", "id", "size", "source", "created"],
-        [(i.name, i.id, format_size(i.size_bytes), i.source, f"{i.created_at:%Y-%m-%d %H:%M}") for i in images],
+        ["name", "id", "size", "source", "created", "program"],
+        [
+            (i.name, i.id, format_size(i.size_bytes), i.source, f"{i.created_at:%Y-%m-%d %H:%M}", _program(i))
+            for i in images
+        ],
         empty="no images",
     )
+    return exits.OK
+
+
+@image.command()
+@click.argument("name")
+@data_dir_option
+@output.output_option
+def show(name: str, *, directory: Path, form: str) -> int:
+    """Tell what an image is and what it runs."""
+    with island_link.ensure(directory, output.note).admin() as admin:
+        found = admin.image(name)
+    if form == "json":
+        output.print_json("image", {"image": _plain(found)})
+        return exits.OK
+    program = found.program
+    rows = [
+        ("name", found.name),
+        ("id", found.id),
+        ("source", found.source),
+        ("size", format_size(found.size_bytes)),
+        ("created", f"{found.created_at:%Y-%m-%d %H:%M}"),
+        ("entrypoint", shlex.join(program.entrypoint)),
+        ("command", shlex.join(program.command)),
+        ("directory", program.working_dir or "/"),
+        ("user", program.user or "root"),
+        *(("variable", f"{key}={value}") for key, value in sorted(program.env.items())),
+    ]
+    output.print_table(["what", "value"], rows, empty="")
     return exits.OK
 
 
@@ -59,27 +95,51 @@ def pull(reference: str, *, directory: Path, form: str) -> int:
 @click.option("--suite", default="bookworm", show_default=True, help="Debian suite.")
 @click.option("--name", help="Name of the image; skerry/SUITE by default.")
 @click.argument("packages", nargs=-1)
+@program_options
 @data_dir_option
 @output.output_option
-def build(packages: tuple[str, ...], *, suite: str, name: str | None, directory: Path, form: str) -> int:
+def build(
+    packages: tuple[str, ...], *, suite: str, name: str | None, program: ProgramChoice, directory: Path, form: str
+) -> int:
     """Build an image from Debian packages, by mmdebstrap.
 
     \b
     skerry image build --suite bookworm python3 git
     """
     with island_link.ensure(directory, output.note).admin() as admin:
-        return _finish(admin.build(suite, list(packages), name), form)
+        return _finish(admin.build(suite, list(packages), name, program), form)
 
 
 @image.command("import")
 @click.argument("tar", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="Name of the image.")
+@program_options
 @data_dir_option
 @output.output_option
-def import_tar(tar: Path, *, name: str, directory: Path, form: str) -> int:
-    """Make an image of a tar of a root file system."""
+def import_tar(tar: Path, *, name: str, program: ProgramChoice, directory: Path, form: str) -> int:
+    """Make an image of a tar: a root file system, an OCI layout, or what `docker save` wrote."""
     with island_link.ensure(directory, output.note).admin() as admin:
-        return _finish(admin.import_tar(tar, name), form)
+        return _finish(admin.import_tar(tar, name, program), form)
+
+
+@image.command()
+@click.argument("name")
+@click.option("--from", "source", default="host", show_default=True, metavar="IMAGE", help="What it stands on.")
+@click.option("--file", "files", multiple=True, metavar="LOCAL:PATH", help="Put a file of this machine into it.")
+@program_options
+@data_dir_option
+@output.output_option
+def define(
+    name: str, *, source: str, files: tuple[str, ...], program: ProgramChoice, directory: Path, form: str
+) -> int:
+    """Give another image's files another program; what it stands on is not copied.
+
+    \b
+    skerry image define web --entrypoint "python3 -m http.server" --cmd 8000
+    skerry image define job --from debian:12 --file job.sh:/opt/job.sh --entrypoint /opt/job.sh
+    """
+    with island_link.ensure(directory, output.note).admin() as admin:
+        return _finish(admin.define(name, source, program, [_pair(text) for text in files]), form)
 
 
 @image.command()
@@ -94,6 +154,18 @@ def rm(names: tuple[str, ...], *, directory: Path, form: str) -> int:
     if form == "json":
         output.print_json("images_removed", {"removed": list(names)})
     return exits.OK
+
+
+def _pair(text: str) -> tuple[Path, str]:
+    local, colon, inside = text.rpartition(":")
+    if not colon or not local or not inside:
+        raise click.UsageError(f"{text!r} is not LOCAL:PATH, such as job.sh:/opt/job.sh")
+    return Path(local), inside
+
+
+def _program(view: ImageView) -> str:
+    text = shlex.join([*view.program.entrypoint, *view.program.command])
+    return text if len(text) <= _LONGEST_PROGRAM else f"{text[: _LONGEST_PROGRAM - 3]}..."
 
 
 def _finish(events: Iterator[ImageEvent], form: str) -> int:

@@ -107,6 +107,7 @@ NETWORKS = {
             "containers as jobs on machines with GPUs",
             ("ZER_PUBLIC_KEY", "ZER_SECRET_KEY", "ZER_API_BASE_URL"),
         ),
+        Network("octaspace", "OctaSpace", "machines by the hour, VPN relays and rendering"),
     )
 }
 """By name."""

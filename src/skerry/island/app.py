@@ -23,8 +23,9 @@ def default_faces(engine: Engine) -> list[Face]:
     """Every face this release has."""
     from skerry.island.faces.arker.face import ArkerFace
     from skerry.island.faces.dispersed.face import DispersedFace
+    from skerry.island.faces.octaspace.face import OctaSpaceFace
 
-    return [ArkerFace(engine), DispersedFace(engine)]
+    return [ArkerFace(engine), DispersedFace(engine), OctaSpaceFace(engine)]
 
 
 class App:

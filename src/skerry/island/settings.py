@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from skerry.errors import ConfigurationError
 from skerry.island.sandbox.spec import Limits, NetworkPolicy
@@ -20,6 +21,47 @@ class Prices:
     cpu_hour: Money = Money(40_000, "USD")
     memory_gib_hour: Money = Money(5_000, "USD")
     gpu_hour: Money = Money(1_000_000, "USD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OctaSpace:
+    """How this machine takes part in OctaSpace.
+
+    Args:
+        nodes: as how many nodes of equal shares it is offered, since a node does one thing at a time; None for one per
+            processor, at most four.
+        market_price: of one OCTA; there is no market here that would say it.
+        opening_balance: credit that the first account starts with.
+        base: price of a node per hour, until its operator changes it.
+        storage: the same for a GB of disk and an hour.
+        traffic: the same for a GB moved.
+        fee_permille: thousandths of every charge that the network keeps.
+        tick: seconds of which whole ones are billed.
+        idle_limit: seconds without traffic after which a session is ended, None for never.
+        charge_amount: `auto`, `number` or `string`: how amounts of Wei beyond 2^53 are written.
+        requests_per_minute: how many requests a key may make, None for as many as it likes.
+        city, country, country_iso: where this machine is said to be.
+        latitude, longitude: the same in degrees.
+        residential: whether its address is a home's.
+    """
+
+    nodes: int | None = None
+    market_price: Money = Money(104_000, "USD")
+    opening_balance: Money = Money(1_000 * 10**18, "OCTA")
+    base: Money = Money(5 * 10**16, "OCTA")
+    storage: Money = Money(10**14, "OCTA")
+    traffic: Money = Money(5 * 10**16, "OCTA")
+    fee_permille: int = 0
+    tick: int = 60
+    idle_limit: float | None = None
+    charge_amount: Literal["auto", "number", "string"] = "auto"
+    requests_per_minute: int | None = None
+    city: str = "here"
+    country: str = "Nowhere"
+    country_iso: str = "ZZ"
+    latitude: float = 0.0
+    longitude: float = 0.0
+    residential: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +93,7 @@ class Settings:
             all begin at once.
         dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
         dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
+        octaspace: how this machine takes part in OctaSpace.
         port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
         ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
             begins to listen when the first sandbox can be logged in to.
@@ -78,6 +121,7 @@ class Settings:
     cpu_floor_millis: int = 100
     dispersed_cpu_hour: Money = Money(20_000, "USD")
     dispersed_region: str | None = None
+    octaspace: OctaSpace = field(default_factory=OctaSpace)
     port_range: tuple[int, int] | None = None
     ssh_port: int | None = 0
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from skerry.island.images.define import Overrides
 from skerry.island.images.store import ImageStore
 from skerry.island.sandbox import landlock
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.egress import EgressProxy
 from skerry.island.sandbox.handle import AgentSandbox
 from skerry.island.sandbox.process import ProcessDriver
-from skerry.island.sandbox.spec import ExecResult, ExecSpec, Limits, NetworkPolicy, SandboxSpec
+from skerry.island.sandbox.spec import ExecResult, ExecSpec, GpuDevice, Limits, NetworkPolicy, SandboxSpec, Volume
 from tests.island.sandbox import sandbox_lab
 
 pytestmark = [
@@ -312,6 +313,20 @@ async def test_what_it_cannot_give_is_said(lab: Lab, scratch: Path) -> None:
     with pytest.raises(SandboxError) as caught:
         await lab.driver.open("nobody")
     assert caught.value.reason == "unknown_sandbox"
+    for given in ({"volumes": (Volume("host", "/data"),)}, {"gpus": (GpuDevice(0),)}):
+        with pytest.raises(SandboxError, match="user namespaces") as caught:
+            await lab.driver.create(SandboxSpec(id="x", image="host", **given))
+        assert caught.value.reason == "unsupported"
+    images = ImageStore(scratch / "images")
+    (scratch / "file").write_text("x")
+    overrides = Overrides(env={"A": "1"})
+    for name, files in (("plain", []), ("filed", [(scratch / "file", "/opt/file")])):
+        image = await images.define(name, "host", overrides=overrides, files=files)
+        await lab.driver.create(SandboxSpec(id=name, image=image.id))
+    await lab.driver.open("plain")
+    with pytest.raises(SandboxError, match="needs mounts") as caught:
+        await lab.driver.open("filed")
+    assert caught.value.reason == "unsupported"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each sandbox a user of its own")

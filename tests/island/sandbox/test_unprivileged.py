@@ -11,7 +11,7 @@ import pytest
 
 USER = 1001
 HERE = Path(__file__).parent
-SUITES = ("exec", "users", "files", "life", "escape", "hostile", "survival", "network", "select")
+SUITES = ("exec", "users", "volumes", "gpus", "files", "life", "escape", "hostile", "survival", "network", "select")
 
 
 def _python() -> str | None:

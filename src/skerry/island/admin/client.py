@@ -59,13 +59,35 @@ class Admin:
         """Fetch an image from a registry, with its progress."""
         return self._image_events("/images/pull", models.PullImage(reference))
 
-    def build(self, suite: str, packages: list[str], name: str | None = None) -> Iterator[models.ImageEvent]:
-        """Build an image from Debian packages."""
-        return self._image_events("/images/build", models.BuildImage(suite, packages, name))
+    def image(self, name: str) -> models.ImageView:
+        """One local image."""
+        return self._get(f"/images/{quote(name, safe='')}", models.ImageView)
 
-    def import_tar(self, path: Path, name: str) -> Iterator[models.ImageEvent]:
+    def build(
+        self,
+        suite: str,
+        packages: list[str],
+        name: str | None = None,
+        program: models.ProgramChoice = models.ProgramChoice(),  # noqa: B008
+    ) -> Iterator[models.ImageEvent]:
+        """Build an image from Debian packages."""
+        return self._image_events("/images/build", models.BuildImage(suite, packages, name, program))
+
+    def import_tar(
+        self,
+        path: Path,
+        name: str,
+        program: models.ProgramChoice = models.ProgramChoice(),  # noqa: B008
+    ) -> Iterator[models.ImageEvent]:
         """Make an image of a tar on this machine."""
-        return self._image_events("/images/import", models.ImportImage(str(path.absolute()), name))
+        return self._image_events("/images/import", models.ImportImage(str(path.absolute()), name, program))
+
+    def define(
+        self, name: str, source: str, program: models.ProgramChoice, files: list[tuple[Path, str]]
+    ) -> Iterator[models.ImageEvent]:
+        """Make an image of another's files, with another program and files of this machine."""
+        placed = [(str(path.absolute()), inside) for path, inside in files]
+        return self._image_events("/images/define", models.DefineImage(name, source, program, placed))
 
     def remove_image(self, name: str) -> None:
         """Delete a local image."""

@@ -53,6 +53,8 @@ def build(engine: Engine) -> list[BaseRoute]:
         ("POST", "/images/pull", admin.pull),
         ("POST", "/images/build", admin.build_image),
         ("POST", "/images/import", admin.import_image),
+        ("POST", "/images/define", admin.define_image),
+        ("GET", "/images/{name:path}", admin.image),
         ("DELETE", "/images/{name:path}", admin.remove_image),
         ("GET", "/runs", admin.runs),
         ("GET", "/runs/{run_id}", admin.run),
@@ -105,26 +107,49 @@ class Admin:
     async def images(self, _: Request) -> Response:
         """GET /images."""
         records = await asyncio.to_thread(self.engine.images.list)
-        return _reply(models.ImageList([views.image(record) for record in records]))
+        return _reply(models.ImageList([self._image(record) for record in records]))
+
+    async def image(self, request: Request) -> Response:
+        """GET /images/{name}."""
+        return _reply(self._image(await asyncio.to_thread(self.engine.images.get, request.path_params["name"])))
 
     async def pull(self, request: Request) -> Response:
         """POST /images/pull: progress lines, then the image."""
         wanted = await _body(request, models.PullImage)
         return _stream(
-            _image_events(lambda tell: self.engine.images.pull(wanted.reference, progress=tell)),
+            self._image_events(lambda tell: self.engine.images.pull(wanted.reference, progress=tell)),
         )
 
     async def build_image(self, request: Request) -> Response:
         """POST /images/build: progress lines, then the image."""
         wanted = await _body(request, models.BuildImage)
+        program = views.overrides(wanted.program)
         return _stream(
-            _image_events(lambda _: self.engine.images.build(wanted.suite, wanted.packages, name=wanted.name)),
+            self._image_events(
+                lambda _: self.engine.images.build(wanted.suite, wanted.packages, name=wanted.name, overrides=program)
+            ),
         )
 
     async def import_image(self, request: Request) -> Response:
         """POST /images/import: a tar on this machine becomes an image."""
         wanted = await _body(request, models.ImportImage)
-        return _stream(_image_events(lambda _: self.engine.images.import_tar(Path(wanted.path), wanted.name)))
+        program = views.overrides(wanted.program)
+        return _stream(
+            self._image_events(
+                lambda _: self.engine.images.import_tar(Path(wanted.path), wanted.name, overrides=program)
+            )
+        )
+
+    async def define_image(self, request: Request) -> Response:
+        """POST /images/define: another image's files with another program become an image."""
+        wanted = await _body(request, models.DefineImage)
+        program = views.overrides(wanted.program)
+        files = [(Path(source), inside) for source, inside in wanted.files]
+        return _stream(
+            self._image_events(
+                lambda _: self.engine.images.define(wanted.name, wanted.source, overrides=program, files=files)
+            )
+        )
 
     async def remove_image(self, request: Request) -> Response:
         """DELETE /images/{name}."""
@@ -162,6 +187,36 @@ class Admin:
 
         return StreamingResponse(lines(), media_type=_NDJSON)
 
+    def _image(self, record: Image) -> models.ImageView:
+        return views.image(record, self.engine.images.config(record.id))
+
+    async def _image_events(
+        self, work: Callable[[Callable[[Progress], None]], Awaitable[Image]]
+    ) -> AsyncIterator[bytes]:
+        """Lines of progress while an image is made, then the image or the reason why there is none."""
+        # Only the newest counts, five times a second: a slow reader must not pile up lines.
+        latest: list[Progress] = []
+
+        def tell(progress: Progress) -> None:
+            latest[:] = [progress]
+
+        async def make() -> Image:
+            return await work(tell)
+
+        task = asyncio.create_task(make())
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=0.2)
+                if latest:
+                    yield _line(models.ImageEvent(progress=views.progress(latest.pop())))
+            yield _line(models.ImageEvent(image=self._image(task.result())))
+        except EngineError as error:
+            yield _line(models.ImageEvent(error=models.Failure(error.code, error.message)))
+        except SandboxError as error:
+            yield _line(models.ImageEvent(error=models.Failure(error.reason, str(error))))
+        finally:
+            task.cancel()
+
     async def _find(self, request: Request) -> RunRecord:
         return await self._get(request.path_params["run_id"])
 
@@ -197,29 +252,3 @@ def _number(request: Request, name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit():
         raise Invalid(f"{name} must be a whole number, not {text!r}")
     return int(text)
-
-
-async def _image_events(work: Callable[[Callable[[Progress], None]], Awaitable[Image]]) -> AsyncIterator[bytes]:
-    """Lines of progress while an image is made, then the image or the reason why there is none."""
-    # Only the newest counts, five times a second: a slow reader must not pile up lines.
-    latest: list[Progress] = []
-
-    def tell(progress: Progress) -> None:
-        latest[:] = [progress]
-
-    async def make() -> Image:
-        return await work(tell)
-
-    task = asyncio.create_task(make())
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=0.2)
-            if latest:
-                yield _line(models.ImageEvent(progress=views.progress(latest.pop())))
-        yield _line(models.ImageEvent(image=views.image(task.result())))
-    except EngineError as error:
-        yield _line(models.ImageEvent(error=models.Failure(error.code, error.message)))
-    except SandboxError as error:
-        yield _line(models.ImageEvent(error=models.Failure(error.reason, str(error))))
-    finally:
-        task.cancel()

@@ -58,6 +58,16 @@ class IslandView(msgspec.Struct, frozen=True):
     nodes: list[NodeView]
 
 
+class ProgramView(msgspec.Struct, frozen=True):
+    """What an image runs when nothing else is said; all empty when it does not say."""
+
+    entrypoint: list[str]
+    command: list[str]
+    working_dir: str
+    user: str
+    env: dict[str, str]
+
+
 class ImageView(msgspec.Struct, frozen=True):
     """A local image."""
 
@@ -66,6 +76,7 @@ class ImageView(msgspec.Struct, frozen=True):
     source: str
     size_bytes: int
     created_at: datetime
+    program: ProgramView
 
 
 class ImageList(msgspec.Struct, frozen=True):
@@ -80,12 +91,23 @@ class PullImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference: str
 
 
+class ProgramChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an image shall run; null leaves what it says by itself, `env` is added to its own."""
+
+    entrypoint: list[str] | None = None
+    command: list[str] | None = None
+    working_dir: str | None = None
+    user: str | None = None
+    env: dict[str, str] = {}
+
+
 class BuildImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Build an image from Debian packages."""
 
     suite: str = "bookworm"
     packages: list[str] = []
     name: str | None = None
+    program: ProgramChoice = ProgramChoice()
 
 
 class ImportImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +115,16 @@ class ImportImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: str
     name: str
+    program: ProgramChoice = ProgramChoice()
+
+
+class DefineImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another image's files with another program; `files` are paths on the island's own machine and inside."""
+
+    name: str
+    source: str
+    program: ProgramChoice = ProgramChoice()
+    files: list[tuple[str, str]] = []
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -113,7 +145,7 @@ class ImageProgress(msgspec.Struct, frozen=True):
 
 
 class ImageEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of a pull, build or import: progress, then either the image or what went wrong."""
+    """One line of a pull, build, import or definition: progress, then either the image or what went wrong."""
 
     progress: ImageProgress | None = None
     image: ImageView | None = None

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from skerry.island.admin.models import Amount, ImageProgress, ImageView, Isolation, NodeView, RunView, Wall
+from skerry.island.admin.models import (
+    Amount,
+    ImageProgress,
+    ImageView,
+    Isolation,
+    NodeView,
+    ProgramChoice,
+    ProgramView,
+    RunView,
+    Wall,
+)
 from skerry.island.engine.records import Image, Node, RunRecord
+from skerry.island.images.define import Overrides
+from skerry.island.images.index import ImageConfig
 from skerry.island.images.pull import Progress
 from skerry.island.sandbox.spec import Barriers
 from skerry.money import Money
@@ -14,14 +26,32 @@ def amount(money: Money) -> Amount:
     return Amount(amount=f"{money.decimal:f}", currency=money.currency)
 
 
-def image(record: Image) -> ImageView:
-    """A local image."""
+def image(record: Image, config: ImageConfig) -> ImageView:
+    """A local image and its program."""
     return ImageView(
         id=record.id,
         name=record.name,
         source=record.source,
         size_bytes=record.size_bytes,
         created_at=record.created_at,
+        program=ProgramView(
+            entrypoint=list(config.entrypoint),
+            command=list(config.command),
+            working_dir=config.working_dir,
+            user=config.user,
+            env=record.env,
+        ),
+    )
+
+
+def overrides(chosen: ProgramChoice) -> Overrides:
+    """What an image shall run, as the images take it."""
+    return Overrides(
+        entrypoint=None if chosen.entrypoint is None else tuple(chosen.entrypoint),
+        command=None if chosen.command is None else tuple(chosen.command),
+        env=chosen.env,
+        working_dir=chosen.working_dir,
+        user=chosen.user,
     )
 
 

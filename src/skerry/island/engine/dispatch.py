@@ -174,6 +174,7 @@ class Dispatcher:
                 spec = self._spec(job, before)
                 sandbox = await self._core.driver.open(job.sandbox.id)
                 job.process = await sandbox.exec(spec)
+            job.begun.set()
             if job.stop is not None:
                 await _cancel(job.process, 0.0)
             result = await job.process.wait()
@@ -226,6 +227,7 @@ class Dispatcher:
             id=exec_id(lost.id, number),
             purpose=f"run {lost.id}",
             seconds=job.request.timeout,
+            gpus=len(job.sandbox.gpus),
         )
         now = micros(lease.opened_at)
 

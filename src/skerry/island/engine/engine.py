@@ -140,24 +140,25 @@ class Engine:
             await store.close()
             raise
 
-    @property
-    def connections(self) -> int:
-        """Connections into sandboxes that are open now, through published ports or the SSH server."""
-        return self.ports.connections + self.ssh.connections
-
-    async def bearer_key(self, network: str, prefix: str) -> str:
+    async def bearer_key(self, network: str, prefix: str, length: int | None = None) -> str:
         """The first account's bearer key of a network, made unless there is one; for a face that starts.
 
         Args:
             network: whose keys these are.
             prefix: how they begin.
+            length: how many characters they have, where that matters.
         """
-        self.accounts.declare(network, prefix)
+        self.accounts.declare(network, prefix, length)
         return await self.accounts.first_key(self._credentials, network)
 
     async def keep_credentials(self, keys: Mapping[str, str]) -> None:
         """Write keys of the first account down, under names of the caller's, before they are accepted."""
         await self._credentials.keep(keys)
+
+    @property
+    def connections(self) -> int:
+        """Connections into sandboxes that are open now, through published ports or the SSH server."""
+        return self.ports.connections + self.ssh.connections
 
     async def close(self) -> None:
         """Stop gracefully: accept nothing, let foreground runs end within `settings.drain`, end every agent.

@@ -46,7 +46,15 @@ class Leases:
         self._core = core
 
     def draft(
-        self, account_id: str, sandbox_id: str, limits: Limits, *, id: str, purpose: str, seconds: float | None
+        self,
+        account_id: str,
+        sandbox_id: str,
+        limits: Limits,
+        *,
+        id: str,
+        purpose: str,
+        seconds: float | None,
+        gpus: int = 0,
     ) -> Lease:
         """A lease to open, with a hold for `seconds` of work (a minute when unknown, an hour at most)."""
         node = self._core.node
@@ -60,8 +68,8 @@ class Leases:
             purpose=purpose,
             cpu_millis=cpu_millis,
             memory_bytes=memory_bytes,
-            gpus=0,
-            held=cost(node, cpu_millis, memory_bytes, 0, round(ahead * _NS)),
+            gpus=gpus,
+            held=cost(node, cpu_millis, memory_bytes, gpus, round(ahead * _NS)),
             opened_at=self._core.clock.now(),
             closed_at=None,
             captured=None,

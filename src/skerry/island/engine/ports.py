@@ -201,9 +201,7 @@ class Ports:
                     return listener, None
                 try:
                     number = listener.getsockname()[1]
-                    return listener, await bound_datagrams(
-                        settings.host, number, allow_remote=settings.allow_remote
-                    )
+                    return listener, await bound_datagrams(settings.host, number, allow_remote=settings.allow_remote)
                 except BaseException:
                     listener.close()
                     raise

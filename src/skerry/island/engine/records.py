@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from skerry.island.sandbox.spec import Limits, NetworkPolicy
+from skerry.island.sandbox.spec import Limits, NetworkPolicy, Volume
 from skerry.money import Money
 
 SandboxState = Literal["idle", "running", "suspended"]
@@ -99,7 +99,8 @@ class Program:
 class SandboxRecord:
     """A forkable machine of an account.
 
-    `public_id` and `name` are the network's own words for it; `root_image` is the image at the root of the chain.
+    `public_id` and `name` are the network's own words for it; `root_image` is the image at the root of the chain;
+    `gpus` are indices of the node's.
     """
 
     id: str
@@ -116,6 +117,8 @@ class SandboxRecord:
     created_at: datetime
     last_active_at: datetime
     labels: dict[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,13 @@ class Runs:
         if self._dispatcher.enter(job):
             job.record = record = replace(record, state="running", started_at=now)
         lease = self._leases.draft(
-            account_id, sandbox_id, sandbox.limits, id=job.exec_id, purpose=f"run {id}", seconds=timeout
+            account_id,
+            sandbox_id,
+            sandbox.limits,
+            id=job.exec_id,
+            purpose=f"run {id}",
+            seconds=timeout,
+            gpus=len(sandbox.gpus),
         )
         try:
             accepted = await self._core.store.run(self._accept, record, request, lease, idempotency)
@@ -182,6 +188,25 @@ class Runs:
         finally:
             sleeper.cancel()
         return job.done.result() if job.done.done() else job.record
+
+    async def begun(self, run_id: str) -> str | None:
+        """Wait until a run's program runs; why it has ended where it has ended by then (see `RunRecord.cause`).
+
+        Raises:
+            NotFound: no such run. Unavailable: its end cannot be recorded now, or the island stops.
+        """
+        job = self._dispatcher.jobs.get(run_id)
+        if job is None:
+            return (await self.wait(run_id)).cause
+        beginning = asyncio.ensure_future(job.begun.wait())
+        try:
+            await asyncio.wait((job.done, beginning), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            beginning.cancel()
+        if job.done.done():
+            return job.done.result().cause
+        ended = await self._core.driver.result(job.sandbox.id, job.exec_id)
+        return None if ended is None else ended.cause
 
     async def get(self, account_id: str, sandbox_id: str | None, run_id: str) -> RunRecord:
         """One run; in any of the account's sandboxes when `sandbox_id` is None. Raises NotFound."""

@@ -22,8 +22,9 @@ from skerry.island.engine.refusals import translated
 from skerry.island.engine.shell import HOME, ShellState
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
+from skerry.island.sandbox import gpu_devices
 from skerry.island.sandbox.driver import Piped, SandboxError, Terminal
-from skerry.island.sandbox.spec import Limits, NetworkPolicy, SandboxSpec
+from skerry.island.sandbox.spec import GpuDevice, Limits, NetworkPolicy, SandboxSpec, Volume
 from skerry.island.store import ledger
 from skerry.island.store import sandboxes as rows
 from skerry.island.store import sessions as session_rows
@@ -70,6 +71,8 @@ class Sandboxes:
         durable: bool = False,
         labels: Mapping[str, str] | None = None,
         metered: bool = True,
+        volumes: Sequence[Volume] = (),
+        gpus: Sequence[int] = (),
     ) -> SandboxRecord:
         """A sandbox on an image, with its default session; starts no process.
 
@@ -84,21 +87,31 @@ class Sandboxes:
             durable: its runs are started again when the machine loses them.
             labels: kept and returned, never read.
             metered: False when the caller bills by a rule of its own: an empty balance does not refuse it.
+            volumes: other images' files (by name or id), read-only; forks have them too.
+            gpus: `index`es of this machine's GPUs whose device nodes it gets; forks have none. Who may have which is
+                the caller's business, see `capacity`.
 
         Raises:
-            NotFound: unknown image. Invalid: impossible limits or a bad id. Conflict: the id is taken.
-            PaymentRequired: nothing left to spend.
+            NotFound: unknown image. Invalid: impossible limits, a bad id or path, an unknown GPU. Conflict: the id is
+            taken. PaymentRequired: nothing left to spend. Unsupported: this machine has no volumes or GPUs to give.
         """
         found = self._core.images.resolve(image)
         if found is None:
             raise NotFound(f"there is no image {image!r} here; `skerry image pull {image}` fetches one")
         wanted = merged(limits, self._nodes.fitting(self._core.settings.limits))
         record = self._draft(account_id, id, network, name, found, None, wanted, durable, labels)
-        record = replace(record, policy=policy or self._core.settings.network)
+        record = replace(
+            record,
+            policy=policy or self._core.settings.network,
+            volumes=tuple(self._volume(volume) for volume in volumes),
+            gpus=tuple(gpus),
+        )
         await self._check(record, metered=metered)
+        spec = self._spec(record)
         with translated():
-            await self._core.driver.create(_spec(record))
-        return await self._enter(record, ShellState(HOME, self._states.base_env(found)))
+            await self._core.driver.create(spec)
+        env = gpu_devices.environment(spec.gpus, self._states.base_env(found))
+        return await self._enter(record, ShellState(HOME, env))
 
     async def fork(
         self,
@@ -133,11 +146,11 @@ class Sandboxes:
             durable,
             labels,
         )
-        record = replace(record, policy=policy or parent.policy)
+        record = replace(record, policy=policy or parent.policy, volumes=parent.volumes)
         await self._check(record)
         state = await self._states.load(parent_id, await self._states.default_id(parent_id))
         with translated():
-            await self._core.driver.fork(parent_id, _spec(record))
+            await self._core.driver.fork(parent_id, self._spec(record))
         return await self._enter(record, state)
 
     async def get(self, account_id: str, id: str) -> SandboxRecord:
@@ -378,6 +391,26 @@ class Sandboxes:
             labels=dict(labels or {}),
         )
 
+    def _volume(self, volume: Volume) -> Volume:
+        found = self._core.images.resolve(volume.image_id)
+        if found is None:
+            raise NotFound(f"there is no image {volume.image_id!r} here for the volume at {volume.path}")
+        return replace(volume, image_id=found)
+
+    def _spec(self, record: SandboxRecord) -> SandboxSpec:
+        here = {gpu.index: gpu for gpu in self._core.node.gpus}
+        if len(set(record.gpus)) != len(record.gpus) or not set(record.gpus) <= set(here):
+            raise Invalid(f"the GPUs {list(record.gpus)} are not all on this machine, which has {sorted(here)}")
+        return SandboxSpec(
+            id=record.id,
+            image=record.image,
+            limits=record.limits,
+            network=record.policy,
+            home=HOME,
+            volumes=record.volumes,
+            gpus=tuple(GpuDevice(index, here[index].uuid) for index in record.gpus),
+        )
+
     async def _check(self, record: SandboxRecord, *, metered: bool = True) -> None:
         if self._core.closing:
             raise Unavailable("the island is stopping")
@@ -385,7 +418,7 @@ class Sandboxes:
             raise Invalid(f"{record.id!r} is no sandbox id; use 1 to 64 of A-Z a-z 0-9 _ -")
         _check_name(record.name)
         self._nodes.check(record.limits)
-        hourly = cost(self._core.node, *size(self._core.node, record.limits), 0, 3600 * 10**9)
+        hourly = cost(self._core.node, *size(self._core.node, record.limits), len(record.gpus), 3600 * 10**9)
         if metered and hourly.amount > 0:
             account = ledger.owner(record.account_id)
             if await self._core.store.read(ledger.balance, account, hourly.currency) <= 0:
@@ -448,10 +481,6 @@ def merged(wanted: Limits | None, present: Limits) -> Limits:
 def _add(connection: Connection, record: SandboxRecord, session: SessionRecord, script: bytes) -> None:
     rows.add(connection, record)
     session_rows.add(connection, session, script)
-
-
-def _spec(record: SandboxRecord) -> SandboxSpec:
-    return SandboxSpec(id=record.id, image=record.image, limits=record.limits, network=record.policy, home=HOME)
 
 
 def _check_name(name: str | None) -> None:

@@ -91,7 +91,13 @@ class Terminals:
     ) -> Held:
         if metered:
             lease = self._leases.draft(
-                sandbox.account_id, sandbox.id, sandbox.limits, id=id, purpose=purpose, seconds=None
+                sandbox.account_id,
+                sandbox.id,
+                sandbox.limits,
+                id=id,
+                purpose=purpose,
+                seconds=None,
+                gpus=len(sandbox.gpus),
             )
             await self._core.store.run(self._leases.open, lease, self._core.now())
         began = self._core.clock.monotonic()

@@ -28,9 +28,11 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One image on disk, at `rootfs/<id>`.
+    """One image on disk.
 
     Args:
+        root: the image whose files it has, `host` included; empty for one with a tree of its own, `rootfs/<id>`.
+        files: on `host`, whether it has files of its own besides.
         private: its content has only ever been given out for credentials.
     """
 
@@ -42,6 +44,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     env: dict[str, str] = {}
     config: ImageConfig = ImageConfig()
+    root: str = ""
+    files: bool = False
     private: bool = False
 
 

@@ -13,6 +13,7 @@ import msgspec
 from skerry.island.engine.errors import Conflict, Invalid, NotFound
 from skerry.island.engine.records import Image, Program
 from skerry.island.images.build import debootstrap
+from skerry.island.images.define import NOTHING, Overrides, derived_digest, stage_files
 from skerry.island.images.download import check_url, download, shown
 from skerry.island.images.host_image import HOST, HostImage
 from skerry.island.images.index import Entry, ImageConfig, Index, Table
@@ -22,14 +23,13 @@ from skerry.island.images.pull import Limits, Progress, fetch, resolve
 from skerry.island.images.reference import Reference, parse_reference
 from skerry.island.images.registry import Registry
 from skerry.island.images.rootfs import LocalRootFs, with_default_path
+from skerry.island.images.roots import Roots, tree_of
 from skerry.island.images.saved import unpack_archive
 from skerry.island.images.shared import Shared
 from skerry.island.images.staging import flush, remove_tree, staged, sweep
 from skerry.island.images.users import find_user
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import UserIds
-
-_HOST_GENERATIONS = 4
 
 
 class ImageStore:
@@ -66,6 +66,7 @@ class ImageStore:
         self._roots.mkdir(mode=0o700, exist_ok=True)
         self._index = Index(directory)
         self._host = HostImage(machine, self._roots, self._incoming, self._index)
+        self._trees = Roots(self._roots, self._incoming, self._host, self._index)
         self._recover()
 
     def rootfs(self, image_id: str) -> LocalRootFs:
@@ -79,7 +80,7 @@ class ImageStore:
         entry = self._index.read().images.get(image_id)
         if entry is None:
             raise SandboxError("unknown_image", f"there is no image {image_id!r} here")
-        return LocalRootFs(directory=self._roots / image_id, env=with_default_path(entry.env))
+        return self._trees.of(entry)
 
     def list(self) -> list[Image]:
         """Every image, `host` first, the others by name."""
@@ -183,8 +184,9 @@ class ImageStore:
                 if self.in_use(image_id):
                     raise Conflict(f"image {name!r} is the root of existing sandboxes; remove those first")
                 gone = every
-                del table.images[image_id]
-                (self._roots / image_id).rename(trash / "root")
+                entry = table.images.pop(image_id)
+                for tree in self._trees.only_of(entry, table.images.values()):
+                    tree.rename(trash / tree.name)
             for reference in gone:
                 del table.names[reference]
             _drop_dangling_aliases(table)
@@ -302,6 +304,7 @@ class ImageStore:
         *,
         name: str | None = None,
         mirrors: Sequence[str] = (),
+        overrides: Overrides = NOTHING,
     ) -> Image:
         """Build a Debian or Ubuntu image from packages with mmdebstrap.
 
@@ -310,6 +313,7 @@ class ImageStore:
             packages: installed besides the minimal base.
             name: what to call it; `skerry/<suite>` by default.
             mirrors: package sources, as URLs or `deb` lines.
+            overrides: what it shall run.
 
         Raises:
             Unsupported: mmdebstrap or a helper is missing; the message says what to install.
@@ -318,10 +322,15 @@ class ImageStore:
         with staged(self._incoming) as work:
             archive = work / "root.tar"
             await debootstrap(suite, packages, archive, mirrors=mirrors)
-            return await self._install(archive, reference, f"mmdebstrap {suite}", work)
+            return await self._install(archive, reference, f"mmdebstrap {suite}", work, overrides)
 
-    async def import_tar(self, path: Path, name: str) -> Image:
-        """Make an image of an archive of a whole root, plain or compressed, as `docker export` writes.
+    async def import_tar(self, path: Path, name: str, *, overrides: Overrides = NOTHING) -> Image:
+        """Make an image of an archive, plain or compressed: a whole root, an OCI layout, or what `docker save` wrote.
+
+        Args:
+            path: the archive.
+            name: what to call it.
+            overrides: what it shall run, in place of what the archive says.
 
         Raises:
             NotFound: no such file. Invalid: a bad name, or an archive that is damaged or hostile.
@@ -330,21 +339,90 @@ class ImageStore:
         if not await asyncio.to_thread(path.is_file):
             raise NotFound(f"there is no file {path}")
         with staged(self._incoming) as work:
-            return await self._install(path, reference, f"import {path.name}", work)
+            return await self._install(path, reference, f"import {path.name}", work, overrides)
 
-    async def _install(self, archive: Path, reference: Reference | None, source: str, work: Path) -> Image:
+    async def define(
+        self,
+        name: str,
+        source: str,
+        *,
+        overrides: Overrides = NOTHING,
+        files: Sequence[tuple[Path, str]] = (),
+    ) -> Image:
+        """Give another image's files another program, and a few files more; what it stands on is not copied.
+
+        Args:
+            name: what to call it.
+            source: name or id of the image it stands on; `host` too, and then it changes with the machine.
+            overrides: what it shall run, in place of what the other says.
+            files: files of this machine, each with its absolute path inside.
+
+        Raises:
+            NotFound: no such image or file. Invalid: a bad name, path, variable or directory.
+        """
+        reference = _nameable(name)
+        overrides.check()
+        base = self.get(source)
+        with staged(self._incoming) as work:
+            try:
+                entry = await asyncio.to_thread(self._derive, reference, base, source, overrides, files, work)
+            finally:
+                await asyncio.to_thread(remove_tree, work)
+        self._name(entry.id, [reference.canonical])
+        return replace(_image(self._index.entry(entry.id)), name=reference.familiar)
+
+    def _derive(
+        self,
+        reference: Reference,
+        base: Image,
+        source: str,
+        overrides: Overrides,
+        files: Sequence[tuple[Path, str]],
+        work: Path,
+    ) -> Entry:
+        below = None if base.id == HOST else self._index.entry(base.id)
+        config, env = overrides.apply(self.config(base.id), {} if below is None else below.env)
+        on_host = below is None or below.root == HOST
+        placed: dict[str, str] = {}
+        if files:
+            earlier = self._roots / base.id if below is not None and below.files else None
+            placed = stage_files(self.rootfs(base.id), files, work, thin=on_host, earlier=earlier)
+        added = sum((work / "root" / path[1:]).stat().st_size for path in placed)
+        digest = derived_digest(base.id, config, env, placed)
+        tree = HOST if below is None else tree_of(below)
+        entry = Entry(
+            id=_id_of(digest),
+            name=reference.familiar,
+            source=f"define {source}",
+            digest=digest,
+            size_bytes=base.size_bytes + added,
+            created_at=datetime.now(UTC),
+            env=env,
+            config=config,
+            root=HOST if on_host else "" if files else tree,
+            files=on_host and bool(files),
+        )
+        self._publish(work / "root" if files else None, entry)
+        return entry
+
+    async def _install(
+        self, archive: Path, reference: Reference | None, source: str, work: Path, overrides: Overrides = NOTHING
+    ) -> Image:
         """Publish what an archive holds; without a name it is called after its content."""
         try:
+            overrides.check()
             content = await unpack_archive(archive, work, self.limits, this_platform())
+            config, env = overrides.apply(content.config, content.env)
+            digest = derived_digest(content.digest, config, env, {}) if overrides else content.digest
             entry = Entry(
-                id=_id_of(content.digest),
-                name=(reference or parse_reference(f"archive/{_id_of(content.digest)}")).familiar,
+                id=_id_of(digest),
+                name=(reference or parse_reference(f"archive/{_id_of(digest)}")).familiar,
                 source=source,
-                digest=content.digest,
+                digest=digest,
                 size_bytes=content.size_bytes,
                 created_at=datetime.now(UTC),
-                env=content.env,
-                config=content.config,
+                env=env,
+                config=config,
             )
             await asyncio.to_thread(self._publish, work / "root", entry)
         finally:
@@ -354,16 +432,20 @@ class ImageStore:
         # The same content may be here under an earlier name; whoever asked knows this one.
         return replace(_image(self._index.entry(entry.id)), name=named.familiar)
 
-    def _publish(self, root: Path, entry: Entry) -> None:
-        """Put a finished root in its place, durably, and enter it."""
-        flush(root)
+    def _publish(self, root: Path | None, entry: Entry) -> None:
+        """Put a finished tree in its place, durably, and enter its image; None for one that shares a tree."""
+        if root is not None:
+            flush(root)
         with self._index.change() as table:
-            target = self._roots / entry.id
             if entry.id in table.images:
                 return
-            if target.exists():
-                target.rename(root.parent / "stray")
-            root.rename(target)
+            if root is not None:
+                target = self._roots / entry.id
+                if target.exists():
+                    target.rename(root.parent / "stray")
+                root.rename(target)
+            elif not self._trees.present(entry):
+                raise NotFound("the image it stands on has just been removed")
             table.images[entry.id] = entry
 
     def _name(self, image_id: str, names: Sequence[str], *, public: bool = True) -> None:
@@ -378,16 +460,11 @@ class ImageStore:
         """Remove what a crash left: half-made trees, trees never entered in the index, old shapes of `host`."""
         sweep(self._incoming)
         with self._index.change() as table:
-            for image_id in [known for known in table.images if not (self._roots / known).is_dir()]:
+            for image_id in [known for known, entry in table.images.items() if not self._trees.present(entry)]:
                 del table.images[image_id]
                 table.names = {name: target for name, target in table.names.items() if target != image_id}
-            hosts = [path for path in self._roots.iterdir() if path.name.startswith(f"{HOST}-")]
-            # Agents that outlived an earlier server may still stand on a former shape of the host.
-            hosts.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            kept = {path.name for path in hosts[:_HOST_GENERATIONS]} | set(table.images)
-            for path in self._roots.iterdir():
-                if path.name not in kept:
-                    remove_tree(path)
+            for path in self._trees.unused(table.images.values()):
+                remove_tree(path)
 
 
 def _id_of(digest: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from skerry.island.sandbox import gpu_devices, volumes
 from skerry.island.sandbox.cgroups import Cgroup, Cgroups
 from skerry.island.sandbox.driver import ImageSource, SandboxError
 from skerry.island.sandbox.launcher import Launcher
@@ -180,14 +181,20 @@ class Builder:
         self.cgroups.close()
 
     def create(self, spec: SandboxSpec) -> None:
-        """A new sandbox on disk, whole or not at all. Raises SandboxError `exists`, `unknown_image`, `path`."""
+        """A new sandbox on disk, whole or not at all.
+
+        Raises:
+            SandboxError: `exists`, `unknown_image`, `path` (id or volume), `unsupported` (a GPU).
+        """
+        volumes.check_volumes(spec.volumes, self._images.rootfs(spec.image), self._images)
+        gpu_devices.discover(spec.gpus)
         self.layers.create(check_id(spec.id), spec.image, files={_SPEC: msgspec.json.encode(spec)})
 
     def child_files(self, parent_id: str, spec: SandboxSpec) -> dict[str, bytes]:
         """What a fork's directory holds from the start. Raises SandboxError `unknown_sandbox`, `path`."""
         check_id(spec.id)
-        image = self.layers.image(parent_id)
-        return {_SPEC: msgspec.json.encode(replace(spec, image=image))}
+        parent = self.read_spec(parent_id)
+        return {_SPEC: msgspec.json.encode(replace(spec, image=self.layers.image(parent_id), volumes=parent.volumes))}
 
     def read_spec(self, sandbox_id: str) -> SandboxSpec:
         """What a sandbox was asked to be. Raises SandboxError `unknown_sandbox`, `start`."""
@@ -218,6 +225,10 @@ class Builder:
         spec = self.read_spec(sandbox_id)
         directory = self.layers.directory(sandbox_id)
         root = self._images.rootfs(spec.image)
+        binds = [*root.binds, *volumes.binds(spec.volumes, self._images)]
+        means = gpu_devices.discover(spec.gpus)
+        # Where the machine's own /usr is shown, the driver's files are in their place.
+        shows_driver = any(target == "/usr" for _, target in root.binds)
         runs = directory / "runs"
         runs.mkdir(mode=0o700, exist_ok=True)
         group = self.cgroups.create(sandbox_id, spec.limits)
@@ -232,7 +243,10 @@ class Builder:
                 "upper": str(self.layers.upper(sandbox_id)),
                 "work": str(self.layers.work(sandbox_id)),
                 "scratch": str(runs),
-                "binds": [[str(source), target] for source, target in root.binds],
+                "binds": [[str(source), target] for source, target in binds],
+                "devices": means.devices,
+                "shelf": gpu_devices.PLACE,
+                "shelved": () if shows_driver else means.files,
                 "map": [FIRST_ID, ID_COUNT] if self.privileged else [os.getuid(), 1],
                 "group": os.getgid(),
                 "outer": self.privileged,

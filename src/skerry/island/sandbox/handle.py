@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from skerry.island.sandbox import runlog
+from skerry.island.sandbox import gpu_devices, runlog
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.live import LiveAgent, Retired
 from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
@@ -173,12 +173,13 @@ class AgentSandbox:
 
 
 def _environment(spec: ExecSpec, asked: SandboxSpec, live: LiveAgent) -> dict[str, str]:
+    env = gpu_devices.environment(asked.gpus, spec.env)
     if live.proxy_port is None or asked.network.mode == "none":
-        return spec.env
+        return env
     url = f"http://127.0.0.1:{live.proxy_port}"
     proxies = {"http_proxy": url, "https_proxy": url, "all_proxy": f"socks5h://127.0.0.1:{live.proxy_port}"}
     proxies["no_proxy"] = "localhost,127.0.0.1,::1"
-    return {**proxies, **{name.upper(): value for name, value in proxies.items()}, **spec.env}
+    return {**proxies, **{name.upper(): value for name, value in proxies.items()}, **env}
 
 
 async def _write(live: LiveAgent, path: str, source: BinaryIO, size: int, beneath: str, mode: int) -> None:

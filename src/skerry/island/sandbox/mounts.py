@@ -131,14 +131,31 @@ def attach_stage(overlay: int) -> None:
 def assemble(request: dict[str, Any], trees: list[int]) -> None:
     """Complete the root on the stage with binds, /proc and /dev, and make it the root of this mount namespace."""
     nodes = [(name, sc.open_tree(f"/dev/{name}")) for name in _DEVICES]
+    nodes += [(name, sc.open_tree(source)) for source, name in request["devices"]]
     os.chdir(_STAGE)
     root = os.open(".", os.O_PATH | os.O_DIRECTORY)
     for (_, target), tree in zip(request["binds"], trees, strict=True):
-        _attach(root, target, tree)
+        try:
+            _attach(root, target, tree)
+        except OSError as error:
+            raise OSError(error.errno, f"nothing can be mounted at {target} there: {error.strerror}") from None
+    if request["shelved"]:
+        _shelve(root, request["shelf"], request["shelved"])
     _proc(root)
     _dev(root, nodes, request)
     os.close(root)
     sc.pivot_root_here()
+
+
+def _shelve(root: int, place: str, files: list[list[str]]) -> None:
+    """Show files of the machine, read-only, in a small directory of their own."""
+    shelf = sc.new_filesystem("tmpfs", {"mode": "755", "size": "4m", "nr_inodes": "4k"}, _PLAIN & ~sc.MOUNT_ATTR_NOEXEC)
+    keep = os.dup(shelf)
+    _attach(root, place, shelf)
+    for source, name in files:
+        _attach(keep, name, _host_tree(source, None))
+    sc.mount_setattr(keep, sc.MOUNT_ATTR_RDONLY)
+    os.close(keep)
 
 
 def _attach(root: int, target: str, tree: int) -> None:

@@ -23,7 +23,7 @@ from skerry.island.sandbox.driver import ImageSource, RootFs, SandboxError
 from skerry.island.sandbox.launcher import Launcher
 from skerry.island.sandbox.layers import LayerStore
 from skerry.island.sandbox.probe import seccomp_ready
-from skerry.island.sandbox.spec import Barriers, Limits, NetworkMode
+from skerry.island.sandbox.spec import Barriers, Limits, NetworkMode, SandboxSpec
 
 # One id per sandbox: beyond what distributions and subordinate ranges commonly use, or, inside a container that maps
 # few ids, from what is set aside for passing users.
@@ -62,6 +62,15 @@ class ProcessBuilder(Builder):
         self.layers = LayerStore(state_dir, images, userxattr=True, owner=owner)
         self.cgroups = Cgroups.detect("p" + hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16])
         self.launcher = Launcher("process_zygote")
+
+    def create(self, spec: SandboxSpec) -> None:
+        """As `Builder.create`; volumes and GPUs are `unsupported`."""
+        if spec.volumes or spec.gpus:
+            what = "volumes need mounts" if spec.volumes else "GPUs need device nodes of their own"
+            raise SandboxError(
+                "unsupported", f"{what}, which this machine forbids; allow user namespaces, or run as root"
+            )
+        super().create(spec)
 
     def root(self, sandbox_id: str) -> Path:
         """What stands for `/` of a sandbox: its writable directory."""
@@ -167,7 +176,7 @@ class ProcessBuilder(Builder):
     def _check(self, mode: NetworkMode, image: RootFs, name: str) -> None:
         if not self.abi:
             raise SandboxError("unsupported", "this kernel offers neither user namespaces to us nor Landlock")
-        if not image.binds:
+        if not image.binds or image.directory != self._images.rootfs("host").directory:
             raise SandboxError(
                 "unsupported", f"image {name} needs mounts, which this machine forbids; only `host` can be used"
             )

@@ -44,6 +44,27 @@ class Limits:
     output_bytes: int = 16 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Another image's files in a sandbox, read-only.
+
+    Args:
+        image_id: id of a local image.
+        path: absolute directory inside; made when missing.
+    """
+
+    image_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuDevice:
+    """A GPU of this machine: its number among those of the node, and its UUID, empty where unknown."""
+
+    index: int
+    uuid: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
     """A sandbox to be.
@@ -54,6 +75,8 @@ class SandboxSpec:
         limits: bounds applied whenever its processes live.
         network: egress policy.
         home: home directory, made in the writable layer and used as the first working directory.
+        volumes: trees of other images; a fork has its parent's.
+        gpus: whose device nodes it has.
     """
 
     id: str
@@ -61,6 +84,8 @@ class SandboxSpec:
     limits: Limits = field(default_factory=Limits)
     network: NetworkPolicy = field(default_factory=NetworkPolicy)
     home: str = "/home/user"
+    volumes: tuple[Volume, ...] = ()
+    gpus: tuple[GpuDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

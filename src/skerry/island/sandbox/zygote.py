@@ -8,9 +8,10 @@ what only a process outside can do: map owners, mount the overlay.
 A request is one JSON packet with descriptors [control socket, listening socket, the OOM count file if `oom`, `entries`
 control group files into which the first process writes itself]: `id`, `home`, `state_dir`, `lowers` (top first, image
 last), `upper`, `work`, `scratch` (any directory to mount on, seen by the zygote only), `binds` ([source, target]
-pairs), `map` ([first id on the machine, count]), `group` (our own, for maps of one id), `outer` (whether the zygote has
-the powers to map ids and mount), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`, `entries`. A
-request of more than 60,000 bytes travels as `{"big": true}` with a memory file as its last descriptor.
+pairs), `devices` ([source, name in /dev] pairs), `shelved` ([source, path below `shelf`] pairs), `map` ([first id on
+the machine, count]), `group` (our own, for maps of one id), `outer` (whether the zygote has the powers to map ids and
+mount), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`, `entries`. A request of more than
+60,000 bytes travels as `{"big": true}` with a memory file as its last descriptor.
 
 On the control socket the zygote sends `{"pid": <id on this machine>}`, and the agent, when all is done,
 `{"ready": true}`; from then on it speaks the protocol of `agent`. A failure is `{"error": text}`.

@@ -10,7 +10,16 @@ from skerry.island.engine.errors import Conflict
 from skerry.island.engine.records import Node, SandboxRecord
 from skerry.island.store.prepared import Prepared
 from skerry.island.store.tables import nodes, published_ports, sandboxes, ssh_grants
-from skerry.island.store.values import decode_labels, decode_limits, decode_policy, encode, micros, moment
+from skerry.island.store.values import (
+    decode_labels,
+    decode_limits,
+    decode_policy,
+    decode_volumes,
+    decode_words,
+    encode,
+    micros,
+    moment,
+)
 
 SORTS = {
     "created_at": sandboxes.c.created_at,
@@ -51,6 +60,8 @@ def add(connection: Connection, record: SandboxRecord) -> None:
             limits=encode(record.limits),
             policy=encode(record.policy),
             labels=encode(record.labels),
+            volumes=encode(record.volumes),
+            gpus=encode(record.gpus),
             created_at=micros(record.created_at),
             last_active_at=micros(record.last_active_at),
         )
@@ -143,9 +154,10 @@ def purge_removed(connection: Connection, before: int) -> int:
 
 
 def image_in_use(connection: Connection, image: str) -> bool:
-    """Whether a sandbox stands on an image."""
-    query = select(sandboxes.c.id).where(sandboxes.c.image == image, sandboxes.c.deleted_at.is_(None)).limit(1)
-    return connection.execute(query).first() is not None
+    """Whether a sandbox stands on an image, or has it as a volume."""
+    mounted = sandboxes.c.volumes.contains(encode(image), autoescape=True)
+    query = select(sandboxes.c.id).where(or_(sandboxes.c.image == image, mounted), sandboxes.c.deleted_at.is_(None))
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _record(row: Row[Any]) -> SandboxRecord:
@@ -164,4 +176,6 @@ def _record(row: Row[Any]) -> SandboxRecord:
         created_at=moment(row.created_at),
         last_active_at=moment(row.last_active_at),
         labels=decode_labels(row.labels),
+        volumes=decode_volumes(row.volumes),
+        gpus=tuple(decode_words(row.gpus)),
     )

@@ -76,6 +76,8 @@ sandboxes = Table(
     Column("limits", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("labels", Text, nullable=False),
+    Column("volumes", Text, nullable=False, server_default="[]"),
+    Column("gpus", Text, nullable=False, server_default="[]"),
     Column("created_at", BigInteger, nullable=False),
     Column("last_active_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger, index=True),

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from skerry.island.sandbox.spec import Limits, NetworkPolicy
+from skerry.island.sandbox.spec import Limits, NetworkPolicy, Volume
 from skerry.money import Money
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,6 +16,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _limits = msgspec.json.Decoder(Limits)
 _policy = msgspec.json.Decoder(NetworkPolicy)
+_volumes = msgspec.json.Decoder(tuple[Volume, ...])
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
@@ -52,6 +53,11 @@ def decode_policy(text: str) -> NetworkPolicy:
 def decode_labels(text: str) -> dict[str, str]:
     """Labels from JSON text."""
     return {} if text == "{}" else _labels.decode(text)
+
+
+def decode_volumes(text: str) -> tuple[Volume, ...]:
+    """Volumes from JSON text."""
+    return () if text == "[]" else _volumes.decode(text)
 
 
 def encode_words(value: Any) -> str:

@@ -11,13 +11,13 @@ from skerry.island.faces.dispersed import wire
 from skerry.island.faces.dispersed.call import Call, Route
 from skerry.island.faces.dispersed.callers import Profile
 from skerry.island.faces.dispersed.errors import Fault, not_found
+from skerry.island.faces.dispersed.lifecycle import JOB_STATUSES
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import job_runs, jobs, recipes, ssh_public_keys, transactions
 from skerry.island.store import ledger
 from skerry.island.store.tables import postings
 
 CURRENCY = "USD"
-JOB_STATES = ("PENDING", "ASSIGNED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CANCELLING")
 
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
@@ -147,7 +147,7 @@ def _spend_summary(connection: Connection, profile: Profile, now: int) -> dict[s
 
 def _consumer_summary(connection: Connection, profile: Profile, now: int) -> dict[str, Any]:
     account = profile.account_id
-    by_status = dict.fromkeys(JOB_STATES, 0)
+    by_status = dict.fromkeys(JOB_STATUSES, 0)
     for status, count in connection.execute(
         select(jobs.c.status, func.count()).where(jobs.c.account_id == account).group_by(jobs.c.status)
     ):

@@ -21,8 +21,8 @@ from skerry.networks.dispersed.signing import AUTH_HEADERS
 from skerry.networks.dispersed.verification import Credentials, read_credentials, signature_matches
 
 LONGEST_TARGET = 16_384
-BIG_BODY_BYTES = 16_384
-"""Larger bodies are taken apart in a thread, one at a time, so that nobody can keep the loop busy with them."""
+BIG_BYTES = 4096
+"""Larger requests are taken apart in a thread, one at a time, so that nobody can keep the loop busy with them."""
 
 _MOST_KNOWN = 4096
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
@@ -121,7 +121,7 @@ class Authentication:
                 prefix=scope.get("root_path", ""),
             )
 
-        if len(body) <= BIG_BODY_BYTES:
+        if len(target) + len(body) <= BIG_BYTES:
             return work()
         async with self._big:
             return await asyncio.to_thread(work)

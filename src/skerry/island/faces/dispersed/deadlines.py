@@ -29,8 +29,9 @@ def meet(connection: Connection, progress: Progress, now: int) -> None:
     for node in connection.execute(select(nodes).where(_silent(now))).all():
         _lose(connection, progress, node, now)
     for run in _runs(connection, job_runs.c.status.in_(_BEGUN), job_runs.c.start_by <= now):
-        limit = (run.start_by - run.created_at) // 1_000
-        progress.fail_soon(connection, run.uuid, f"The start took longer than {limit} ms", now)
+        why = f"The start took longer than {(run.start_by - run.created_at) // 1_000} ms"
+        why += f": {run.status_reason}" if run.status_reason else ""
+        progress.fail_soon(connection, run.uuid, why, now)
     for run in _runs(connection, job_runs.c.status == "RUNNING", job_runs.c.run_by <= now):
         progress.fail_soon(connection, run.uuid, too_long(run), now)
     for run in _runs(connection, _unpaid(now)):

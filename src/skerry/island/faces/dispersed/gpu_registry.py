@@ -117,12 +117,6 @@ def model_of(gpu: Gpu, hourly_rate: int) -> GpuModel:
     return GpuModel(gpu.name[:255], round(gpu.memory_bytes / _GIB), None, hourly_rate)
 
 
-def find(connection: Connection, name: str) -> Row[Any] | None:
-    """A model's row by the rule of its name."""
-    wanted = key_of(name)
-    return next((row for row in connection.execute(select(gpu_registry)) if key_of(row.name) == wanted), None)
-
-
 def view(entry: Entry) -> dict[str, Any]:
     """A model as it is sent."""
     row = entry.row

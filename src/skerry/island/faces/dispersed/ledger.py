@@ -10,9 +10,9 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dispersed import listing, wire
 from skerry.island.faces.dispersed.call import Call, Route
 from skerry.island.faces.dispersed.callers import Profile
+from skerry.island.faces.dispersed.profiles import of_accounts
 from skerry.island.faces.dispersed.routes import Table as Routes
 from skerry.island.faces.dispersed.tables import authorizations, profiles, transactions
-from skerry.island.store.tables import accounts
 
 AUTHORIZATION_STATES = ("OPEN", "CLOSED", "EXPIRED")
 TRANSACTION_TYPES = ("CAPTURE", "CREDIT", "REFUND", "ADJUSTMENT")
@@ -64,7 +64,7 @@ class LedgerViews:
         rows, total = await self._store.read(listing.fetch, table, wanted, *conditions)
         known = {call.account_id: call.profile}
         if others:
-            known = await self._store.read(_profiles, sorted({row.account_id for row in rows}))
+            known = await self._store.read(of_accounts, {row.account_id for row in rows})
         return listing.envelope([view(row, known[row.account_id]) for row in rows], wanted, total)
 
 
@@ -110,14 +110,3 @@ def _whose(profile: Profile) -> dict[str, str]:
         "consumer_profile_uuid": profile.consumer_profile_uuid,
         "render_user_id": profile.render_user_id,
     }
-
-
-def _profiles(connection: Any, account_ids: list[str]) -> dict[str, Profile]:
-    from skerry.island.faces.dispersed.profiles import profile_of
-
-    query = (
-        select(profiles, accounts.c.name)
-        .join(accounts, accounts.c.id == profiles.c.account_id)
-        .where(profiles.c.account_id.in_(account_ids))
-    )
-    return {row.account_id: profile_of(row) for row in connection.execute(query)}

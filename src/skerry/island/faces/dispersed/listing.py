@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, func, select, true
 
 from skerry.errors import InvalidRequestError
 from skerry.island.faces.dispersed.errors import Issue, invalid
@@ -218,11 +218,6 @@ def contains(column: ColumnElement[Any]) -> Filter:
 def dated(table: FromClause) -> dict[str, Filter]:
     """The filters that every list has."""
     return {"created_at": moments(table.c.created_at), "uuid": uuids(table.c.uuid)}
-
-
-def either(*clauses: Clause) -> Clause:
-    """Any of some conditions."""
-    return or_(*clauses)
 
 
 def split(text: str) -> list[str]:

@@ -120,11 +120,14 @@ class NodeProtocol:
         """
         clock = self._engine.clock
         end = clock.monotonic() + POLL_SECONDS
+
+        def left() -> float:
+            return end - clock.monotonic()
+
         while True:
             change = self._scheduler.change
             found = await self._engine.store.read(self._work, call.key.node_uuid, uuid)
-            left = end - clock.monotonic()
-            if found["start"] or found["stop"] or left <= 0 or self._scheduler.stopping:
+            if found["start"] or found["stop"] or left() <= 0 or self._scheduler.stopping:
                 return found
             await self._scheduler.either(change, left)
 

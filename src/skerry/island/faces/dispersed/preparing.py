@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Row
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Conflict, NotFound
 from skerry.island.engine.records import Image, RunRecord
-from skerry.island.engine.sandboxes import Volume
 from skerry.island.faces.dispersed import job_secrets
 from skerry.island.faces.dispersed.docker_parameters import SSH_PORT, Docker
 from skerry.island.faces.dispersed.job_rows import find_job, need_of
@@ -19,7 +18,8 @@ from skerry.island.faces.dispersed.job_secrets import JobSecrets
 from skerry.island.faces.dispersed.job_spec import docker_of
 from skerry.island.faces.dispersed.node_offers import usual_memory
 from skerry.island.faces.dispersed.progress import default_key
-from skerry.island.sandbox.spec import Limits
+from skerry.island.images.reference import DEFAULT_TAG
+from skerry.island.sandbox.spec import Limits, Volume
 from skerry.units import MIB
 
 NETWORK = "dispersed"
@@ -185,7 +185,10 @@ def _hostname(engine: Engine, host: str) -> str:
 
 
 def _reference(host: str, image: str, tag: str) -> str:
-    return f"{host}/{image}:{tag}" if host else f"{image}:{tag}"
+    if host:
+        return f"{host}/{image}:{tag}"
+    # Names of this island's own, such as `host`, have no tags.
+    return image if tag == DEFAULT_TAG else f"{image}:{tag}"
 
 
 def _credentials(user: str, secret: str | None) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -50,6 +51,12 @@ def by_uuid(connection: Connection, uuid: str) -> Profile | None:
     """The profile by the account's UUID on the wire."""
     row = connection.execute(_named.where(profiles.c.uuid == uuid.lower())).first()
     return None if row is None else profile_of(row)
+
+
+def of_accounts(connection: Connection, account_ids: Iterable[str]) -> dict[str, Profile]:
+    """The profiles of some accounts of the engine, by the engine's ids."""
+    query = _named.where(profiles.c.account_id.in_(sorted(account_ids)))
+    return {row.account_id: profile_of(row) for row in connection.execute(query)}
 
 
 def profile_of(row: Row[Any]) -> Profile:

@@ -117,13 +117,16 @@ class Progress:
         *,
         node_urls: Sequence[dict[str, Any]] | None = None,
         image_size_bytes: int | None = None,
+        trouble: str | None = None,
     ) -> None:
-        """Note what is learned of a living run: where it is reached, and how large its image is."""
+        """Note what is learned of a living run: where it is reached, how large its image is, what holds it up."""
         run = find_run(connection, run_uuid)
         if run is None or run.status in TERMINAL:
             return
         if node_urls is not None:
             _set_run(connection, run_uuid, now, node_urls=json.dumps(list(node_urls)))
+        if trouble is not None and run.status == "PREPARING":
+            _set_run(connection, run_uuid, now, status_reason=_short(trouble))
         if image_size_bytes is not None:
             _set_job(connection, run.job_uuid, now, image_size_bytes=image_size_bytes)
 
@@ -143,7 +146,7 @@ class Progress:
             node_urls: where it is reached.
         """
         run = find_run(connection, run_uuid)
-        values = {"started_at": started_at, "node_urls": json.dumps(list(node_urls))}
+        values = {"started_at": started_at, "node_urls": json.dumps(list(node_urls)), "status_reason": None}
         if run is None or not self._move(connection, run_uuid, "RUNNING", now, **values):
             return False
         job = _job(connection, run.job_uuid)

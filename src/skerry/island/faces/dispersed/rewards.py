@@ -112,7 +112,7 @@ def seen_if_local(connection: Connection, node_uuid: str, now: int) -> None:
 
 def finalize(connection: Connection, now: int) -> None:
     """Move ended weeks on: FINALIZING at their end, FINALIZED an hour later."""
-    for before, after, delay in (("FINALIZING", "FINALIZED", WEEK + SETTLING), ("ACTIVE", "FINALIZING", WEEK)):
+    for before, after, delay in (("ACTIVE", "FINALIZING", WEEK), ("FINALIZING", "FINALIZED", WEEK + SETTLING)):
         connection.execute(
             rewards.update()
             .where(rewards.c.status == before, rewards.c.epoch_start <= now - delay)

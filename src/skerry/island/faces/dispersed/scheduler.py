@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, or_, select
@@ -26,8 +28,8 @@ from skerry.island.faces.dispersed.tables import jobs, nodes
 from skerry.island.faces.dispersed.worker import Worker
 from skerry.island.store.values import micros
 
-_RETRY_SECONDS = 1.0
 _SECOND = 1_000_000
+_RETRY = _SECOND
 
 log = logging.getLogger("skerry.island.dispersed")
 
@@ -95,17 +97,20 @@ class Scheduler:
         while True:
             self._woken.clear()
             try:
-                seconds = await self.tick()
+                due = await self.tick()
             except EngineError as error:
                 log.warning("the scheduler cannot go on now: %s", error)
-                seconds = _RETRY_SECONDS
+                due = self._now() + _RETRY
             except Exception:
                 log.exception("the scheduler failed, and tries again")
-                seconds = _RETRY_SECONDS
-            await self.either(self._woken, seconds)
+                due = self._now() + _RETRY
+            await self.either(self._woken, partial(self._until, due))
 
-    async def tick(self) -> float:
-        """Do everything that can be done now; returns for how many seconds nothing more is due."""
+    def _until(self, moment: int) -> float:
+        return (moment - self._now()) / _SECOND
+
+    async def tick(self) -> int:
+        """Do everything that can be done now; returns when something is due next, microseconds since 1970."""
         store, now = self._engine.store, self._now()
         due = await store.read(self._due, now)
         if due <= now:
@@ -120,8 +125,7 @@ class Scheduler:
                 remote = True
         if remote:
             self._tell()
-        now = self._now()
-        return max(0.0, (await store.read(self._due, now) - now) / _SECOND)
+        return await store.read(self._due, self._now())
 
     def _tell(self) -> None:
         """Let nodes that wait for work look again."""
@@ -183,10 +187,19 @@ class Scheduler:
         rewards.seen(connection, self._local, now)
         deadlines.meet(connection, self.progress, now)
 
-    async def either(self, event: asyncio.Event, seconds: float) -> bool:
-        """Whether an event came within so many seconds of the island's clock."""
-        coming = asyncio.ensure_future(event.wait())
-        sleeping = asyncio.ensure_future(self._engine.clock.sleep(seconds))
+    async def either(self, event: asyncio.Event, left: Callable[[], float]) -> bool:
+        """Wait for an event or a time; whether the event has come.
+
+        Args:
+            left: seconds of the island's clock to wait, asked at the moment at which the waiting begins.
+        """
+
+        async def sleep() -> None:
+            seconds = left()
+            if seconds > 0:
+                await self._engine.clock.sleep(seconds)
+
+        coming, sleeping = asyncio.ensure_future(event.wait()), asyncio.ensure_future(sleep())
         try:
             await asyncio.wait((coming, sleeping), return_when=asyncio.FIRST_COMPLETED)
             return event.is_set()

@@ -111,23 +111,6 @@ class SshPublicKeys:
         return Answer(204)
 
 
-def default_key(connection: Connection, account_id: str, now: int) -> str | None:
-    """The account's default key as an OpenSSH line, noted as used; None without one.
-
-    Args:
-        connection: of a write transaction.
-        account_id: the engine's.
-        now: microseconds since 1970.
-    """
-    query = select(keys.c.uuid, keys.c.public_key).where(keys.c.is_default == 1, *_live(account_id))
-    row = connection.execute(query).first()
-    if row is None:
-        return None
-    connection.execute(update(keys).where(keys.c.uuid == row.uuid).values(last_used_at=now))
-    text: str = row.public_key
-    return text
-
-
 def view(row: Row[Any], profile: Profile) -> dict[str, Any]:
     """A key as it is sent."""
     return {

@@ -71,10 +71,11 @@ class Form:
         return "" if value is None else self._sized(name, value, least, most)
 
     def optional_text(self, name: str, *, least: int = 0, most: int = LONGEST_TEXT) -> str | None:
-        """A text, or None when it is missing or null."""
+        """A text, or None when it is missing, null or wrong."""
         if self.members.get(name) is None:
             return None
-        return self.text(name, least=least, most=most)
+        text = self.text(name, least=least, most=most)
+        return text if isinstance(self.members[name], str) else None
 
     def integer(self, name: str, *, default: int | None = None, least: int = 0, most: int = LARGEST_INTEGER) -> int:
         """A whole number (1.0 is one); required without a default.

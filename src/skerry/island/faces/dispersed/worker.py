@@ -8,6 +8,7 @@ is one transaction; only then is the sandbox removed, and a start looks for sand
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ T = TypeVar("T")
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a run is ended early."""
 
-_RETRY_SECONDS = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _LONGEST_TIMER = 14 * 86_400.0
 """Seconds beyond which a sandbox's agent does not watch the time itself; the deadlines do."""
 
@@ -119,9 +120,11 @@ class Worker:
 
     async def _carry(self, uuid: str, carried: _Carried) -> None:
         try:
+            pause = _FIRST_PAUSE
             while not await self._try(uuid, carried):
                 carried.looked.set()
-                await self._engine.clock.sleep(_RETRY_SECONDS)
+                await self._pause(carried, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             carried.looked.set()
             if self._carried.get(uuid) is carried:
@@ -142,8 +145,17 @@ class Worker:
                 await self._give_up(uuid, "The island could not carry out this run; its log says more")
         except Unavailable as error:
             log.warning("job run %s cannot go on now: %s", uuid, error)
+            with contextlib.suppress(EngineError):
+                await self._engine.store.run(self._progress.describe, uuid, self._now(), trouble=error.message)
             return False
         return True
+
+    async def _pause(self, carried: _Carried, seconds: float) -> None:
+        """Wait before something is tried again; not at all once the run must end."""
+        if carried.stop.is_set():
+            await self._engine.clock.sleep(_FIRST_PAUSE)
+        else:
+            await _unless(carried.stop, self._engine.clock.sleep(seconds))
 
     async def _give_up(self, uuid: str, reason: str) -> None:
         run = await self._engine.store.read(find_run, uuid)
@@ -245,6 +257,9 @@ class Worker:
 
     async def _finish(self, run: Row[Any], status: str, **what: Any) -> None:
         await self._end(run.uuid, status, logs=await self.logs(run), **what)
+        await self._remove_sandbox(run)
+
+    async def _remove_sandbox(self, run: Row[Any]) -> None:
         try:
             await self._engine.sandboxes.delete(run.account_id, run.sandbox_id)
         except NotFound:

@@ -1,4 +1,4 @@
-"""Published ports, SSH grants and allocations."""
+"""Published ports, SSH grants, allocations; volumes and GPUs of sandboxes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Create them."""
+    for name in ("volumes", "gpus"):
+        op.add_column("sandboxes", sa.Column(name, sa.Text(), nullable=False, server_default="[]"))
     op.create_table(
         "allocations",
         sa.Column("id", sa.String(length=80), nullable=False),
