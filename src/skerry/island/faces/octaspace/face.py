@@ -38,6 +38,7 @@ from skerry.island.faces.octaspace.network import Network
 from skerry.island.faces.octaspace.nodes import Nodes
 from skerry.island.faces.octaspace.offers import Offers
 from skerry.island.faces.octaspace.openapi import ApiDocs
+from skerry.island.faces.octaspace.operating import Operating
 from skerry.island.faces.octaspace.rate_limit import RateLimit
 from skerry.island.faces.octaspace.render_work import RenderWork
 from skerry.island.faces.octaspace.routes import Resource, Routes
@@ -46,7 +47,7 @@ from skerry.island.faces.octaspace.session_views import SessionViews
 from skerry.island.faces.octaspace.sessions import Sessions
 from skerry.island.faces.octaspace.starting import Starting
 from skerry.island.faces.octaspace.vpn_work import VpnWork
-from skerry.island.gateway import Tunnel, refuse
+from skerry.island.gateway import Tunnel
 from skerry.island.store.values import micros
 
 _CORS: tuple[Header, ...] = (
@@ -79,6 +80,7 @@ class OctaSpaceFace:
         self._limit = RateLimit(engine.settings.octaspace.requests_per_minute, engine.clock.monotonic)
         self._routes: Routes
         self._administration: Administration
+        self._operating: Operating
         self.carrier: Carrier
 
     async def start(self) -> None:
@@ -96,11 +98,15 @@ class OctaSpaceFace:
                 "render": RenderWork(engine, helpers.workers, helpers.worker_failure),
             },
         )
-        self._administration = await Administration.of(engine, [AccountAdmin(engine, machines), MarketAdmin(engine)])
+        self._operating = Operating(engine, self.carrier, hardware, machines)
+        self._administration = await Administration.of(
+            engine, [AccountAdmin(engine, machines), MarketAdmin(engine), *self._operating.administration()]
+        )
         docs = ApiDocs()
         self._routes = Routes([*self._resources(hardware), docs])
         docs.table = self._routes.table
         await self.carrier.start()
+        await self._operating.start()
 
     def _resources(self, hardware: Hardware) -> Sequence[Resource]:
         engine, helpers = self._engine, self._helpers
@@ -116,11 +122,13 @@ class OctaSpaceFace:
             Apps(engine),
             Nodes(engine, hardware),
             Services(engine, self.carrier, offers, starting, helpers.subkinds, helpers.unready),
-            Sessions(engine, self.carrier, SessionViews(engine, web_terminal=False)),
+            Sessions(engine, self.carrier, SessionViews(engine, self._operating.terminal.url)),
+            *self._operating.resources(),
         ]
 
     async def stop(self) -> None:
         """End what was begun; sessions go on and are found again."""
+        await self._operating.stop()
         await self.carrier.stop()
 
     async def busy(self) -> bool:
@@ -141,7 +149,7 @@ class OctaSpaceFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "websocket":
-            await refuse(scope, receive, send, 404, "There is nothing here.\n")
+            await self._operating.websocket(scope, receive, send)
             return
         extra: Sequence[Header] = ()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -15,7 +15,7 @@ from skerry.island.engine.traffic import Moved
 from skerry.island.faces.octaspace import states
 from skerry.island.faces.octaspace.call import Place
 from skerry.island.faces.octaspace.mr_request import SSH_PORT
-from skerry.island.faces.octaspace.mr_work import envs_context, secret_context
+from skerry.island.faces.octaspace.mr_work import envs_context
 from skerry.island.faces.octaspace.vpn_work import config_context
 from skerry.island.faces.octaspace.wire import charge, millis
 
@@ -28,12 +28,12 @@ class SessionViews:
 
     Args:
         engine: open.
-        web_terminal: whether this island serves a terminal in the browser.
+        ssh_web: the address of a session's terminal in the browser, as told at a moment (microseconds since 1970).
     """
 
-    def __init__(self, engine: Engine, *, web_terminal: bool) -> None:
+    def __init__(self, engine: Engine, ssh_web: Callable[[Row[Any], Place, int], str]) -> None:
         self._engine = engine
-        self._web_terminal = web_terminal
+        self._ssh_web = ssh_web
 
     async def view(self, session: Row[Any], place: Place, now: int, moved: Moved) -> dict[str, Any]:
         """One session.
@@ -52,7 +52,7 @@ class SessionViews:
             return shown | self._vpn(session)
         shown |= self._machine(session, place)
         if session.finished_at is None:
-            shown |= await self._reach(session, place)
+            shown |= await self._reach(session, place, now)
         return shown
 
     def _common(self, session: Row[Any], now: int, moved: Moved) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class SessionViews:
             "urls": {},
         }
 
-    async def _reach(self, session: Row[Any], place: Place) -> dict[str, Any]:
+    async def _reach(self, session: Row[Any], place: Place, now: int) -> dict[str, Any]:
         """Ports, URLs and logins, once they are there."""
         if session.state != states.READY or session.sandbox_id is None:
             return {}
@@ -115,9 +115,8 @@ class SessionViews:
         for known in published:
             if known.port == SSH_ONLY:
                 shown["ssh_proxy"] = {"host": host, "port": known.host_port}
-        if self._web_terminal and session.service == "mr":
-            secret = self._engine.vault.open(session.secret, secret_context(session.uuid)).decode()
-            shown["ssh_web"] = f"{place.root}/ssh/{session.uuid}?pass={secret}"
+        if session.service == "mr":
+            shown["ssh_web"] = self._ssh_web(session, place, now)
         return shown
 
     def _urls(self, session: Row[Any], place: Place) -> dict[str, str]:
