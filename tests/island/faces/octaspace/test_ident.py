@@ -16,9 +16,7 @@ from skerry.island.faces.octaspace.node_ident import ident_file
 from tests.island.faces.octaspace.stage import Stage
 
 TOKEN = "0123456789abcdef" * 4
-COMPRESSED = (
-    "835000000054789c2b61606060cc0512ac25f9d9a97920968381a191b189a999b985656252724a6a1aa97c003326153e"
-)
+COMPRESSED = "835000000054789c2b61606060cc0512ac25f9d9a97920968381a191b189a999b985656252724a6a1aa97c003326153e"
 
 
 def read(data: bytes) -> Any:

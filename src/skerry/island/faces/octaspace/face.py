@@ -80,7 +80,7 @@ class OctaSpaceFace:
         self._limit = RateLimit(engine.settings.octaspace.requests_per_minute, engine.clock.monotonic)
         self._routes: Routes
         self._administration: Administration
-        self._operating: Operating
+        self.operating: Operating
         self.carrier: Carrier
 
     async def start(self) -> None:
@@ -98,15 +98,15 @@ class OctaSpaceFace:
                 "render": RenderWork(engine, helpers.workers, helpers.worker_failure),
             },
         )
-        self._operating = Operating(engine, self.carrier, hardware, machines)
+        self.operating = Operating(engine, self.carrier, hardware, machines)
         self._administration = await Administration.of(
-            engine, [AccountAdmin(engine, machines), MarketAdmin(engine), *self._operating.administration()]
+            engine, [AccountAdmin(engine, machines), MarketAdmin(engine), *self.operating.administration()]
         )
         docs = ApiDocs()
         self._routes = Routes([*self._resources(hardware), docs])
         docs.table = self._routes.table
         await self.carrier.start()
-        await self._operating.start()
+        await self.operating.start()
 
     def _resources(self, hardware: Hardware) -> Sequence[Resource]:
         engine, helpers = self._engine, self._helpers
@@ -122,13 +122,13 @@ class OctaSpaceFace:
             Apps(engine),
             Nodes(engine, hardware),
             Services(engine, self.carrier, offers, starting, helpers.subkinds, helpers.unready),
-            Sessions(engine, self.carrier, SessionViews(engine, self._operating.terminal.url)),
-            *self._operating.resources(),
+            Sessions(engine, self.carrier, SessionViews(engine, self.operating.terminal.url)),
+            *self.operating.resources(),
         ]
 
     async def stop(self) -> None:
         """End what was begun; sessions go on and are found again."""
-        await self._operating.stop()
+        await self.operating.stop()
         await self.carrier.stop()
 
     async def busy(self) -> bool:
@@ -149,7 +149,7 @@ class OctaSpaceFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "websocket":
-            await self._operating.websocket(scope, receive, send)
+            await self.operating.websocket(scope, receive, send)
             return
         extra: Sequence[Header] = ()
         try:
