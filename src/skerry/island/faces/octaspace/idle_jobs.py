@@ -155,6 +155,7 @@ def _view(job: Row[Any], now: int) -> dict[str, Any]:
         "image": job.image,
         "start_command": job.command,
         "entrypoint": job.entrypoint,
+        "state": job.state,
         "attempts": job.attempt,
         **idle_rows.view(job, now),
     }
