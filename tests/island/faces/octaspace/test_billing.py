@@ -39,9 +39,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
 
 
 def test_the_protocols_own_example() -> None:
-    cost = billing.amount(
-        3269230769230769230, 10**14, 5 * 10**16, disk_gb=50, seconds=3725, moved=3 * 2**30 + 7
-    )
+    cost = billing.amount(3269230769230769230, 10**14, 5 * 10**16, disk_gb=50, seconds=3725, moved=3 * 2**30 + 7)
     assert cost == 3382745726495726494 + 5173611111111111 + 150000000325962901 == 3537919337932800506
     assert wei_of(3400, 104_000) == 3269230769230769230
     assert parts_of(wei_of(3400, 104_000), 104_000) in (3399, 3400)
