@@ -35,13 +35,12 @@ PROTECTED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), PROTECTED)
-async def test_without_a_known_key_nothing_is_told(stage: Stage, method: str, path: str) -> None:
+async def test_without_a_known_key_nothing_is_told(stage: Stage) -> None:
     before = await stage.counts()
-    for key in (None, "", "x" * 64, "Bearer", "Bearer " + "x" * 64, stage.key[:-1], stage.key + "0", "\xff" * 600):
-        options: dict[str, Any] = {"key": key or None}
-        message = await stage.fails(401, "UNAUTHORIZED", method, path, **options)
-        assert message == "Invalid API key"
+    keys = (None, "x" * 64, "Bearer", "Bearer " + "x" * 64, stage.key[:-1], stage.key + "0", "\xff" * 600)
+    for method, path in PROTECTED:
+        for key in keys:
+            assert await stage.fails(401, "UNAUTHORIZED", method, path, key=key) == "Invalid API key"
     assert await stage.counts() == before
 
 

@@ -39,12 +39,16 @@ class _Carried:
         work: of its service.
         stop: set once it must end.
         done: set once it is finished.
+        adopted: it was ready before this server began.
+        gone: it ended before this server began, so that nothing more is billed.
         counted: bytes that its row knows of, as its work counts them; changed together with the row.
     """
 
     work: Work
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    adopted: bool = False
+    gone: bool = False
     counted: Moved = field(default_factory=Moved)
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
@@ -76,7 +80,9 @@ class Carrier:
         for name, work in self._works.items():
             await work.recover({session.uuid for session in going if session.service == name})
         for session in going:
-            self.take_up(session)
+            ready = session.state == states.READY and session.ending is None
+            gone = ready and not await self._works[session.service].alive(session)
+            self.take_up(session, adopted=ready, gone=gone)
         self._loop = asyncio.get_running_loop().create_task(self._forever(), name="octaspace ticks")
 
     async def stop(self) -> None:
@@ -89,11 +95,18 @@ class Carrier:
         self._carried.clear()
         self._loop = None
 
-    def take_up(self, session: Row[Any]) -> None:
-        """Carry a session, if that is not being done; call it once its row is kept."""
+    def take_up(self, session: Row[Any], *, adopted: bool = False, gone: bool = False) -> None:
+        """Carry a session, if that is not being done; call it once its row is kept.
+
+        Args:
+            session: its row.
+            adopted: it was ready before this server began.
+            gone: it ended before this server began.
+        """
         if session.uuid in self._carried:
             return
-        carried = self._carried[session.uuid] = _Carried(self._works[session.service])
+        carried = _Carried(self._works[session.service], adopted=adopted, gone=gone)
+        self._carried[session.uuid] = carried
         if session.ending is not None:
             carried.stop.set()
         carried.task = asyncio.get_running_loop().create_task(
@@ -167,7 +180,7 @@ class Carrier:
             await self._begin(session, carried)
             session = await self._read(uuid)
         if session.ending is None:
-            ending = await unless(carried.stop, carried.work.follow(session))
+            ending = await unless(carried.stop, carried.work.follow(session, adopted=carried.adopted))
             if ending is not None:
                 at = self._now() if ending.at is None else ending.at
                 await self._engine.store.run(
@@ -245,7 +258,7 @@ class Carrier:
             self.take_up(session)
             carried = self._carried[session.uuid]
             moment = billing.next_due(session, chosen.tick)
-            if moment is None:
+            if moment is None or carried.gone:
                 continue
             if moment <= now:
                 await self._bill(session, carried, now)

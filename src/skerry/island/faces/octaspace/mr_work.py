@@ -74,16 +74,27 @@ class MrWork:
         await self._publish(session)
         await self.authorize(session)
 
-    async def follow(self, session: Row[Any]) -> Ending:
+    async def alive(self, session: Row[Any]) -> bool:
+        """Whether the program runs, as far as its sandbox knows."""
+        driver = self._engine.driver
+        try:
+            live = await driver.find(session.sandbox_id)
+            if live is None or await driver.result(session.sandbox_id, session.run_id) is not None:
+                return False
+            return await live.attach(session.run_id) is not None
+        except SandboxError:
+            return False
+
+    async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
         """Until the program ends, or the sandbox is lost."""
         await self._publish(session)
         try:
             ended = await self._engine.runs.wait(session.run_id)
         except NotFound:
             return Ending(reason=states.NODE_LOST, message="The node was lost", at=session.seen_at)
-        at = micros(ended.ended_at) if ended.ended_at is not None else None
+        at = await self._end_of(session, ended, adopted=adopted)
         if ended.cause in ("lost", "stopped"):
-            return Ending(reason=states.NODE_LOST, message="The node was lost", at=self._last(session, ended))
+            return Ending(reason=states.NODE_LOST, message="The node was lost", at=at)
         if ended.cause in ("exited", "signaled", "cancelled") and ended.exit_code == 0:
             return Ending(reason=states.NORMAL, message="Container exited with code 0", at=at)
         how = f"code {ended.exit_code}" if ended.cause == "exited" else str(ended.cause).replace("_", " ")
@@ -170,6 +181,7 @@ class MrWork:
             ),
             labels={"session": session.uuid},
             metered=False,
+            gpus=node_rows.share_of_gpus(engine, node.slot),
         )
 
     async def _start(self, session: Row[Any], image: Image) -> str | None:
@@ -221,15 +233,23 @@ class MrWork:
         if self._engine.settings.ssh_port is not None:
             await publish(session.account_id, session.sandbox_id, SSH_ONLY, allowed=ANYWHERE, ssh=True)
 
-    def _last(self, session: Row[Any], ended: RunRecord) -> int | None:
-        """When a sandbox was lost: as it was noticed, but not later than when the server last knew of it, if that
-        was before this server began."""
+    async def _end_of(self, session: Row[Any], ended: RunRecord, *, adopted: bool) -> int | None:
+        """When a program ended: also if nobody watched then, by its agent's clock or the server's last word."""
         if ended.ended_at is None:
             return None
         noticed: int = micros(ended.ended_at)
-        tick = self._engine.settings.octaspace.tick * 1_000_000
+        if not adopted:
+            return noticed
         seen: int = session.seen_at
-        return noticed if noticed <= seen + 2 * tick else seen
+        if ended.cause == "lost":
+            return min(noticed, seen)
+        try:
+            result = await self._engine.driver.result(session.sandbox_id, session.run_id)
+        except SandboxError:
+            result = None
+        if result is None or not result.wall_ns or ended.started_at is None:
+            return noticed
+        return min(noticed, max(seen, micros(ended.started_at) + result.wall_ns // 1_000))
 
 
 def envs_context(uuid: str) -> str:

@@ -43,7 +43,7 @@ def of_node(connection: Connection, node: Row[Any], now: int) -> dict[str, Any]:
 
 
 def _last_seen(node: Row[Any]) -> int:
-    return max(int(node_rows.marks(node).get("seen_at", 0)), node.booted_at)
+    return max(int(node_rows.marks(node).get("seen_at", 0)), int(node.booted_at))
 
 
 def sessions_since(connection: Connection, moment: int) -> int:

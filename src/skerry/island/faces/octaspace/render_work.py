@@ -73,7 +73,12 @@ class RenderWork:
             raise StartFailed(str(error)) from None
         await tell(states.CONFIGURING, "Render worker started\n")
 
-    async def follow(self, session: Row[Any]) -> Ending:
+    async def alive(self, session: Row[Any]) -> bool:
+        """Whether the worker works."""
+        worker = None if self._workers is None else await self._workers.find(session.uuid)
+        return worker is not None and await worker.alive()
+
+    async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
         """Until the worker is gone."""
         while True:
             worker = await self._have().find(session.uuid)

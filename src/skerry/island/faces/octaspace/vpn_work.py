@@ -91,7 +91,12 @@ class VpnWork:
         sealed = self._engine.vault.seal(relay.config.encode(), config_context(session.uuid))
         await tell(states.CONFIGURING, "Relay started\n", config=sealed, exit_ip=relay.exit_ip)
 
-    async def follow(self, session: Row[Any]) -> Ending:
+    async def alive(self, session: Row[Any]) -> bool:
+        """Whether the relay serves."""
+        relay = None if self._relays is None else await self._relays.find(session.uuid)
+        return relay is not None and await relay.alive()
+
+    async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
         """Until the relay is gone."""
         relays = self._have()
         while True:

@@ -39,8 +39,16 @@ class Work(Protocol):
     async def begin(self, session: Row[Any], tell: Tell) -> None:
         """Bring a session to where it is ready. Raises StartFailed, or EngineError."""
 
-    async def follow(self, session: Row[Any]) -> Ending:
-        """Wait until a ready session ends by itself."""
+    async def alive(self, session: Row[Any]) -> bool:
+        """Whether a ready session that an earlier server left goes on."""
+
+    async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
+        """Wait until a ready session ends by itself.
+
+        Args:
+            session: its row.
+            adopted: an earlier server made it ready, so that it may have ended while nobody watched.
+        """
 
     async def moved(self, session: Row[Any]) -> Moved:
         """Bytes since this server began to look at the session; never less than before."""
