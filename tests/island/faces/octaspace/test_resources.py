@@ -142,7 +142,7 @@ async def test_offers(stage: Stage) -> None:
     )
     assert round(one["total_price_usd"], 9) == round(one["total_price_ether"] * 0.104, 9)
     assert (one["net_down_mbits"], one["available_ports"]) == (0, 63)
-    assert await stage.ok("GET", "/services/mr?country=zz") == offers
+    assert [it["node_id"] for it in await stage.ok("GET", "/services/mr?country=zz")] == [1, 2, 3]
     assert await stage.ok("GET", "/services/mr?country=Atlantis") == []
     assert await stage.ok("GET", "/services/render") == []
     assert await stage.ok("GET", "/services/vpn") == []

@@ -168,7 +168,9 @@ class Carrier:
             return False
         except Exception:
             log.exception("session %s failed for a reason of the island's own", uuid)
-            await self.end(uuid, states.NODE_LOST, message="The island failed; its log says more")
+            ready = (await self._read(uuid)).ready_at is not None
+            reason = states.NODE_LOST if ready else states.START_FAILED
+            await self.end(uuid, reason, message="The island failed; its log says more")
             return False
         return True
 
