@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import dispersed, memory, sandboxes, wire
+from bench import dispersed, memory, sandboxes, vpn, wire
 from bench.harness import Row, keep, render
 from bench.served import Served
 
@@ -40,6 +40,7 @@ def main() -> int:
         "jobs-start": lambda island: dispersed.create_to_running(island, 50 // scale),
         "jobs-many": lambda island: dispersed.many_jobs(island, 1000 // scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
+        "vpn": lambda _: vpn.throughput(5 // scale + 1),
         "startup": lambda island: wire.start_up(20 // scale + 1),
     }
     chosen = {

@@ -137,3 +137,18 @@ def _helpers() -> Iterator[Check]:
         if builder
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
+    yield from _relays()
+
+
+def _relays() -> Iterator[Check]:
+    if find_spec("cryptography") is None:
+        yield Check("vpn", "missing", "cryptography is not installed: pip install 'skerry[island]'")
+        return
+    from skerry.island.workers.vpn.means import choose_uplink, subkinds
+
+    for kind, reason in subkinds().items():
+        if reason is not None:
+            yield Check(f"vpn {kind}", "missing", reason)
+        else:
+            way = "a veth pair" if choose_uplink() == "veth" else "slirp4netns"
+            yield Check(f"vpn {kind}", "ok", f"relays leave by {way}")

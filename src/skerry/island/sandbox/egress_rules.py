@@ -19,7 +19,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_CLOSED4 = tuple(
+CLOSED4 = tuple(
     ipaddress.IPv4Network(block)
     for block in (
         "0.0.0.0/8",
@@ -39,6 +39,7 @@ _CLOSED4 = tuple(
         "240.0.0.0/4",
     )
 )
+"""Everything of version 4 that is not the open internet."""
 _OPEN6 = ipaddress.IPv6Network("2000::/3")
 # Within the above: protocol assignments with Teredo, documentation, and 6to4, which hides an IPv4 address.
 _CLOSED6 = tuple(ipaddress.IPv6Network(block) for block in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
@@ -143,7 +144,7 @@ def normalise_address(address: Address) -> Address:
 def is_public(address: Address) -> bool:
     """Whether a normalised address lies in the open internet."""
     if isinstance(address, ipaddress.IPv4Address):
-        return not any(address in block for block in _CLOSED4)
+        return not any(address in block for block in CLOSED4)
     return address.scope_id is None and address in _OPEN6 and not any(address in block for block in _CLOSED6)
 
 

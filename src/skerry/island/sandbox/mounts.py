@@ -70,7 +70,7 @@ def outer_mounts(request: dict[str, Any], userns: int) -> list[int]:
         os.close(image_tree)
         trees[0] = overlay
         for source, _ in request["binds"]:
-            trees.append(_host_tree(source, userns))
+            trees.append(host_tree(source, userns))
     except BaseException:
         for tree in trees:
             os.close(tree)
@@ -80,7 +80,7 @@ def outer_mounts(request: dict[str, Any], userns: int) -> list[int]:
 
 def inner_mounts(request: dict[str, Any]) -> list[int]:
     """As anyone, in the sandbox's user namespace: the binds as detached mounts; the overlay is on the stage."""
-    trees = [_host_tree(source, None) for source, _ in request["binds"]]
+    trees = [host_tree(source) for source, _ in request["binds"]]
     _mount_overlay(request, request["lowers"], _STAGE, "userxattr")
     return trees
 
@@ -106,7 +106,7 @@ def _option(request: dict[str, Any], path: str) -> str:
     return relative
 
 
-def _host_tree(source: str, userns: int | None) -> int:
+def host_tree(source: str, userns: int | None = None) -> int:
     """A read-only copy of a host tree, with what is mounted below it; owners mapped as far as its file system can."""
     attributes = sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV
     tree = sc.open_tree(source, recursive=True)
