@@ -24,8 +24,9 @@ def default_faces(engine: Engine) -> list[Face]:
     from skerry.island.faces.arker.face import ArkerFace
     from skerry.island.faces.dispersed.face import DispersedFace
     from skerry.island.faces.octaspace.face import OctaSpaceFace
+    from skerry.island.faces.octaspace.helpers import of_machine
 
-    return [ArkerFace(engine), DispersedFace(engine), OctaSpaceFace(engine)]
+    return [ArkerFace(engine), DispersedFace(engine), OctaSpaceFace(engine, of_machine(engine))]
 
 
 class App:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -89,6 +90,8 @@ class OctaSpaceFace:
         await engine.bearer_key(NETWORK, "", KEY_LENGTH)
         await engine.store.run(_first, engine, micros(engine.clock.now()))
         hardware = await Hardware.measured(engine)
+        # It is slow the first time only.
+        await asyncio.to_thread(helpers.subkinds)
         machines = MrWork(engine)
         self.carrier = Carrier(
             engine,

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from skerry.errors import ConfigurationError
+from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace.render_work import Workers
 from skerry.island.faces.octaspace.vpn_work import Relays
 
@@ -26,7 +28,7 @@ def _no_frames(connection: Connection, now: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Helpers:
-    """What the composition root found.
+    """What this machine has of them.
 
     Args:
         relays: makes VPN relays.
@@ -45,3 +47,23 @@ class Helpers:
     unready: Callable[[], str | None] = field(default=_no_render)
     worker_failure: type[Exception] = Exception
     frames: Callable[[Connection, int], dict[str, Any]] = field(default=_no_frames)
+
+
+def of_machine(engine: Engine) -> Helpers:
+    """The helpers that can run on this machine, as the engine's settings want them."""
+    from skerry.island.workers import vpn
+
+    settings = engine.settings
+    span = settings.port_range
+    try:
+        relays = vpn.Relays(
+            settings.data_dir / "relays",
+            settings.host,
+            None if span is None else range(span[0], span[1] + 1),
+            engine.clock,
+            egress_private=settings.egress_private,
+        )
+    except ConfigurationError as error:
+        reason = str(error)
+        return Helpers(subkinds=lambda: dict.fromkeys(vpn.SUBKINDS, reason))
+    return Helpers(relays=relays, subkinds=vpn.subkinds, relay_failure=vpn.RelayError)

@@ -55,7 +55,10 @@ class Relays(Protocol):
         """One that lives."""
 
     async def stop(self, id: str) -> Carried:
-        """End it; its last counters."""
+        """End it; its last counters, which it says again until it is forgotten."""
+
+    async def forget(self, id: str) -> None:
+        """Drop the last counters."""
 
     async def recover(self, wanted: Collection[str]) -> None:
         """End those that nobody wants."""
@@ -120,7 +123,7 @@ class VpnWork:
 
     async def halt(self, session: Row[Any]) -> None:
         """End the relay; its credentials are worthless from now on."""
-        if self._relays is not None and await self._relays.find(session.uuid) is not None:
+        if self._relays is not None:
             self._before.setdefault(session.uuid, Moved(session.tx, session.rx))
             self._note(session.uuid, await self._relays.stop(session.uuid))
 
@@ -130,6 +133,8 @@ class VpnWork:
 
     async def end(self, session: Row[Any]) -> None:
         """Forget it."""
+        if self._relays is not None:
+            await self._relays.forget(session.uuid)
         self._last.pop(session.uuid, None)
         self._before.pop(session.uuid, None)
 

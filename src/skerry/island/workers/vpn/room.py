@@ -62,7 +62,7 @@ def enter(files: Mapping[str, str], devices: int | None, *, tun: bool) -> None:
         os.mkdir(name, 0o755, dir_fd=root)
     os.symlink("../run", "var/run", dir_fd=root)
     mounts.attach_stage(root)
-    mounts.assemble({"binds": binds, "map": [0, 1], "shm_bytes": 4096}, trees)
+    mounts.assemble({"binds": binds, "map": [0, 1], "shm_bytes": 4096, "devices": (), "shelved": ()}, trees)
     for path, text in files.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
