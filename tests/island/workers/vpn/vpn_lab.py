@@ -13,13 +13,14 @@ import base64
 import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -124,7 +125,6 @@ class Lab:
     """The machine, as the page sees it."""
     scratch: Path
     relays: Relays
-    links: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -158,36 +158,47 @@ def lab() -> Iterator[Lab]:
     """Build one, and take it all away."""
     with contextlib.ExitStack() as undo:
         scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="skerry-vpn-")))
-        # Two numbers that nobody else on the machine uses just now.
-        first, second = 16 + os.getpid() % 100, os.getpid() // 100 % 250
-        user, page = make_space(), None
+        user = make_space()
         undo.callback(user.close)
         page = make_space()
         undo.callback(page.close)
-        links = []
-        for name, space, third in (("u", user, 0), ("p", page, 1)):
+        networks = []
+        for name, space in (("u", user), ("p", page)):
             link = f"skt{name}{os.getpid()}"
-            network = f"172.{16 + first % 14}.{(second + third) % 250}"
             _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(space.pid))
             undo.callback(subprocess.run, ["ip", "link", "del", link], env={"PATH": PATH}, capture_output=True)
-            links.append(link)
-            _ip("addr", "add", f"{network}.1/24", "dev", link)
             _ip("link", "set", link, "up")
+            network = _claim(link)
+            networks.append(network)
+            _ip("addr", "add", f"{network}.1/24", "dev", link, "noprefixroute")
             space.run("ip", "addr", "add", f"{network}.2/24", "dev", "eth0")
             space.run("ip", "link", "set", "eth0", "up")
-        network = f"172.{16 + first % 14}.{second % 250}"
-        near = f"172.{16 + first % 14}.{(second + 1) % 250}"
         # The way back from the page; the user's own interface forwards nothing.
-        Path(f"/proc/sys/net/ipv4/conf/{links[1]}/forwarding").write_text("1")
-        user.run("ip", "route", "add", "default", "via", f"{network}.1")
+        Path(f"/proc/sys/net/ipv4/conf/sktp{os.getpid()}/forwarding").write_text("1")
+        user.run("ip", "route", "add", "default", "via", f"{networks[0]}.1")
         _prepare_user(user)
         server = page.spawn(sys.executable, "-I", "-S", str(HERE / "page.py"), "8080")
         undo.callback(_end, server)
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
-        it = Lab(user, page, f"{network}.1", f"{near}.2", f"{near}.1", scratch, None, links)  # type: ignore[arg-type]
+        near, far = networks
+        it = Lab(user, page, f"{near}.1", f"{far}.2", f"{far}.1", scratch, None)  # type: ignore[arg-type]
         it.relays = it.another()
         yield it
+
+
+def _claim(link: str) -> str:
+    """The first three numbers of a network of 256 that is ours alone: the kernel gives its route only once."""
+    for _ in range(100):
+        network = f"172.{random.randrange(18, 29)}.{random.randrange(256)}"
+        if (
+            subprocess.run(
+                ["ip", "route", "add", f"{network}.0/24", "dev", link], env={"PATH": PATH}, capture_output=True
+            ).returncode
+            == 0
+        ):
+            return network
+    raise AssertionError("no free network")
 
 
 def _prepare_user(user: Space) -> None:

@@ -133,13 +133,13 @@ def _end_processes(records: Records, id: str) -> int:
     home = records.home(id)
     while (lock := records.acquire(id)) is None:
         if ask(home, "stop", timeout=1.0) is not None:
-            lock = _wait(records, id, _END_SECONDS)
+            lock = wait_for_lock(records, id, _END_SECONDS)
             if lock is not None:
                 break
         keeper = records.pids(id).get("keeper")
         if keeper is not None:
             _kill(keeper, records, id)
-        lock = _wait(records, id, 0.5)
+        lock = wait_for_lock(records, id, 0.5)
         if lock is not None:
             break
         if time.monotonic() > deadline:
@@ -148,7 +148,8 @@ def _end_processes(records: Records, id: str) -> int:
     return lock
 
 
-def _wait(records: Records, id: str, seconds: float) -> int | None:
+def wait_for_lock(records: Records, id: str, seconds: float) -> int | None:
+    """The relay's lock, for which nothing of it must live any more; None when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while (lock := records.acquire(id)) is None and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,8 @@ from skerry.island.workers.vpn.values import RelayError, Traffic, check_id, chec
 
 # Relays' users on the machine, away from people, daemons, sandboxes and the blocks that containers are given.
 _FIRST_USER, _USERS = 1_879_048_192, 65_536
-_BUILDING_SECONDS = 15.0
+_BUILDING_SECONDS = 20.0
+_LOOKING_SECONDS, _PAUSE = 1.0, 0.02
 
 
 class Relay:
@@ -271,7 +273,8 @@ class Relays:
         }
 
     def _build(self, id: str, bound: dict[Any, socket.socket]) -> None:
-        lock = self._records.acquire(id)
+        # Who only looks whether it lives holds the lock for a moment.
+        lock = living.wait_for_lock(self._records, id, _LOOKING_SECONDS)
         if lock is None:
             raise RelayError("failed", f"another process is making the relay {id} at this moment")
         try:
@@ -283,14 +286,19 @@ class Relays:
         spec = self._records.spec(id)
         if spec is None:
             return None
-        lock = self._records.acquire(id)
-        if lock is not None:
-            os.close(lock)
-            return None
-        # It may be in the making still, by whom a server that died had asked.
-        if living.ask(self._records.home(id), "status", timeout=_BUILDING_SECONDS) is None:
-            return None
-        return Relay(self._records, spec)
+        deadline = time.monotonic() + _BUILDING_SECONDS
+        while True:
+            lock = self._records.acquire(id)
+            if lock is not None:
+                os.close(lock)
+                return None
+            # It may be in the making still, by whom a server that died had asked.
+            left = deadline - time.monotonic()
+            if living.ask(self._records.home(id), "status", timeout=max(left, _PAUSE)) is not None:
+                return Relay(self._records, spec)
+            if left <= 0:
+                return None
+            time.sleep(_PAUSE)
 
     def _stop(self, id: str) -> Traffic:
         return living.end(self._records, id, veth=is_privileged())
