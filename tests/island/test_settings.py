@@ -22,3 +22,31 @@ def test_ports_from_the_environment() -> None:
 def test_no_range(text: str) -> None:
     with pytest.raises(ConfigurationError):
         Settings.from_env({"SKERRY_PORT_RANGE": text})
+
+
+def test_prices_and_limits_from_the_environment() -> None:
+    plain = Settings.from_env({})
+    assert (plain.requests_per_minute, str(plain.dispersed_cpu_hour)) == (600, "0.020000 USD")
+    given = {
+        "SKERRY_REQUESTS_PER_MINUTE": "off",
+        "SKERRY_DISPERSED_CPU_HOUR": "0.05",
+        "SKERRY_DISPERSED_REGION": "eu-central-1",
+    }
+    found = Settings.from_env(given)
+    assert (found.requests_per_minute, str(found.dispersed_cpu_hour)) == (None, "0.050000 USD")
+    assert found.dispersed_region == "eu-central-1"
+    assert Settings.from_env({"SKERRY_REQUESTS_PER_MINUTE": "7"}).requests_per_minute == 7
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("SKERRY_PORT", "x"),
+        ("SKERRY_REQUESTS_PER_MINUTE", "many"),
+        ("SKERRY_DISPERSED_CPU_HOUR", "1e-9"),
+        ("SKERRY_DISPERSED_CPU_HOUR", "-1"),
+    ],
+)
+def test_an_unreadable_variable_is_named(variable: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        Settings.from_env({variable: text})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from skerry.errors import ConfigurationError
+from skerry.errors import ConfigurationError, InvalidRequestError
 from skerry.island.sandbox.spec import Limits, NetworkPolicy
 from skerry.money import Money
 from skerry.units import GIB
@@ -137,26 +137,26 @@ class Settings:
         values: dict[str, object] = {
             "data_dir": Path(env.get("SKERRY_DATA_DIR") or platformdirs.user_data_dir("skerry")),
         }
-        try:
-            if env.get("SKERRY_HOST"):
-                values["host"] = env["SKERRY_HOST"]
-            if env.get("SKERRY_PORT"):
-                values["port"] = int(env["SKERRY_PORT"])
-            if env.get("SKERRY_DATABASE_URL"):
-                values["database_url"] = env["SKERRY_DATABASE_URL"]
-            if env.get("SKERRY_DRIVER"):
-                values["driver"] = env["SKERRY_DRIVER"]
-            if env.get("SKERRY_PUBLIC_HOST"):
-                values["public_host"] = env["SKERRY_PUBLIC_HOST"]
-            if env.get("SKERRY_PORT_RANGE"):
-                values["port_range"] = _ports(env["SKERRY_PORT_RANGE"])
-            if env.get("SKERRY_SSH_PORT"):
-                values["ssh_port"] = None if env["SKERRY_SSH_PORT"] == "off" else int(env["SKERRY_SSH_PORT"])
-        except ValueError as error:
-            raise ConfigurationError(f"a SKERRY_* variable is unreadable: {error}") from None
-        # Only for the SSH server does None say something that leaving it out does not.
-        values.update({name: value for name, value in overrides.items() if value is not None or name == "ssh_port"})
+        for name, read in _READERS.items():
+            variable = f"SKERRY_{name.upper()}"
+            if text := env.get(variable):
+                try:
+                    values[name] = read(text)
+                except (ValueError, InvalidRequestError) as error:
+                    raise ConfigurationError(f"{variable}={text!r} is unreadable: {error}") from None
+        values.update({name: value for name, value in overrides.items() if value is not None or name in _OPTIONAL})
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _dollars(text: str) -> Money:
+    found = Money.of(text, "USD")
+    if found.amount < 0:
+        raise ValueError("a price cannot be negative")
+    return found
+
+
+def _maybe(text: str) -> int | None:
+    return None if text == "off" else int(text)
 
 
 def _ports(text: str) -> tuple[int, int]:
@@ -165,3 +165,19 @@ def _ports(text: str) -> tuple[int, int]:
     if not 1 <= found[0] <= found[1] <= 65535:
         raise ValueError(f"{text!r} is no range of ports such as 20000-20999")
     return found
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "host": str,
+    "port": int,
+    "database_url": str,
+    "driver": str,
+    "public_host": str,
+    "port_range": _ports,
+    "ssh_port": _maybe,
+    "requests_per_minute": _maybe,
+    "dispersed_cpu_hour": _dollars,
+    "dispersed_region": str,
+}
+# For these, None says something that leaving it out does not.
+_OPTIONAL = ("ssh_port", "requests_per_minute")
