@@ -346,7 +346,7 @@ class NodeProgram(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._ending.is_set():
+            while self._processes or not self._ending.is_set():
                 self._turn()
         except BaseException as error:
             self.failed.append(error)
@@ -358,7 +358,7 @@ class NodeProgram(threading.Thread):
 
     def _turn(self) -> None:
         assert self._hand.ask("PUT", f"/v1/nodes/{self.uuid}/heartbeat", {"metadata": {}}).status == 200
-        if not self._processes and not self._ending.is_set():
+        if not self._processes:
             self._look()
         for uuid, process in list(self._processes.items()):
             self._look()
@@ -372,7 +372,7 @@ class NodeProgram(threading.Thread):
             # While it works nothing but a stop can come, and the poll would wait for that.
             if self._hand.ask("PUT", f"/v1/job-runs/{uuid}/status", {"status": "RUNNING"}).status == 200:
                 return
-        told = self._hand.ask("GET", f"/v1/nodes/{self.uuid}/assignment").json
+        told = self._hand.ask("GET", f"/v1/nodes/{self.uuid}/assignment?wait_ms=1000").json
         for order in told["start"]:
             self._begin(order)
         for stop in told["stop"]:
@@ -425,11 +425,6 @@ def test_a_machine_of_an_operator_carries_jobs(shop: Shop) -> None:
             "rig"
         }
     finally:
-        program._ending.set()
-        # A poll that waits for work is ended by work.
-        if program.is_alive():
-            last = shop.create("true", gpu_count=1)
-            shop.ends(last)
         program.end()
 
 

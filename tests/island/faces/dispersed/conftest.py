@@ -13,15 +13,6 @@ from tests.island.faces.dispersed.network import Network
 from tests.island.faces.dispersed.stage import Stage
 
 
-@pytest.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    """An open network in time that stands still."""
-    it = Network(tmp_path)
-    await it.open()
-    yield it
-    await it.end()
-
-
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory after its first start; copying it takes a third of the time of making another."""
@@ -44,3 +35,13 @@ async def stage(tmp_path: Path, template: Path) -> AsyncIterator[Stage]:
     await it.open()
     yield it
     await it.close()
+
+
+@pytest.fixture
+async def network(tmp_path: Path, template: Path) -> AsyncIterator[Network]:
+    """An open network in time that stands still."""
+    shutil.copytree(template, tmp_path / "data")
+    it = Network(tmp_path)
+    await it.open()
+    yield it
+    await it.end()

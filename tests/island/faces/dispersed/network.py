@@ -32,7 +32,8 @@ from skerry.island.store.values import micros
 from tests.island.engine.double import DoubleDriver, Images
 from tests.island.engine.lab import Lab
 
-START = datetime(2026, 3, 4, 10, tzinfo=UTC)
+# A day after the template's.
+START = datetime(2026, 4, 22, 10, tzinfo=UTC)
 
 
 class ImagesFetched(Images):
@@ -81,6 +82,8 @@ class Network(Lab):
         self.jobs = Jobs(self.engine, self.scheduler)
         self.runs = JobRuns(self.engine, self.scheduler)
         await self.scheduler.start()
+        # The heart has beaten once before time goes on.
+        await self.scheduler.tick()
         return self.engine
 
     async def crash(self) -> Engine:

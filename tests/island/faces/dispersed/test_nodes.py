@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,9 @@ async def register(stage: Stage, **fields: Any) -> Rig:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path, template: Path) -> AsyncIterator[Stage]:
     """The face, asked as often as one likes: time stands still, and with it the limit."""
+    shutil.copytree(template, tmp_path / "data")
     it = Stage(tmp_path, requests_per_minute=None)
     await it.open()
     yield it
@@ -308,6 +310,13 @@ async def test_a_poll_without_work_comes_back_empty(stage: Stage, rig: Rig) -> N
     assert (told["start"], told["stop"]) == ([], [])
 
 
+async def test_a_node_says_how_long_it_waits(stage: Stage, rig: Rig) -> None:
+    path = f"/v1/nodes/{rig.uuid}/assignment?wait_ms="
+    assert (await stage.ok("GET", f"{path}0", pair=rig.pair))["start"] == []
+    for bad in ("-1", "soon", "9999999"):
+        await stage.fails(400, "VALIDATION_ERROR", "GET", f"{path}{bad}", pair=rig.pair)
+
+
 async def test_logs_are_appended_once(stage: Stage, rig: Rig) -> None:
     await create(stage)
     one = await rig.take()
@@ -384,8 +393,11 @@ REPORTS = st.lists(st.sampled_from((*REPORTED, "cancel", "beat", "silence")), ma
 
 @given(REPORTS)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_any_reports_leave_the_books_right(tmp_path_factory: pytest.TempPathFactory, reports: list[str]) -> None:
+async def test_any_reports_leave_the_books_right(
+    tmp_path_factory: pytest.TempPathFactory, template: Path, reports: list[str]
+) -> None:
     directory: Path = tmp_path_factory.mktemp("nodes")
+    shutil.copytree(template, directory / "data")
     stage = Stage(directory, requests_per_minute=None)
     await stage.open()
     try:

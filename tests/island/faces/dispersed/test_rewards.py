@@ -19,7 +19,7 @@ from skerry.island.store.values import micros, moment
 from tests.island.faces.dispersed.network import START, Network
 
 WEEK_MS = WEEK // 1_000
-SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
+SUNDAY = datetime(2026, 4, 19, tzinfo=UTC)
 
 
 def test_the_published_example() -> None:
@@ -63,6 +63,7 @@ async def still(network: Network) -> Network:
     assert loop is not None
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
+    await beat(network, 0)
     return network
 
 

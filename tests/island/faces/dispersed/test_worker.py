@@ -258,6 +258,21 @@ async def test_a_registry_that_is_down_is_asked_again(network: Network) -> None:
     await network.empty()
 
 
+async def test_a_lost_key_of_the_vault_hides_no_job(network: Network) -> None:
+    network.images.held = asyncio.Event()
+    uuid = await network.create(docker={"secret": "hush"})
+    await network.run_reaches(uuid, "PREPARING")
+    await network.scheduler.stop()
+    await network.engine.crash()
+    (network.data / "vault.key").unlink()
+    await network.open()
+    job = await network.ended(uuid)
+    assert (job["status"], job["container_access_tokens"]) == ("FAILED", [])
+    assert "lost the key" in job["status_reason"]
+    assert (await network.run_of(uuid))["container_access_tokens"] == []
+    await network.empty()
+
+
 async def test_what_outlives_a_crash_is_followed(network: Network, tmp_path: Path) -> None:
     uuid = await network.create(f"echo a >> {tmp_path}/ran; until [ -e {tmp_path}/go ]; do sleep 0.01; done; exit 4")
     started = (await network.reaches(uuid, "RUNNING"))["started_at"]

@@ -96,7 +96,7 @@ class JobRuns:
     def _view(self, connection: Connection, row: Row[Any], now: int) -> dict[str, Any]:
         job = find_job(connection, row.job_uuid)
         assert job is not None, row.job_uuid
-        return run_view(row, job_secrets.of_job(self._vault, job).token, now)
+        return run_view(row, job_secrets.token_of(self._vault, job), now)
 
 
 _BARE = select(*RUN_COLUMNS).subquery("runs")

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from skerry.island.engine.errors import Invalid, Unreadable
 from skerry.island.faces.dispersed.key_pairs import Sealer
 
 
@@ -36,10 +37,21 @@ def of_job(vault: Sealer, job: Row[Any]) -> JobSecrets:
     """A job's secrets, from its row.
 
     Raises:
-        Unreadable: the vault's key is not the one they were sealed with.
+        Invalid: the island has lost the key that they were sealed with.
     """
-    content = json.loads(vault.open(job.secrets, _context(job.uuid)))
+    try:
+        content = json.loads(vault.open(job.secrets, _context(job.uuid)))
+    except Unreadable:
+        raise Invalid("This island has lost the key to this job's secrets; make the job anew") from None
     return JobSecrets(token=content["token"], registry=content["registry"])
+
+
+def token_of(vault: Sealer, job: Row[Any]) -> str | None:
+    """A job's access token; None when the key to it was lost, which must not hide the job."""
+    try:
+        return of_job(vault, job).token
+    except Invalid:
+        return None
 
 
 def _context(job_uuid: str) -> str:

@@ -15,9 +15,9 @@ MOST_LOGS = 1 << 20
 """Bytes of logs that are kept and shown: the last ones."""
 
 
-def tokens(token: str) -> list[dict[str, str]]:
+def tokens(token: str | None) -> list[dict[str, str]]:
     """`container_access_tokens`."""
-    return [{"token": token}]
+    return [] if token is None else [{"token": token}]
 
 
 def job_view(job: Row[Any], account_uuid: str | None) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def job_view(job: Row[Any], account_uuid: str | None) -> dict[str, Any]:
     }
 
 
-def run_view(run: Row[Any], token: str, now: int) -> dict[str, Any]:
+def run_view(run: Row[Any], token: str | None, now: int) -> dict[str, Any]:
     """A run, without its logs.
 
     Args:

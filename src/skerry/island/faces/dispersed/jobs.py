@@ -158,7 +158,7 @@ class Jobs:
 
     def view(self, row: Row[Any], account_uuid: str | None) -> dict[str, Any]:
         """A job as it is sent to its owner."""
-        token = job_secrets.of_job(self._vault, row).token
+        token = job_secrets.token_of(self._vault, row)
         return {**job_view(row, account_uuid), "container_access_tokens": tokens(token)}
 
 

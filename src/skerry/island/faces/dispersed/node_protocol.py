@@ -16,10 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import Invalid
 from skerry.island.faces.dispersed import docker_parameters, job_secrets, key_pairs, node_views, rewards, wire
 from skerry.island.faces.dispersed.call import Answer, Call, Route
 from skerry.island.faces.dispersed.docker_parameters import Docker
-from skerry.island.faces.dispersed.errors import Fault, not_found
+from skerry.island.faces.dispersed.errors import Fault, Issue, invalid, not_found
 from skerry.island.faces.dispersed.job_rows import find_job, live_runs
 from skerry.island.faces.dispersed.job_spec import REGION_CODES, docker_of
 from skerry.island.faces.dispersed.local_node import REPUTATION
@@ -116,10 +117,11 @@ class NodeProtocol:
     async def assignment(self, call: Call, uuid: str) -> dict[str, Any]:
         """Runs to start and runs to stop, as soon as there is one, with nothing in them after 25 seconds.
 
-        A run is told again until the node has reported its next state.
+        A run is told again until the node has reported its next state. A node that cannot wait for so long says how
+        many milliseconds it can, in `wait_ms`.
         """
         clock = self._engine.clock
-        end = clock.monotonic() + POLL_SECONDS
+        end = clock.monotonic() + _patience(call)
 
         def left() -> float:
             return end - clock.monotonic()
@@ -137,7 +139,7 @@ class NodeProtocol:
         return {
             "object": "node_assignment",
             "node_uuid": node.uuid,
-            "start": [self._order(connection, run) for run in runs if run.status == "ASSIGNED"],
+            "start": [order for run in runs if run.status == "ASSIGNED" and (order := self._order(connection, run))],
             "stop": [
                 {"job_run_uuid": run.uuid, "status": run.status, "status_reason": run.status_reason}
                 for run in runs
@@ -145,11 +147,14 @@ class NodeProtocol:
             ],
         }
 
-    def _order(self, connection: Connection, run: Row[Any]) -> dict[str, Any]:
-        """What a node needs to carry out a run, secrets included."""
+    def _order(self, connection: Connection, run: Row[Any]) -> dict[str, Any] | None:
+        """What a node needs to carry out a run, secrets included; None when the key to those was lost."""
         job = find_job(connection, run.job_uuid)
         assert job is not None, run.job_uuid
-        secrets = job_secrets.of_job(self._engine.vault, job)
+        try:
+            secrets = job_secrets.of_job(self._engine.vault, job)
+        except Invalid:
+            return None
         parameters = json.loads(job.parameters)
         docker: Docker = docker_of(parameters)
         key = default_key(connection, run.account_id) if docker.sshkey is None else docker.sshkey
@@ -171,6 +176,13 @@ class NodeProtocol:
             "max_timeout_run_ms": job.max_timeout_run_ms,
             "start_by_ms": run.start_by // 1_000,
         }
+
+
+def _patience(call: Call) -> float:
+    given = dict(call.query).get("wait_ms", str(round(POLL_SECONDS * 1_000)))
+    if not given.isascii() or not given.isdigit() or len(given) > 6:
+        raise invalid([Issue("invalid_type", ("wait_ms",), "must be a number of milliseconds, at most 25000")])
+    return min(POLL_SECONDS, int(given) / 1_000)
 
 
 def _own(connection: Connection, own: str | None, uuid: str) -> Row[Any]:

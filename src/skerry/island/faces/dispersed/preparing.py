@@ -60,7 +60,7 @@ def load(connection: Connection, engine: Engine, run: Row[Any]) -> Task:
     """Everything that is known of a run.
 
     Raises:
-        Unreadable: the job's secrets cannot be opened any more.
+        Invalid: the job's secrets cannot be opened any more.
     """
     job = find_job(connection, run.job_uuid)
     assert job is not None, run.job_uuid
@@ -127,7 +127,9 @@ async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]
             gpus=task.gpus,
         )
     for port in task.docker.ports:
-        await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=port == SSH_PORT)
+        # Where nobody may log in, only the image's own server can answer.
+        ssh = port == SSH_PORT and bool(task.ssh_keys)
+        await engine.ports.publish(account_id, sandbox_id, port, allowed=task.docker.allowed_ips, ssh=ssh)
     if task.ssh_keys and SSH_PORT in task.docker.ports:
         await engine.ssh.authorize(account_id, sandbox_id, task.ssh_keys, metered=False, env=task.env())
 
