@@ -138,6 +138,19 @@ def _helpers() -> Iterator[Check]:
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
     yield from _relays()
+    yield from _templates()
+
+
+def _templates() -> Iterator[Check]:
+    """Programs behind the templates that OctaSpace's face offers."""
+    from skerry.island.faces.octaspace.templates import TEMPLATES
+
+    for template in TEMPLATES:
+        program = template.program()
+        if program is None:
+            yield Check(f"template {template.name}", "missing", template.install)
+        else:
+            yield Check(f"template {template.name}", "ok", f"runs {program}")
 
 
 def _relays() -> Iterator[Check]:

@@ -66,7 +66,8 @@ class Network:
     def connect(self, **options: Any) -> Any:
         """A client with these arguments; what is missing comes from the environment."""
         client: Callable[..., Any] = getattr(import_module(f"skerry.networks.{self.name}"), self.client)
-        return client(**options)
+        # Not every client looks there by itself.
+        return client(**{"environ": os.environ, **options})
 
     def unconnected(self) -> Any:
         """A client that leads nowhere, to be looked at."""
