@@ -61,7 +61,7 @@
   }
 
   function send(bytes) {
-    if (socket.readyState !== WebSocket.OPEN) return;
+    if (socket?.readyState !== WebSocket.OPEN) return;
     for (let at = 0; at < bytes.length; at += CHUNK) socket.send(bytes.subarray(at, at + CHUNK));
   }
 
@@ -74,7 +74,7 @@
   });
   terminal.onBinary((text) => send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
   terminal.onResize(({ cols, rows }) => {
-    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "resize", cols, rows }));
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "resize", cols, rows }));
   });
   terminal.onTitleChange((title) => { document.title = title || "Terminal"; });
   new ResizeObserver(() => fit.fit()).observe(document.getElementById("terminal"));
