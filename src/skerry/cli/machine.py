@@ -156,7 +156,7 @@ def start(
             return _started(started.uuid, form)
         if form == "table":
             click.echo(started.uuid)
-        info = octaspace.wait(started, timeout)
+        info = octaspace.wait(started, timeout, then="it goes on, and costs, until it is stopped")
     if form == "json":
         output.print_json("machine", octaspace.plain(info))
     else:

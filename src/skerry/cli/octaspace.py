@@ -15,7 +15,7 @@ import click
 from skerry.cli import output
 from skerry.cli.networks import NETWORKS
 from skerry.cli.places import Place, Target, target
-from skerry.errors import InvalidRequestError, NotFoundError, SkerryError
+from skerry.errors import DeadlineExceededError, InvalidRequestError, NotFoundError, SkerryError
 
 if TYPE_CHECKING:
     from skerry.networks.octaspace import OctaSpace, ServiceInfo, Session
@@ -79,18 +79,27 @@ def session(client: OctaSpace, word: str, service: str, *, ended: bool = False) 
     raise InvalidRequestError(f"{word!r} is the beginning of {len(found)} ids; write more of it")
 
 
-def wait(started: Session, timeout: float) -> ServiceInfo:
+def wait(started: Session, timeout: float, *, then: str) -> ServiceInfo:
     """Until a session is ready, with its progress told to whoever watches.
 
+    Args:
+        started: just now.
+        timeout: seconds.
+        then: what becomes of it when the time is up, for the message.
+
     Raises:
-        SkerryError: it ended before, or the time is up.
+        DeadlineExceededError: the time is up. SkerryError: it ended before, or cannot be asked for.
     """
 
     def tell(info: ServiceInfo) -> None:
         if output.drawable(sys.stderr):
             output.note(f"skerry: {info.progress}")
 
-    return started.wait_ready(timeout=timeout, poll=POLL, on_change=tell)
+    try:
+        return started.wait_ready(timeout=timeout, poll=POLL, on_change=tell)
+    except DeadlineExceededError:
+        text = f"session {started.uuid} was not ready within {timeout:g} s; {then}"
+        raise DeadlineExceededError(text, network=NAME) from None
 
 
 def complete(service: str) -> Any:

@@ -103,7 +103,7 @@ def up(
         chosen = node or _cheapest(asked.client, country)
         started = asked.client.services.vpn.start(chosen, subkind=subkind, protocol=protocol)
         try:
-            info = octaspace.wait(started, timeout)
+            info = octaspace.wait(started, timeout, then="it was stopped")
             content = _content(info)
         except BaseException:
             # Nobody would know of it, and it costs.
