@@ -182,10 +182,10 @@ def test_openssh_logs_in_directly_and_through_the_proxy(user: User, tmp_path: Pa
     info = user.ready(uuid)
     # The two entrances of a machine are two ports, and the user is root.
     for way in ("ssh_direct", "ssh_proxy"):
-        said = ssh(key, info[way], 'echo "$MY_VAR" from "$(id -un)"; echo kept > /root/file')
+        said = ssh(key, info[way], 'echo "$MY_VAR" from "$(id -un)"; echo kept > ~/file')
         assert said.returncode == 0, said.stderr
         assert said.stdout == "hello from root\n"
-    assert ssh(key, info["ssh_proxy"], "cat /root/file; exit 7").returncode == 7
+    assert ssh(key, info["ssh_proxy"], "cat ~/file; exit 7").returncode == 7
     stranger = tmp_path / "stranger"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
     assert ssh(stranger, info["ssh_direct"], "true").returncode == 255
