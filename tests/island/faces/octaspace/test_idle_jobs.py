@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import os
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from skerry.island.faces.octaspace import idle_logs, idle_runner
 from skerry.island.faces.octaspace.idle_logs import MOST_BYTES, packed
+from skerry.island.faces.octaspace.tables import idle_jobs
 from tests.island.faces.octaspace.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -80,10 +82,10 @@ async def test_a_job_runs_on_an_idle_node(stage: Stage, marks: Marks) -> None:
     assert marks.lines == ["begun", "ended"]
 
     async def removed() -> bool:
-        return not (await stage.lab.engine.sandboxes.list(stage.lab.account, network="octaspace"))[0]
+        return await stage.count(idle_jobs) == 0
 
     await stage.until(removed)
-    assert await stage.operate("GET", "/idle_jobs") == []
+    assert not (await stage.lab.engine.sandboxes.list(stage.lab.account, network="octaspace"))[0]
     # Its number can be had again, by another job.
     assert (await job(stage, node, marks, job_id=1))["attempts"] == 0
 
@@ -112,30 +114,41 @@ async def test_a_paying_session_comes_first(stage: Stage, marks: Marks) -> None:
     assert marks.lines == ["begun", "ended", "begun"]
 
 
-async def test_what_fails_is_begun_again_after_ever_longer_pauses(stage: Stage, marks: Marks) -> None:
+async def test_what_fails_is_begun_again_after_ever_longer_pauses(
+    stage: Stage, marks: Marks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node, *_ = await stage.nodes()
+    pauses: list[float] = []
+    pause = stage.face.operating.idle._pause
+
+    async def noted(event: asyncio.Event, seconds: float) -> None:
+        if seconds != idle_runner.LOOK_SECONDS:
+            pauses.append(seconds)
+        await pause(event, seconds)
+
+    monkeypatch.setattr(stage.face.operating.idle, "_pause", noted)
     await job(stage, node, marks, start_command="sh -c 'echo try >> $MARKS; echo oh no; exit 3'")
-    pauses = [1, 2, 4, 8]
-    for count, pause in enumerate(pauses, 1):
+    for count in range(1, 6):
 
-        async def failed(count: int = count) -> bool:
-            found = (await stage.operate("GET", "/idle_jobs"))[0]
-            return (found["attempts"], found["state"]) == (count, "waiting")
+        async def pausing(count: int = count) -> bool:
+            return len(pauses) == count
 
-        await stage.until(failed)
+        await stage.until(pausing)
         assert await shown(stage, node) == {
             "is_up": False,
             "uptime": 0,
             "error": "the program has exited with code 3",
         }
         assert len(marks.lines) == count
-        stage.clock.advance(pause - 0.25)
-        await stage.operate("GET", "/idle_jobs")
-        assert len(marks.lines) == count
-        stage.clock.advance(0.25)
-    await stage.until(lambda: marks.has(len(pauses) + 1))
+
+        async def begun(count: int = count) -> bool:
+            stage.clock.advance(1)
+            return len(marks.lines) > count
+
+        await stage.until(begun)
+    assert pauses == [1, 2, 4, 8, 16]
     # Attempts are kept as one log, and the oldest are forgotten.
-    assert await log(stage, node) in ("oh no\n" * 4, "oh no\n" * 5)
+    assert await log(stage, node) in ("oh no\n" * 3, "oh no\n" * 4)
 
 
 async def test_images_and_programs_that_are_not_there(stage: Stage) -> None:
@@ -208,8 +221,6 @@ async def test_a_crash_of_the_server_leaves_a_job_alone(stage: Stage, marks: Mar
 
 
 async def test_a_crash_before_an_attempt_has_begun(stage: Stage, marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     node, *_ = await stage.nodes()
     written = asyncio.Event()
 
@@ -331,3 +342,42 @@ def test_what_is_sent_is_the_end_of_the_text(written: bytes, most: int) -> None:
 def test_exactly_as_much_as_a_client_can_read() -> None:
     assert len(gzip.decompress(base64.b64decode(packed(b"a" * 20_000)))) == 16_383
     assert idle_logs.last(b"abc", 3) == b"abc"
+
+
+async def test_a_real_sandbox_is_found_again_makes_way_and_gets_a_new_agent(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, real=True)
+    await stage.open()
+    try:
+        node, *_ = await stage.nodes()
+        # Its number in the sandbox tells one agent from the next: the clock of the kernel when the agent began.
+        line = 'sh -c \'cut -d" " -f22 /proc/1/stat; trap "echo ended; exit 0" TERM; while :; do sleep 0.05; done\''
+        await job(stage, node, image="host", start_command=line)
+
+        async def told(lines: int) -> list[str]:
+            found: list[str] = []
+
+            async def done() -> bool:
+                # A shell may say of what it ran that it was terminated.
+                written = (await log(stage, node)).splitlines()
+                found[:] = [line for line in written if line != "Terminated"]
+                return len(found) >= lines
+
+            await stage.until(done)
+            return found
+
+        (first,) = await told(1)
+        await stage.again()
+        await up(stage, node)
+        assert await log(stage, node) == f"{first}\n"
+        uuid = await stage.rent(node, image="host")
+        assert await told(2) == [first, "ended"]
+        await stage.ready(uuid)
+        await stage.ok("POST", f"/services/{uuid}/stop")
+        assert (await told(3))[:3] == [first, "ended", first]
+        await up(stage, node)
+        await stage.ok("GET", f"/nodes/{node}/reboot")
+        lines = await told(5)
+        assert lines[3] == "ended"
+        assert int(lines[4]) > int(first)
+    finally:
+        await stage.close()

@@ -23,7 +23,7 @@ class Hardware:
     def __init__(self, engine: Engine, facts: System) -> None:
         self._engine = engine
         self.facts = facts
-        self.load = Load()
+        self.load = Load(engine.clock.monotonic)
         self.gpus = Gpus(engine.nodes.local.gpus)
 
     @classmethod

@@ -78,8 +78,10 @@ def add(
         raise invalid(f"A node has at most {MOST_JOBS} idle jobs")
     if job_id is None:
         job_id = (connection.execute(select(func.max(idle_jobs.c.job_id)).where(here)).scalar() or 0) + 1
-    if find(connection, node.id, job_id) is not None:
-        raise Fault(409, "CONFLICT", f"Node {node.id} has an idle job {job_id} already")
+    present = find(connection, node.id, job_id)
+    if present is not None:
+        state = "has already" if present.deleted_at is None else "is still removing"
+        raise Fault(409, "CONFLICT", f"Node {node.id} {state} an idle job {job_id}")
     sealed = engine.vault.seal(json.dumps(dict(envs)).encode(), envs_context(node.id, job_id))
     name = f"idle-{node.id}-{job_id}-{now:x}"
     connection.execute(

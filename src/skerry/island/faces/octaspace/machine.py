@@ -104,23 +104,29 @@ def disk(directory: Path) -> dict[str, int | float]:
 
 
 class Load:
-    """How busy the processors were since it was last asked, a second ago at least."""
+    """How busy the processors were since it was last asked, a second ago at least.
 
-    def __init__(self) -> None:
+    Args:
+        monotonic: seconds of the island's clock.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._counts = _cpu_counts()
-        self._at = time.monotonic()
+        self._at = monotonic()
         self._last: float | None = None
 
     def percent(self) -> float:
         """Of all processors, 0 to 100."""
         with self._lock:
-            if self._last is not None and time.monotonic() - self._at < _FRESH_SECONDS:
+            now = self._monotonic()
+            if self._last is not None and now - self._at < _FRESH_SECONDS:
                 return self._last
             busy, total = _cpu_counts()
             spent = total - self._counts[1]
             self._last = 0.0 if spent <= 0 else round(100 * (busy - self._counts[0]) / spent, 2)
-            self._counts, self._at = (busy, total), time.monotonic()
+            self._counts, self._at = (busy, total), now
             return self._last
 
 
