@@ -21,6 +21,7 @@ ROOT_COMMANDS = {
     "reset": ("skerry.cli.up:reset", "Delete everything that the island holds."),
     "sandbox": ("skerry.cli.sandbox:sandbox", "List, fork, enter and remove sandboxes."),
     "image": ("skerry.cli.image:image", "List, pull, build, import and remove images."),
+    "render": ("skerry.cli.render:render", "Install Blender for the island, and measure how fast it renders."),
     "call": ("skerry.cli.call:call", "Make any call of a network."),
     "key": ("skerry.cli.key:key", "List, make and revoke API keys of the island."),
     "credit": ("skerry.cli.credit:credit", "Add credit to an account of the island."),
