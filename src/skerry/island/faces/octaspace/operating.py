@@ -16,6 +16,7 @@ from skerry.island.faces.octaspace.node_logs import NodeLogs
 from skerry.island.faces.octaspace.node_prices import NodePrices
 from skerry.island.faces.octaspace.reboots import Reboots
 from skerry.island.faces.octaspace.routes import Resource
+from skerry.island.faces.octaspace.ssh_admin import SshAdmin
 from skerry.island.faces.octaspace.terminal_pages import TerminalFiles
 from skerry.island.faces.octaspace.web_terminal import WebTerminal
 from skerry.island.gateway import refuse
@@ -57,7 +58,7 @@ class Operating:
 
     def administration(self) -> Sequence[Resource]:
         """What the island's owner has beside it."""
-        return [IdleJobsAdmin(self._engine, self.idle)]
+        return [IdleJobsAdmin(self._engine, self.idle), SshAdmin(self._engine)]
 
     async def start(self) -> None:
         """Take up idle jobs, once the sessions have been."""
