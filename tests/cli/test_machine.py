@@ -298,15 +298,10 @@ def test_a_machine_that_is_gone_when_it_is_stopped(away: Run, hosted: Hosted) ->
 
 def test_ids_are_completed(island: Skerry, rented: Callable[..., str]) -> None:
     machine = rented()
-    asked = {"_SKERRY_COMPLETE": "bash_complete", "COMP_WORDS": f"skerry machine stop {machine[:3]}", "COMP_CWORD": "3"}
-    done = subprocess.run(
-        [sys.executable, "-m", "skerry"],
-        env={**island.environment, **asked},
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
+    program, words = [sys.executable, "-m", "skerry"], f"skerry machine stop {machine[:3]}"
+    asked = {**island.environment, "_SKERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "3"}
+    done = subprocess.run(program, env=asked, capture_output=True, timeout=60, check=True)
     assert done.stdout.decode() == f"plain,{machine}\n"
-    nowhere = {**island.environment, **asked, "SKERRY_DATA_DIR": str(island.data_dir / "none")}
-    done = subprocess.run([sys.executable, "-m", "skerry"], env=nowhere, capture_output=True, timeout=60, check=True)
+    nowhere = {**asked, "SKERRY_DATA_DIR": str(island.data_dir / "none")}
+    done = subprocess.run(program, env=nowhere, capture_output=True, timeout=60, check=True)
     assert done.stdout.strip() == b""

@@ -205,6 +205,13 @@ class Runs:
             beginning.cancel()
         if job.done.done():
             return job.done.result().cause
+        try:
+            live = await self._core.driver.find(job.sandbox.id)
+            if live is not None:
+                # An agent answers before it notes that nothing could be started, and does what it is asked next after.
+                await live.usage()
+        except SandboxError:
+            pass
         ended = await self._core.driver.result(job.sandbox.id, job.exec_id)
         return None if ended is None else ended.cause
 
