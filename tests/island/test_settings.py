@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from skerry.errors import ConfigurationError
 from skerry.island.settings import OctaSpace, Settings
+from skerry.money import Money
 
 
 def test_ports_from_the_environment() -> None:
