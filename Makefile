@@ -3,7 +3,7 @@
 PYTHON = .venv/bin/python
 BIN = .venv/bin
 
-.PHONY: help setup helpers run test check suite format api sync bench clean
+.PHONY: help setup run test check suite format api sync bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -11,13 +11,10 @@ help: ## Show this list
 setup: ## Make .venv as uv.lock says (nothing to do when it is current)
 	@sh tools/bootstrap.sh
 
-helpers: ## Have the Debian programs that helpers use, where they are missing and can be had
-	@sh tools/helpers.sh
-
 run: setup ## Fork a sandbox on the embedded island and run a real command in it
 	@$(PYTHON) -m skerry.demo
 
-test: setup helpers ## Every gate, then every test
+test: setup ## Every gate, then every test
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory suite
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -44,36 +45,59 @@ def exec_in_live_sandbox(island: Served, rounds: int) -> list[Row]:
             vm.delete()
     # On the loop that the server runs on.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        through_engine = Series("engine", runner.run(_engine_exec(rounds)))
-    http_goal, http_reached = at_most(over_http, 5)
-    engine_goal, engine_reached = at_most(through_engine, 2)
+        text, program, direct, peer = runner.run(_exec_inside(rounds))
     return [
-        Row("exec in a live sandbox, HTTP", over_http, rest, http_goal, http_reached),
-        Row("exec in a live sandbox, engine", through_engine, rest, engine_goal, engine_reached),
+        Row("exec in a live sandbox, HTTP", over_http, rest, *at_most(over_http, 5)),
+        Row("exec in a live sandbox, engine, session", text, [peer], *at_most(text, 2)),
+        Row("exec in a live sandbox, engine, argv", program, [peer], *at_most(program, 2)),
+        Row("exec in a live sandbox, driver, argv", direct, [peer]),
     ]
 
 
-async def _engine_exec(rounds: int) -> list[float]:
-    """Submit and wait inside the server's own process, without wire or session."""
+async def _exec_inside(rounds: int) -> list[Series]:
+    """Inside the server's own process, without wire: text in the default session and a program's arguments through
+    submit and wait, the same arguments through the driver alone, and a bare process beside them, in turn.
+    """
     from skerry.island.engine.engine import Engine
+    from skerry.island.sandbox.spec import ExecSpec
     from skerry.island.settings import Settings
 
-    samples = []
+    argv = ("/bin/sh", "-c", COMMAND)
+    series = [Series("session"), Series("argv"), Series("driver"), Series("subprocess")]
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         engine = await Engine.open(Settings(data_dir=Path(folder) / "data"))
         try:
             owner = engine.account_id
             vm = await engine.sandboxes.create(owner, id=new_id("vmh"), network="arker", image="host")
+
+            async def session() -> int | None:
+                run = await engine.runs.submit(owner, vm.id, id=new_ulid(), command=COMMAND)
+                return (await engine.runs.wait(run.id)).exit_code
+
+            async def program() -> int | None:
+                run = await engine.runs.submit(owner, vm.id, id=new_ulid(), command=argv, sessionless=True)
+                return (await engine.runs.wait(run.id)).exit_code
+
+            async def direct() -> int:
+                sandbox = await engine.driver.open(vm.id)
+                process = await sandbox.exec(ExecSpec(id=new_ulid(), argv=argv, env={"PATH": "/usr/bin:/bin"}))
+                return (await process.wait()).exit_code
+
+            async def bare() -> int:
+                return subprocess.run(argv, check=True).returncode
+
             for _ in range(rounds + 5):
-                start = time.perf_counter_ns()
-                run = await engine.runs.submit(
-                    owner, vm.id, id=new_ulid(), command=["/bin/sh", "-c", COMMAND], sessionless=True
-                )
-                await engine.runs.wait(run.id)
-                samples.append((time.perf_counter_ns() - start) / 1e6)
+                for one, action in zip(series, (session, program, direct, bare), strict=True):
+                    start = time.perf_counter_ns()
+                    code = await action()
+                    one.samples.append((time.perf_counter_ns() - start) / 1e6)
+                    if code != 0:
+                        raise RuntimeError(f"{one.name} ended with {code}")
         finally:
             await engine.close()
-    return samples[5:]
+    for one in series:
+        del one.samples[:5]
+    return series
 
 
 def burst_of_forks(island: Served, count: int) -> list[Row]:
@@ -143,10 +167,6 @@ def fork_against_size(island: Served, rounds: int) -> list[Row]:
 
 def _copy_peer(name: str) -> Series:
     """`cp -a` of the same bytes: what a fork costs without copy-on-write."""
-    import subprocess
-    import tempfile
-    from pathlib import Path
-
     series = Series("cp -a")
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         source = Path(folder) / "a"

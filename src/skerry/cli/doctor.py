@@ -48,7 +48,7 @@ def doctor(*, directory: Path, form: str) -> int:
     checks = [*_machine(directory), *_libraries()]
     if not any(check.state == "failed" for check in checks):
         checks += _sandbox()
-    checks += _helpers()
+    checks += _helpers(directory)
     healthy = not any(check.state == "failed" for check in checks)
     if form == "json":
         output.print_json("doctor", {"healthy": healthy, "checks": [asdict(check) for check in checks]})
@@ -130,7 +130,7 @@ async def _trial(scratch: Path) -> Barriers:
         await egress.aclose()
 
 
-def _helpers() -> Iterator[Check]:
+def _helpers(directory: Path) -> Iterator[Check]:
     builder = shutil.which("mmdebstrap")
     yield (
         Check("image builder", "ok", builder)
@@ -139,6 +139,7 @@ def _helpers() -> Iterator[Check]:
     )
     yield from _relays()
     yield from _templates()
+    yield from _render(directory)
 
 
 def _templates() -> Iterator[Check]:
@@ -165,3 +166,17 @@ def _relays() -> Iterator[Check]:
         else:
             way = "a veth pair" if choose_uplink() == "veth" else "slirp4netns"
             yield Check(f"vpn {kind}", "ok", f"relays leave by {way}")
+
+
+def _render(directory: Path) -> Iterator[Check]:
+    if find_spec("sqlalchemy") is None:
+        return
+    from skerry.island.engine.errors import EngineError
+    from skerry.island.workers.render import blender
+
+    try:
+        found = blender.find(directory / blender.STATE)
+    except EngineError as error:
+        yield Check("render", "missing", error.message)
+    else:
+        yield Check("render", "ok", f"Blender {found.version}, {found.program}")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -26,16 +25,15 @@ def main(base: str) -> None:
     files = request["files"].encode()
     eight.write(bytes.fromhex(request["state"] or "").replace(HOME, files))
     eight.seek(0)
-    read, write = os.pipe()
+    nine = os.memfd_create("state")
+    os.fchmod(nine, 0o1600)
     cwd = request["files"] if request["cwd"] == HOME.decode() else request["cwd"]
     env = {name: value.replace(HOME.decode(), request["files"]) for name, value in request["env"].items()}
 
-    def descriptors() -> None:
-        if request["state"] is not None:
-            os.dup2(eight.fileno(), 8)
-        if request["keep_state"]:
-            os.dup2(write, 9)
-
+    # Here already, so that nothing that starting a program needs for itself gets one of these numbers.
+    assert max(stdin.fileno(), eight.fileno(), nine) < 8
+    os.dup2(eight.fileno(), 8)
+    os.dup2(nine, 9)
     began = time.monotonic_ns()
     try:
         process = subprocess.Popen(
@@ -45,7 +43,6 @@ def main(base: str) -> None:
             stdin=stdin,
             stdout=open(f"{base}.out", "wb"),  # noqa: SIM115
             stderr=subprocess.STDOUT if request["merge_output"] else open(f"{base}.err", "wb"),  # noqa: SIM115
-            preexec_fn=descriptors,
             pass_fds=[fd for fd, wanted in ((8, request["state"]), (9, request["keep_state"])) if wanted],
             start_new_session=True,
         )
@@ -59,15 +56,6 @@ def main(base: str) -> None:
     temporary = Path(f"{base}.pid-new")
     temporary.write_text(json.dumps({"keeper": os.getpid(), "command": process.pid}))
     temporary.rename(f"{base}.pid")
-    os.close(write)
-    chunks: list[bytes] = []
-
-    def pump() -> None:
-        while data := os.read(read, 65536):
-            chunks.append(data)
-
-    reader = threading.Thread(target=pump, daemon=True)
-    reader.start()
     ended_by, hard = None, None
     while process.poll() is None:
         now = time.monotonic_ns()
@@ -83,7 +71,6 @@ def main(base: str) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             hard = None
         time.sleep(0.003)
-    reader.join(0.5)
     code = process.returncode
     if ended_by == "timeout":
         code, cause = 124, "timeout"
@@ -93,7 +80,8 @@ def main(base: str) -> None:
         code, cause = 128 - code, "signaled"
     else:
         cause = "exited"
-    state = b"".join(chunks).replace(files, HOME) if request["keep_state"] else None
+    written = os.pread(nine, os.lseek(nine, 0, os.SEEK_CUR), 0)
+    state = written.replace(files, HOME) if request["keep_state"] else None
     record(base, request, began, code, cause, state)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,7 +35,8 @@ def execute(
 ) -> Outcome:
     """One run of a session."""
     built = invocation(shell, state, command, home=home, overrides=overrides)
-    read, write = os.pipe()
+    nine = os.memfd_create("state")
+    os.fchmod(nine, 0o1600)
     with tempfile.TemporaryFile() as eight:
         eight.write(built.state)
         eight.seek(0)
@@ -44,7 +44,7 @@ def execute(
 
         def descriptors() -> None:
             os.dup2(eight.fileno(), 200)
-            os.dup2(write, 201)
+            os.dup2(nine, 201)
             os.dup2(200, 8)
             os.dup2(201, 9)
             os.closerange(10, 300)
@@ -60,19 +60,9 @@ def execute(
             preexec_fn=descriptors,
             start_new_session=True,
         )
-        os.close(write)
-        chunks: list[bytes] = []
-
-        def pump() -> None:
-            while data := os.read(read, 65536):
-                chunks.append(data)
-
-        reader = threading.Thread(target=pump)
-        reader.start()
         out, err = process.communicate(stdin, timeout=30)
-        reader.join(10)
-        os.close(read)
-    blob = b"".join(chunks)
+    blob = os.pread(nine, os.lseek(nine, 0, os.SEEK_CUR), 0)
+    os.close(nine)
     return Outcome(
         process.returncode,
         out.decode(errors="replace"),

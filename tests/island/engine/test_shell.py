@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,43 @@ def test_bash_keeps_functions_aliases_and_options() -> None:
     session("unset -f greet; unalias ll; set +o noglob")
     assert session("greet").code == 127
     assert session("ll").code == 127
+
+
+def test_bash_keeps_shopt_both_ways() -> None:
+    session = Session(BASH)
+    usual = session("shopt").out
+    session("shopt -s dotglob; shopt -u sourcepath progcomp")
+    changed = session("shopt").out
+    assert {line.split()[0] for line in set(usual.splitlines()) ^ set(changed.splitlines())} == {
+        *("dotglob", "sourcepath", "progcomp"),
+    }
+    session("shopt -u dotglob; shopt -s sourcepath progcomp")
+    assert session("shopt").out == usual
+    assert "__skerry_shopt" not in session("declare -F").out
+
+
+def test_bash_restores_what_an_older_release_saved() -> None:
+    session = Session(BASH)
+    old = b"declare -x A=1\nshopt -s extglob\nshopt -u sourcepath\numask 0077\n__skerry_opts=' -o pipefail'"
+    session.state = replace(session.state, script=old)
+    assert session("echo $A; umask; shopt extglob sourcepath | tr -s '\\t ' ' '; false | true || echo piped").out == (
+        "1\n0077\nextglob on\nsourcepath off\npiped\n"
+    )
+
+
+def test_bash_saves_once_and_looks_for_no_program() -> None:
+    session = Session(BASH)
+    session('command_not_found_handle() { echo "there is no $1" >> "$LOOKED"; }')
+    with tempfile.TemporaryDirectory() as folder:
+        looked = Path(folder) / "looked"
+        for command in ("true", "exit 3", "trap 'echo bye' EXIT; true", "IFS=_; true"):
+            session(command, overrides={"LOOKED": str(looked)})
+        assert not looked.exists()
+
+
+def test_bash_writes_its_state_nowhere_else() -> None:
+    outcome = Session(BASH)("exec 9>&1; echo out; exit 3")
+    assert (outcome.code, outcome.out) == (3, "out\n")
 
 
 def test_bash_alias_on_one_line_serves_the_next() -> None:

@@ -144,6 +144,31 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
         piped.close()
 
 
+async def test_a_shell_waits_here_too(lab: Lab) -> None:
+    box = await lab.box()
+    wish = {
+        "argv": ("bash", "-c", 'IFS= read -r -N 100000 -u 8 text; exec 8<&-; printf + >&9; eval "$text"', "bash"),
+        "cwd": "/",
+        "keep_state": True,
+        "warm": True,
+    }
+    await lab.output(box, "", state=b"true", **wish)
+    agent = lab.driver._live["box"].pid
+
+    def waiting() -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
+
+    await sandbox_lab.until(lambda: len(waiting()) == 1)
+    (pid,) = waiting()
+    out = await lab.output(box, "", state=b"cd /home/user && pwd; echo $$", **wish)
+    assert out == f"{lab.state}/sandboxes/box/upper/home/user\n{pid}"
+    await sandbox_lab.until(lambda: len(waiting()) == 1)
+    (pid,) = waiting()
+    assert (await box.usage()).processes == 0
+    assert await lab.driver.suspend("box")
+    assert not sandbox_lab.alive(pid)
+
+
 async def test_the_machine_is_out_of_reach(lab: Lab, scratch: Path) -> None:
     secret = scratch / "secret"
     secret.write_text("secret")

@@ -139,7 +139,7 @@ async def test_state_goes_in_and_out(lab: Lab, box: AgentSandbox) -> None:
 
 
 async def test_state_is_cut_at_a_mebibyte(lab: Lab, box: AgentSandbox) -> None:
-    result, _, _ = await lab.run(box, "head -c 2000000 /dev/zero >&9", keep_state=True)
+    result, _, _ = await lab.run(box, "head -c 2000000 /dev/zero >&9; true", keep_state=True)
     assert result.exit_code == 0
     assert result.state == bytes(1 << 20)
 

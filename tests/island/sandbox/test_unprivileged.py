@@ -11,7 +11,20 @@ import pytest
 
 USER = 1001
 HERE = Path(__file__).parent
-SUITES = ("exec", "users", "volumes", "gpus", "files", "life", "escape", "hostile", "survival", "network", "select")
+SUITES = (
+    "exec",
+    "warm",
+    "users",
+    "volumes",
+    "gpus",
+    "files",
+    "life",
+    "escape",
+    "hostile",
+    "survival",
+    "network",
+    "select",
+)
 
 
 def _python() -> str | None:

@@ -88,7 +88,8 @@ class Books(RuleBasedStateMachine):
         except PaymentRequired:
             assert amount > self.free[unit]
             return (name, unit, None)
-        assert amount <= self.free[unit]
+        # Nothing is held of one who owes, too: it moves no money.
+        assert amount <= max(0, self.free[unit])
         self.free[unit] -= amount
         self.held[unit] += amount
         if again:

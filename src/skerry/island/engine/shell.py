@@ -2,7 +2,9 @@
 
 A run executes `bash -c PRELUDE` (or `sh -c`). Descriptor 8 brings a script that restores the session and holds the
 command; the command is evaluated at the top level of that shell, so it behaves as with `bash -c`; when the shell ends
-in any way but `exec` or a signal, the prelude writes the state to descriptor 9, which the command itself never sees.
+in any way but `exec` or a signal, the prelude writes the state to descriptor 9, which the command itself never sees;
+bash knows it by its sticky bit, since a command may have put something else there, and begins to write there before the
+command: until then, nothing of the run has happened.
 bash keeps variables (exported or not, arrays, attributes), functions, aliases, options and the working directory;
 plain sh keeps exported variables, file mode mask and working directory. A command that replaces the EXIT trap and
 leaves by `exit` leaves the state as it was before it.
@@ -86,11 +88,15 @@ class ShellState:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What to execute: arguments, environment, and the bytes for descriptor 8."""
+    """What to execute: arguments, environment, the bytes for descriptor 8, and whether it may start before these come.
+
+    A plain sh reads them through a child, which would wait beside it, so only bash is started ahead.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
     state: bytes
+    warm: bool
 
 
 def default_env(home: str = HOME) -> dict[str, str]:
@@ -129,7 +135,7 @@ def invocation(
         overrides: variables for this run only; the session keeps its own unless the command changes them.
     """
     extra = dict(overrides or {})
-    lines = [b"cd -- %s 2>/dev/null || cd -- %s 2>/dev/null || cd /" % (quote(state.cwd), quote(home))]
+    lines = [b"cd -- %s || cd -- %s || cd /" % (quote(state.cwd), quote(home))]
     env = {name: value for name in _LOCALE if (value := state.env.get(name, extra.get(name))) is not None}
     if shell.kind == "bash":
         prelude = _BASH
@@ -142,7 +148,9 @@ def invocation(
             lines.append(b"unset PATH")
         lines.append(_exports(state.env))
     lines += [_exports(extra), b"__skerry_command=" + quote(command)]
-    return Invocation((shell.path, "-c", prelude, shell.kind), env, b"\n".join(lines) + b"\n")
+    return Invocation(
+        (shell.path, "-c", prelude, shell.kind), env, b"\n".join(lines) + b"\n", warm=shell.kind == "bash"
+    )
 
 
 def saved(
@@ -249,8 +257,8 @@ _BASH = _one_line(
     };
     __skerry_save() {
       [[ $BASHPID == "$$" && -z $__skerry_done ]] || return 0;
-      __skerry_done=1;
-      if [[ -p /dev/fd/9 ]]; then __skerry_fd=9; elif [[ -p /dev/fd/10 ]]; then __skerry_fd=10; else return 0; fi;
+      __skerry_done=:;
+      if [[ -k /dev/fd/9 ]]; then __skerry_fd=9; elif [[ -k /dev/fd/10 ]]; then __skerry_fd=10; else return 0; fi;
       set -- "$SHELLOPTS";
       set +e +u +f +x +v +C +a +E +T +o posix +o pipefail;
       trap - DEBUG ERR RETURN;
@@ -259,9 +267,9 @@ _BASH = _one_line(
       unset -v BASHPID EPOCHREALTIME EPOCHSECONDS HISTCMD LINENO RANDOM SECONDS SRANDOM PIPESTATUS
         __skerry_command;
       {
-        printf 'skerry-state/1\0%s\0%s\0' "$PWD" "$1";
+        printf '%s\0%s\0' "$PWD" "$1";
         declare -p; printf '\0';
-        shopt -p; shopt -u extdebug;
+        printf '__skerry_shopt %s\n' "$BASHOPTS"; shopt -u extdebug;
         declare -f; declare -Fx;
         umask -p; alias -p;
         printf '\0end\0';
@@ -272,6 +280,13 @@ _BASH = _one_line(
       __skerry_save;
       return "$__skerry_code";
     };
+    __skerry_shopt() {
+      [[ $1 != "$BASHOPTS" ]] || return 0;
+      IFS=: read -r -a __skerry_n <<< "$BASHOPTS";
+      shopt -u "${__skerry_n[@]}";
+      IFS=: read -r -a __skerry_n <<< "$1";
+      shopt -s "${__skerry_n[@]}";
+    };
     declare -A __skerry_env=();
     __skerry_opts=; __skerry_done=;
     for __skerry_n in @TRANSIENT@; do
@@ -280,9 +295,12 @@ _BASH = _one_line(
     shopt -s expand_aliases;
     IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_script;
     exec 8<&-;
+    [[ ! -k /dev/fd/9 ]] || printf 'skerry-state/1\0' >&9;
+    SECONDS=0;
     eval "$__skerry_script" >/dev/null 2>&1;
     unset -v __skerry_script __skerry_n;
-    trap '{ __skerry_save; } >/dev/null 2>&1' EXIT;
+    unset -f __skerry_shopt;
+    trap '{ [[ -n $__skerry_done ]] || __skerry_save; } >/dev/null 2>&1' EXIT;
     eval -- "${__skerry_opts:+set$__skerry_opts;}$__skerry_command" 9>&-;
     { __skerry_finish; } >/dev/null 2>&1
     """.replace("@VARIABLES@", _VARIABLES).replace("@TRANSIENT@", " ".join(_TRANSIENT))

@@ -28,6 +28,7 @@ class SessionStates:
         self._blobs: dict[str, bytes] = {}
         self._defaults: dict[str, str] = {}
         self._shells: dict[str, Shell] = {}
+        self._environments: dict[str, dict[str, str]] = {}
 
     async def default_id(self, sandbox_id: str) -> str:
         """The id of a sandbox's default session. Raises NotFound."""
@@ -108,10 +109,13 @@ class SessionStates:
         return known
 
     def base_env(self, image: str) -> dict[str, str]:
-        """The environment a new session or a program without session starts with."""
-        with translated():
-            root = self._core.images.rootfs(image)
-        return {**default_env(), "SHELL": self.shell(image).path, **root.env}
+        """The environment a new session or a program without session starts with. Raises as `shell`."""
+        known = self._environments.get(image)
+        if known is None:
+            with translated():
+                root = self._core.images.rootfs(image)
+            known = self._environments[image] = {**default_env(), "SHELL": self.shell(image).path, **root.env}
+        return dict(known)
 
 
 def find_shell(root: RootFs) -> Shell:

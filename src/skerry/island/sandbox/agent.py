@@ -7,9 +7,10 @@ uses only the standard library, so that a root file system needs no Python.
 
 Wire protocol
 =============
-`SOCK_SEQPACKET` unix sockets. One packet is one JSON object in UTF-8, with descriptors attached by `SCM_RIGHTS`. A
-packet larger than 60,000 bytes travels as `{"big": true, "n": ...}` with a memory file holding the JSON as its *first*
-descriptor, the packet's own descriptors after it. Any number of servers may be connected; each gets every event.
+`SOCK_SEQPACKET` unix sockets. One packet is one JSON object in UTF-8 on one line, perhaps with a newline and plain
+bytes (its tail) after it, with descriptors attached by `SCM_RIGHTS`. JSON of more than 60,000 bytes travels as
+`{"big": true, "n": ...}` with a memory file holding it as the *first* descriptor, the packet's own descriptors after
+it. Any number of servers may be connected; each gets every event.
 
 Requests carry `n` (a number chosen by the caller) and `op`. Replies repeat `n` with `"ok": true` and the answer, or
 `"ok": false`, `reason` (a reason of `driver.SandboxError`) and `message`. Replies may come out of order. Packets
@@ -19,10 +20,12 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
-            `stdin`, `state`, `keep`, `merge` (booleans; with `merge` both outputs go to the stdout file), `user` (null,
-            or uid, gid and further groups); [stdout file, stderr file, record file, then standard input if `stdin`,
-            then the file for descriptor 8 if `state`]
-            -> `pid`; an `exit` event follows, at once if the program cannot be started
+            `stdin`, `state`, `keep`, `warm`, `merge` (booleans; with `merge` both outputs go to the stdout file),
+            `user` (null, or uid, gid and further groups); [stdout file, stderr file, record file, then standard input
+            if `stdin`, then the file for descriptor 8 if `state`; content that is short comes as the tail instead]
+            -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
+            `warm` has started may go on with it
+warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
 piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
             its output and its errors]; `exit` follows; the agent keeps none of the output
@@ -42,16 +45,14 @@ thaw        SIGCONT to those; a lost connection thaws too
 retire      -> `idle`; when true the agent ends right after this answer and has read no later request
 
 Event `exit`: `run`, `exit_code`, `cause`, `stdout_bytes`, `stderr_bytes`, `dropped_bytes`, `cpu_ns`, `max_rss_bytes`,
-`wall_ns`, `state` (base64, null, or absent when it is only in the record because of its size).
+`wall_ns`, `state_bytes` (null without a state); the state is the tail, absent when only the record has it for its size.
 
-The record file holds the same as one JSON line with `state_bytes`, followed by the raw bytes of the state; an empty or
-cut record means that the run's end is unknown.
+The record file holds the same, always with the state; an empty or cut record means that the run's end is unknown.
 """
 
 from __future__ import annotations
 
 import array
-import errno
 import fcntl
 import heapq
 import json
@@ -61,21 +62,20 @@ import signal
 import socket
 import time
 
-from skerry.island.sandbox import agent_exec, agent_files
+from skerry.island.sandbox import agent_dial, agent_exec, agent_files
 from skerry.island.sandbox import agent_processes as processes
-from skerry.island.sandbox.agent_exec import Refusal
+from skerry.island.sandbox.agent_refusal import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-VERSION = 1
+VERSION = 2
 LARGEST_PACKET = 60_000
 _RECEIVE = 131_072
 _MOST_FDS = 16
 _FIRST_FD = 16
-_DIAL_SECONDS = 10.0
 
 
 class Client:
@@ -86,6 +86,7 @@ class Client:
         self.socket = connection
         self.waiting: list[tuple[bytes, list[int]]] = []
         self.gone = False
+        self.held_up = False
         self.frozen: list[int] | None = None
         connection.setblocking(False)
         agent.watch(connection.fileno(), self._ready)
@@ -96,10 +97,13 @@ class Client:
 
     def send(self, message: dict[str, Any], fds: list[int]) -> None:
         """Send a packet now or when the server reads again."""
+        self.send_packet(json.dumps(message).encode(), fds)
+
+    def send_packet(self, packet: bytes, fds: list[int]) -> None:
+        """As `send`, of what is encoded already."""
         if self.gone:
             _close_all(fds)
             return
-        packet = json.dumps(message).encode()
         if len(packet) > LARGEST_PACKET:
             memory = os.memfd_create("packet", os.MFD_CLOEXEC)
             os.write(memory, packet)
@@ -116,13 +120,16 @@ class Client:
                 self.socket.sendmsg([packet], ancillary)
             except BlockingIOError:
                 self.agent.change(self.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+                self.held_up = True
                 return
             except OSError:
                 self.leave()
                 return
             _close_all(fds)
             self.waiting.pop(0)
-        self.agent.change(self.socket.fileno(), select.EPOLLIN)
+        if self.held_up:
+            self.agent.change(self.socket.fileno(), select.EPOLLIN)
+            self.held_up = False
 
     def _ready(self, events: int) -> None:
         if events & select.EPOLLOUT:
@@ -232,7 +239,11 @@ class Agent:
         try:
             function(*args)
         except Exception as error:
-            self.broadcast({"event": "fault", "text": f"{type(error).__name__}: {error}"})
+            self.broadcast(json.dumps({"event": "fault", "text": f"{type(error).__name__}: {error}"}).encode())
+
+    def watched(self, fd: int, handler: Callable[[int], object]) -> bool:
+        """Whether this handler still waits for that descriptor."""
+        return self._handlers.get(fd) is handler
 
     def watch(self, fd: int, handler: Callable[[int], object]) -> None:
         """Call `handler(events)` whenever `fd` can be read."""
@@ -253,16 +264,19 @@ class Agent:
         self._sequence += 1
         heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, function))
 
-    def broadcast(self, event: dict[str, Any]) -> None:
+    def broadcast(self, event: bytes) -> None:
         """Tell every connected server."""
         for client in list(self._clients):
-            client.send(event, [])
+            client.send_packet(event, [])
 
     def forget(self, client: Client) -> None:
         """Drop what belonged to a client that left."""
         self._clients.remove(client)
         self.runs.forget(client)
         self.files.forget(client)
+        if not self._clients:
+            # Nobody is left who counts those that wait in all sandboxes.
+            self.runs.warm.discard()
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None
@@ -274,7 +288,8 @@ class Agent:
 
     def handle(self, client: Client, packet: bytes, fds: list[int]) -> None:
         """Do what a packet asks."""
-        request = json.loads(packet)
+        head, _, tail = packet.partition(b"\n")
+        request = json.loads(head)
         n = request["n"]
         try:
             if request.get("big"):
@@ -286,6 +301,7 @@ class Agent:
             operation = _OPERATIONS.get(request["op"])
             if operation is None:
                 raise Refusal("unsupported", f"this agent cannot do {request['op']}")
+            request["tail"] = tail
             operation(self, client, request, fds)
         except Refusal as refusal:
             client.send({"n": n, "ok": False, "reason": refusal.reason, "message": refusal.message}, [])
@@ -303,6 +319,11 @@ class Agent:
         run = self.runs.by_id.get(request["run"])
         client.reply(request["n"], {"pid": 0 if run is None else run.pid})
         then()
+
+    def warm(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
+        """Have a shell wait for the next run, or none."""
+        self.runs.warm.start(request)
+        client.reply(request["n"], {})
 
     def terminal(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Start a command on a pseudo-terminal."""
@@ -364,7 +385,8 @@ class Agent:
 
     def status(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """What lives here."""
-        client.reply(request["n"], {"runs": list(self.runs.by_id), "processes": len(processes.table())})
+        alive = sum(entry.pid != self.runs.warm.pid for entry in processes.table())
+        client.reply(request["n"], {"runs": list(self.runs.by_id), "processes": alive})
 
     def freeze(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Stop everything until `thaw`."""
@@ -379,6 +401,7 @@ class Agent:
 
     def retire(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """End the agent if nothing lives here."""
+        self.runs.warm.discard(wait=True)
         self.runs.reap()
         idle = not self.runs.by_id and not processes.table()
         client.reply(request["n"], {"idle": idle})
@@ -387,65 +410,18 @@ class Agent:
 
     def dial(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Connect to a port of the sandbox; a server that listens only on ::1 is found too."""
-        host, port = request["host"], request["port"]
+        host = request["host"]
         if request.get("udp"):
-            self._dial_datagrams(client, request["n"], "127.0.0.1" if host == "localhost" else host, port)
+            agent_dial.dial_datagrams(client, request["n"], host, request["port"])
             return
         hosts = ["127.0.0.1", "::1"] if host in ("127.0.0.1", "localhost") else [host]
-        self._dial(client, request["n"], hosts, port)
-
-    def _dial_datagrams(self, client: Client, n: int, host: str, port: int) -> None:
-        """A datagram socket that sends to one port; whether anybody listens there only its answers tell."""
-        connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            connection.connect((host, port))
-        except (OSError, OverflowError) as error:
-            connection.close()
-            text = f"port {port} of the sandbox: {error}"
-            client.send({"n": n, "ok": False, "reason": "refused", "message": text}, [])
-            return
-        client.reply(n, {}, [connection.detach()])
-
-    def _dial(self, client: Client, n: int, hosts: list[str], port: int) -> None:
-        host = hosts.pop(0)
-        connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        connection.setblocking(False)
-
-        def done(code: int) -> None:
-            if code == 0:
-                client.reply(n, {}, [connection.detach()])
-                return
-            connection.close()
-            if hosts:
-                self._dial(client, n, hosts, port)
-            else:
-                text = f"port {port} of the sandbox: {os.strerror(code)}"
-                client.send({"n": n, "ok": False, "reason": "refused", "message": text}, [])
-
-        def connected(_: int) -> None:
-            self.unwatch(connection.fileno())
-            done(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-
-        def expired() -> None:
-            if connection.fileno() in self._handlers and self._handlers[connection.fileno()] is connected:
-                self.unwatch(connection.fileno())
-                done(errno.ETIMEDOUT)
-
-        try:
-            code = connection.connect_ex((host, port))
-        except (OSError, OverflowError):
-            code = errno.EADDRNOTAVAIL
-        if code != errno.EINPROGRESS:
-            done(code)
-            return
-        self.watch(connection.fileno(), connected)
-        self.change(connection.fileno(), select.EPOLLOUT)
-        self.after(_DIAL_SECONDS, expired)
+        agent_dial.dial(self, client, request["n"], hosts, request["port"])
 
 
 _OPERATIONS = {
     "hello": Agent.hello,
     "exec": Agent.exec,
+    "warm": Agent.warm,
     "terminal": Agent.terminal,
     "piped": Agent.piped,
     "signal": Agent.signal,

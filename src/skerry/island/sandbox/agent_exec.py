@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import binascii
-import errno
 import fcntl
 import json
 import os
-import resource
 import signal
-import stat
 import struct
 import termios
 import time
 
 from skerry.island.sandbox import agent_processes as processes
-from skerry.island.sandbox.agent_user import spawn_as
+from skerry.island.sandbox.agent_pipes import CHUNK, Pipes, Stream, memory_file, read_state
+from skerry.island.sandbox.agent_refusal import Refusal
+from skerry.island.sandbox.agent_spawn import NotStarted, Spawner
+from skerry.island.sandbox.agent_warm import WarmShell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,92 +23,38 @@ if TYPE_CHECKING:
 
     from skerry.island.sandbox.agent import Agent, Client
 
-STATE_LIMIT = 1 << 20
-_INLINE_STATE = 24_000
-_CHUNK = 65_536
-_LEFT_IN_PIPE = 2 << 20
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_RESET = (signal.SIGPIPE, signal.SIGXFSZ)
+_INLINE_STATE = 48_000
 _RSS_INTERVAL = 0.2
-_STATE_PAUSE = 0.002
-
-
-class Refusal(Exception):
-    """A request that cannot be done; `reason` is one of `driver.SandboxError`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
-class Stream:
-    """One output of a run: the read end of its pipe and the file that keeps the first `cap` bytes."""
-
-    __slots__ = ("cap", "dropped", "fd", "kept", "run", "sink")
-
-    def __init__(self, run: Run | None, fd: int, sink: int, cap: int) -> None:
-        self.run = run
-        self.fd = fd
-        self.sink = sink
-        self.cap = cap
-        self.kept = 0
-        self.dropped = 0
-
-    def take(self, data: bytes) -> None:
-        """Keep what fits; a full disk or a cut file costs output, never the run."""
-        room = min(len(data), self.cap - self.kept)
-        done = 0
-        try:
-            while done < room:
-                done += os.write(self.sink, data[done:room] if done or room < len(data) else data)
-        except OSError:
-            pass
-        self.kept += done
-        self.dropped += len(data) - done
-
-
-class StateStream(Stream):
-    """What a command writes to descriptor 9, kept in memory until it ends."""
-
-    __slots__ = ("chunks",)
-
-    def __init__(self, run: Run, fd: int) -> None:
-        super().__init__(run, fd, -1, STATE_LIMIT)
-        self.chunks: list[bytes] = []
-
-    def take(self, data: bytes) -> None:
-        """Keep up to the limit; a longer state is cut, and `dropped` tells."""
-        part = data[: self.cap - self.kept]
-        self.chunks.append(part)
-        self.kept += len(part)
-        self.dropped += len(data) - len(part)
 
 
 class Run:
-    """A command from its start to its end."""
+    """A command from its start to its end.
+
+    Attributes:
+        id: its run.
+        request: what began it.
+        record: the file for the record of its end, or -1.
+        out, err: its outputs; None where the server holds them, and `err` also where both are one.
+        state: the file behind its descriptor 9, or -1.
+        warm: whether it was given to a shell that waited, and still counts as not begun if that shell wrote no state.
+        cpu_before: nanoseconds of processor time that its process had used before the run was its own.
+    """
 
     __slots__ = (
-        "ended_by",
-        "err",
-        "hard",
-        "id",
-        "out",
-        "pid",
-        "record",
-        "short_of_memory",
-        "started",
-        "state",
-        "watchers",
+        *("cpu_before", "ended_by", "err", "hard", "id", "out", "pid", "record", "request", "short_of_memory"),
+        *("started", "state", "warm", "watchers"),
     )
 
-    def __init__(self, id: str, record: int) -> None:
-        self.id = id
+    def __init__(self, request: dict[str, Any], record: int) -> None:
+        self.id: str = request["run"]
+        self.request = request
         self.record = record
         self.pid = 0
         self.out: Stream | None = None
         self.err: Stream | None = None
-        self.state: StateStream | None = None
+        self.state = -1
+        self.warm = False
+        self.cpu_before = 0
         self.started = time.monotonic_ns()
         self.ended_by: str | None = None
         self.hard = False
@@ -117,8 +62,14 @@ class Run:
         self.watchers: list[tuple[Client, int, str, int]] = []
 
     def streams(self) -> list[Stream]:
-        """Its pipes."""
-        return [stream for stream in (self.out, self.err, self.state) if stream is not None]
+        """Its outputs."""
+        return [stream for stream in (self.out, self.err) if stream is not None]
+
+    def connect(self, pipes: Pipes) -> None:
+        """Take over our ends of what its process writes to."""
+        for stream, fd in zip(self.streams(), (pipes.out, pipes.err), strict=False):
+            stream.fd = fd
+        self.state = pipes.state
 
 
 class Runs:
@@ -147,11 +98,11 @@ class Runs:
         self._oom_seen = self._oom_kills()
         self._rss_limit = rss_limit
         self._watching_rss = False
-        self._soft_files = soft_files
         self.by_id: dict[str, Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self._oom_adjust = oom_adjust
+        self._spawner = Spawner(oom_adjust=oom_adjust, soft_files=soft_files)
+        self.warm = WarmShell(agent, self._spawner, self._null)
 
     def exec(self, request: dict[str, Any], fds: list[int]) -> Callable[[], None]:
         """Start a command; returns what must be called after the reply was sent.
@@ -169,61 +120,74 @@ class Runs:
         sinks = fds[:3]
         rest = fds[3:]
         stdin = rest.pop(0) if request.get("stdin") else self._null
-        state_in = rest.pop(0) if request.get("state") else None
-        run = Run(request["run"], sinks[2])
-        actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
-        child_ends: list[int] = []
+        state_in = rest.pop(0) if request.get("state") else -1
+        run = Run(request, sinks[2])
+        run.out = messages = Stream(run, sinks[0], request["cap"])
+        if request.get("merge"):
+            os.close(sinks.pop(1))
+        else:
+            run.err = messages = Stream(run, sinks[1], request["cap"])
         try:
-            for index in (0, 1):
-                read, write = os.pipe2(os.O_CLOEXEC)
-                child_ends.append(write)
-                # Only our end: the flag belongs to the open file, and programs expect a blocking standard output.
-                os.set_blocking(read, False)
-                output = Stream(run, read, sinks[index], request["cap"])
-                if index == 0:
-                    run.out = output
-                else:
-                    run.err = output
-                actions.append((os.POSIX_SPAWN_DUP2, write, index + 1))
-                if request.get("merge"):
-                    actions.append((os.POSIX_SPAWN_DUP2, write, 2))
-                    os.close(sinks.pop(1))
-                    break
-            if state_in is not None:
-                actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
-            if request.get("keep"):
-                read, write = os.pipe2(os.O_CLOEXEC)
-                child_ends.append(write)
-                os.set_blocking(read, False)
-                run.state = StateStream(run, read)
-                actions.append((os.POSIX_SPAWN_DUP2, write, 9))
-            try:
-                run.pid = self._spawn(request, actions)
-            except _NotStarted as error:
-                messages = run.err or run.out
-                assert messages is not None
-                messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
-                code = error.code
-                return lambda: self._finish(run, code, "not_found", 0, 0)
+            if stdin != self._null or not self._continue(run):
+                self._start(run, stdin, state_in)
+        except NotStarted as error:
+            messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
+            code = error.code
+            return lambda: self._finish(run, code, "not_found", 0, 0)
         except BaseException as error:
-            for stream in run.streams():
-                os.close(stream.fd)
             for sink in sinks:
                 os.close(sink)
             if isinstance(error, OSError):
                 raise Refusal("limits", f"no pipe for {request['argv'][0]}: {error.strerror}") from None
             raise
         finally:
-            for fd in child_ends:
-                os.close(fd)
             if stdin != self._null:
                 os.close(stdin)
-            if state_in is not None:
+            if state_in >= 0:
                 os.close(state_in)
-        self._enter(run, request)
-        for stream in run.streams():
-            self._agent.watch(stream.fd, self._reader(stream))
+        self._enter(run)
         return lambda: None
+
+    def _continue(self, run: Run) -> bool:
+        """Give a run to the shell that waits for one; False when there is none for it."""
+        if not run.request.get("warm") or not run.request.get("keep"):
+            return False
+        waiting = self.warm.take(run.request)
+        if waiting is None:
+            return False
+        run.pid, run.cpu_before, run.warm = waiting.pid, waiting.cpu_ns, True
+        run.connect(waiting.pipes)
+        return True
+
+    def _start(self, run: Run, stdin: int, state_in: int) -> None:
+        """Start a run's process. Raises NotStarted, Refusal, OSError."""
+        pipes = Pipes(keep=bool(run.request.get("keep")), merge=bool(run.request.get("merge")))
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), *pipes.actions]
+        made = -1
+        try:
+            if tail := run.request.get("tail"):
+                state_in = made = memory_file(tail)
+            if state_in >= 0:
+                actions.append((os.POSIX_SPAWN_DUP2, state_in, 8))
+            run.pid = self._spawn(run.request, actions)
+        except BaseException:
+            pipes.close()
+            raise
+        finally:
+            if made >= 0:
+                os.close(made)
+        pipes.given()
+        run.connect(pipes)
+
+    def _spawn(self, request: dict[str, Any], actions: list[tuple[Any, ...]]) -> int:
+        try:
+            return self._spawner.spawn(request, actions)
+        except Refusal:
+            if not self.warm.pid:
+                raise
+        # What waits for work must not take the room of what has some.
+        self.warm.discard(wait=True)
+        return self._spawner.spawn(request, actions)
 
     def terminal(self, request: dict[str, Any]) -> tuple[Run, int]:
         """Start a command on a new pseudo-terminal; returns the run and the master descriptor, which is the caller's.
@@ -246,9 +210,9 @@ class Runs:
                 (os.POSIX_SPAWN_DUP2, 0, 1),
                 (os.POSIX_SPAWN_DUP2, 0, 2),
             ]
-            run = Run(request["run"], -1)
+            run = Run(request, -1)
             run.pid = self._spawn(request, actions)
-        except _NotStarted as error:
+        except NotStarted as error:
             os.close(master)
             raise Refusal("not_found", str(error)) from None
         except BaseException:
@@ -256,7 +220,7 @@ class Runs:
             raise
         finally:
             os.close(slave)
-        self._enter(run, request)
+        self._enter(run)
         return run, master
 
     def piped(self, request: dict[str, Any]) -> tuple[Run, list[int]]:
@@ -269,7 +233,7 @@ class Runs:
             raise Refusal("exists", f"run {request['run']} is going on")
         near: list[int] = []
         far: list[int] = []
-        run = Run(request["run"], -1)
+        run = Run(request, -1)
         try:
             for number in range(3):
                 read, write = os.pipe2(os.O_CLOEXEC)
@@ -279,7 +243,7 @@ class Runs:
         except BaseException as error:
             for fd in far:
                 os.close(fd)
-            if isinstance(error, _NotStarted):
+            if isinstance(error, NotStarted):
                 raise Refusal("not_found", str(error)) from None
             if isinstance(error, OSError):
                 raise Refusal("limits", f"no pipe for {request['argv'][0]}: {error.strerror}") from None
@@ -287,7 +251,7 @@ class Runs:
         finally:
             for fd in near:
                 os.close(fd)
-        self._enter(run, request)
+        self._enter(run)
         return run, far
 
     def reap(self) -> None:
@@ -299,15 +263,20 @@ class Runs:
                 return
             if pid == 0:
                 return
+            self.warm.reaped(pid)
             run = self._by_pid.pop(pid, None)
-            if run is not None:
+            if run is not None and not self._begun_again(run, status):
                 code, cause = self._verdict(run, status)
-                self._finish(run, code, cause, round((usage.ru_utime + usage.ru_stime) * 1e9), usage.ru_maxrss * 1024)
+                cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9) - run.cpu_before
+                self._finish(run, code, cause, max(0, cpu_ns), usage.ru_maxrss * 1024)
         self._agent.after(0.0, self.reap)
 
     def signal(self, request: dict[str, Any]) -> None:
         """Send a signal to a run's session. Raises Refusal `not_found`."""
-        processes.signal_session(self._running(request).pid, request["signal"])
+        run = self._running(request)
+        # Its end is wished for, whether it has begun or not.
+        run.warm = False
+        processes.signal_session(run.pid, request["signal"])
 
     def cancel(self, request: dict[str, Any]) -> None:
         """End a run: SIGTERM, then SIGKILL. Raises Refusal `not_found`."""
@@ -337,90 +306,59 @@ class Runs:
             raise Refusal("not_found", f"run {request['run']} is not going on")
         return run
 
-    def _enter(self, run: Run, request: dict[str, Any]) -> None:
+    def _enter(self, run: Run) -> None:
         self.by_id[run.id] = run
-        self._by_pid[run.pid] = run
-        timeout = request.get("timeout")
+        self._listen(run)
+        timeout = run.request.get("timeout")
         if timeout is not None:
-            self._agent.after(timeout, lambda: self._end(run, "timeout", request["grace"]))
+            self._agent.after(timeout, lambda: self._end(run, "timeout", run.request["grace"]))
         if self._rss_limit is not None and not self._watching_rss:
             self._watching_rss = True
             self._agent.after(_RSS_INTERVAL, self._check_memory)
 
-    def _spawn(self, request: dict[str, Any], actions: list[tuple[Any, ...]]) -> int:
-        argv, env, user = request["argv"], request["env"], request.get("user")
-        try:
-            os.chdir(request["cwd"])
-        except (OSError, ValueError) as error:
-            raise _NotStarted(127, f"cannot enter {request['cwd']}: {_why(error)}") from None
-        if self._oom_adjust is not None:
-            # The kernel shall take a command, not the agent, when memory runs out; children inherit the figure.
-            os.write(self._oom_adjust, b"500")
-        hard = 0
-        if self._soft_files is not None:
-            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self._soft_files, hard))
-        try:
-            path = _locate(argv[0], env)
-            try:
-                return self._posix_spawn(path, argv, env, actions, user)
-            except OSError as error:
-                if error.errno != errno.ENOEXEC:
-                    raise
-                return self._posix_spawn("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions, user)
-        except ValueError as error:
-            raise Refusal("unsupported", str(error)) from None
-        except (FileNotFoundError, NotADirectoryError):
-            raise _NotStarted(127, f"{argv[0]}: command not found") from None
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.E2BIG):
-                raise Refusal("limits", f"cannot start {argv[0]}: {error.strerror}") from None
-            raise _NotStarted(126, f"{argv[0]}: {error.strerror}") from None
-        finally:
-            if self._soft_files is not None:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            if self._oom_adjust is not None:
-                os.write(self._oom_adjust, b"0")
-            os.chdir("/")
+    def _listen(self, run: Run) -> None:
+        self._by_pid[run.pid] = run
+        for stream in run.streams():
+            self._agent.watch(stream.fd, self._reader(stream))
 
-    def _posix_spawn(
-        self, path: str, argv: list[str], env: dict[str, str], actions: list[tuple[Any, ...]], user: list[int] | None
-    ) -> int:
-        if user is not None:
-            return spawn_as(user, path, argv, env, actions, _RESET)
-        return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESET)
+    def _begun_again(self, run: Run, status: int) -> bool:
+        """Start a run whose waiting shell was killed before it had begun with it: nothing of it has happened."""
+        if not run.warm or not os.WIFSIGNALED(status) or read_state(run.state):
+            return False
+        for stream in run.streams():
+            self._hang_up(stream)
+        os.close(run.state)
+        run.state, run.cpu_before, run.warm = -1, 0, False
+        try:
+            self._start(run, self._null, -1)
+        except (NotStarted, Refusal, OSError):
+            return False
+        self._listen(run)
+        return True
 
     def _reader(self, stream: Stream) -> Callable[[int], None]:
         return lambda _: self._readable(stream)
 
     def _readable(self, stream: Stream) -> None:
         try:
-            data = os.read(stream.fd, _CHUNK)
+            data = os.read(stream.fd, CHUNK)
         except BlockingIOError:
             return
         if not data:
-            self._agent.unwatch(stream.fd)
-            os.close(stream.fd)
-            stream.fd = -1
+            self._hang_up(stream)
             return
         run = stream.run
         if run is None:
             return  # a straggler of an ended run: read, so that it lives on, and dropped
         stream.take(data)
-        if stream is run.state:
-            self._look_later(stream)
-        elif run.watchers:
+        if run.watchers:
             self._tell_watchers(run, "stdout" if stream is run.out else "stderr", stream.kept)
 
-    def _look_later(self, stream: Stream) -> None:
-        """A shell writes its state line by line, at its very end: waking for each line costs more than all else."""
-
-        def again() -> None:
-            if stream.fd >= 0:
-                self._agent.watch(stream.fd, self._reader(stream))
-
-        self._agent.unwatch(stream.fd)
-        self._agent.after(_STATE_PAUSE, again)
+    def _hang_up(self, stream: Stream) -> None:
+        if stream.fd >= 0:
+            self._agent.unwatch(stream.fd)
+            os.close(stream.fd)
+            stream.fd = -1
 
     def _tell_watchers(self, run: Run, name: str, kept: int) -> None:
         waiting = []
@@ -435,6 +373,8 @@ class Runs:
     def _end(self, run: Run, cause: str, grace: float) -> None:
         if self.by_id.get(run.id) is not run:
             return
+        # Its end is wished for, whether it has begun or not.
+        run.warm = False
         if run.ended_by is None:
             run.ended_by = cause
         processes.signal_session(run.pid, signal.SIGTERM)
@@ -465,56 +405,42 @@ class Runs:
         self.by_id.pop(run.id, None)
         for stream in run.streams():
             self._drain(stream)
-        result: dict[str, Any] = {
+        state = None
+        if run.state >= 0:
+            state = read_state(run.state)
+            os.close(run.state)
+        line = {
+            "event": "exit",
             "run": run.id,
             "exit_code": code,
             "cause": cause,
             "stdout_bytes": 0 if run.out is None else run.out.kept,
             "stderr_bytes": 0 if run.err is None else run.err.kept,
-            "dropped_bytes": sum(s.dropped for s in (run.out, run.err) if s is not None),
+            "dropped_bytes": sum(stream.dropped for stream in run.streams()),
             "cpu_ns": cpu_ns,
             "max_rss_bytes": max_rss,
             "wall_ns": time.monotonic_ns() - run.started,
+            "state_bytes": None if state is None else len(state),
         }
-        state = None if run.state is None else b"".join(run.state.chunks)
+        packet = json.dumps(line).encode() + b"\n" + (state or b"")
         if run.record >= 0:
-            line = {**result, "state_bytes": None if state is None else len(state)}
             try:
-                os.write(run.record, json.dumps(line).encode() + b"\n" + (state or b""))
+                os.write(run.record, packet)
             except OSError:
                 pass  # a full disk: whoever is connected still learns the end
             os.close(run.record)
-        if state is None:
-            result["state"] = None
-        elif len(state) <= _INLINE_STATE:
-            result["state"] = binascii.b2a_base64(state, newline=False).decode()
+        if len(packet) > _INLINE_STATE:
+            packet = packet[: packet.index(b"\n")]
         for client, n, stream_name, _ in run.watchers:
             output = run.out if stream_name == "stdout" else run.err
             client.reply(n, {"size": 0 if output is None else output.kept, "ended": True})
-        self._agent.broadcast({"event": "exit", **result})
+        self._agent.broadcast(packet)
 
     def _drain(self, stream: Stream) -> None:
         """Take what is in the pipe of an ended run without waiting for whoever else holds it."""
-        left = _LEFT_IN_PIPE
-        while stream.fd >= 0 and left > 0:
-            try:
-                data = os.read(stream.fd, _CHUNK)
-            except BlockingIOError:
-                break
-            if data:
-                stream.take(data)
-                left -= len(data)
-            else:
-                self._agent.unwatch(stream.fd)
-                os.close(stream.fd)
-                stream.fd = -1
-        if stream.sink >= 0:
-            os.close(stream.sink)
-            stream.sink = -1
-        elif stream.fd >= 0:
-            self._agent.unwatch(stream.fd)
-            os.close(stream.fd)
-            stream.fd = -1
+        if stream.fd >= 0 and stream.drain():
+            self._hang_up(stream)
+        os.close(stream.sink)
         stream.run = None
 
     def _oom_kills(self) -> int:
@@ -526,7 +452,7 @@ class Runs:
         return 0
 
     def _check_memory(self) -> None:
-        entries = processes.table()
+        entries = [entry for entry in processes.table() if entry.pid != self.warm.pid]
         if not entries:
             self._watching_rss = False
             return
@@ -540,28 +466,3 @@ class Runs:
             except ProcessLookupError:
                 pass
         self._agent.after(_RSS_INTERVAL, self._check_memory)
-
-
-class _NotStarted(Exception):
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _locate(name: str, env: dict[str, str]) -> str:
-    """The program a name stands for, in the PATH of the command's own environment."""
-    if "/" in name:
-        return name
-    for directory in env.get("PATH", _DEFAULT_PATH).split(":"):
-        path = f"{directory or '.'}/{name}"
-        try:
-            found = os.stat(path)
-        except OSError:
-            continue
-        if stat.S_ISREG(found.st_mode) and found.st_mode & 0o111:
-            return path
-    raise FileNotFoundError(errno.ENOENT, name)

@@ -7,7 +7,7 @@ import os
 import stat
 
 from skerry.island.sandbox import syscalls as sc
-from skerry.island.sandbox.agent_exec import Refusal
+from skerry.island.sandbox.agent_refusal import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

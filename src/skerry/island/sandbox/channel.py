@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from skerry.island.sandbox.driver import SandboxError
 
 LARGEST_PACKET = 60_000
+LONGEST_TAIL = 32_768
 _RECEIVE = 131_072
 _MOST_FDS = 16
 _MOST_PER_WAKE = 64
@@ -31,12 +34,16 @@ class AgentChannel:
 
     Args:
         connection: a connected `SOCK_SEQPACKET` socket; the channel owns it.
-        on_event: called with each packet that answers no request.
+        on_event: called with each packet that answers no request, and its tail.
         on_close: called once when the agent's end is gone, not after `close`.
     """
 
     def __init__(
-        self, connection: socket.socket, *, on_event: Callable[[dict[str, Any]], None], on_close: Callable[[], None]
+        self,
+        connection: socket.socket,
+        *,
+        on_event: Callable[[dict[str, Any], bytes], None],
+        on_close: Callable[[], None],
     ) -> None:
         connection.setblocking(False)
         self._socket = connection
@@ -51,13 +58,14 @@ class AgentChannel:
         self._loop.add_reader(self._fd, self._readable)
 
     async def request(
-        self, op: str, fds: Sequence[int] = (), *, within: float | None = None, **fields: Any
+        self, op: str, fds: Sequence[int] = (), *, tail: bytes = b"", within: float | None = None, **fields: Any
     ) -> tuple[dict[str, Any], list[int]]:
         """Ask and wait for the answer; its descriptors are the caller's.
 
         Args:
             op: the operation.
             fds: descriptors to send along; they stay the caller's.
+            tail: plain bytes to send along, at most `LONGEST_TAIL`.
             within: seconds to wait for the answer.
             fields: the operation's fields.
 
@@ -74,9 +82,12 @@ class AgentChannel:
         self._pending[number] = future
         taken = False
         try:
-            self.send({"n": number, "op": op, **fields}, fds)
-            async with asyncio.timeout(within):
+            self.send({"n": number, "op": op, **fields}, fds, tail)
+            if within is None:
                 answer, received = await future
+            else:
+                async with asyncio.timeout(within):
+                    answer, received = await future
             taken = True
         finally:
             self._pending.pop(number, None)
@@ -87,14 +98,22 @@ class AgentChannel:
             raise SandboxError(str(answer["reason"]), str(answer["message"]))
         return answer, received
 
-    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    def tell(self, op: str, **fields: Any) -> None:
+        """Ask for something whose answer nobody waits for."""
+        if not self.closed:
+            self._next += 1
+            self.send({"n": self._next, "op": op, **fields})
+
+    def send(self, message: dict[str, Any], fds: Sequence[int] = (), tail: bytes = b"") -> None:
         """Send a packet, now or as soon as the agent reads."""
-        packet = json.dumps(message, separators=(",", ":")).encode()
+        packet = _encode(message)
         extra: list[int] = []
         if len(packet) > LARGEST_PACKET:
             extra = [memory_file(packet)]
             # Its number outside, so that an agent without room for the descriptor can still answer.
-            packet = json.dumps({"big": True, "n": message.get("n")}).encode()
+            packet = _encode({"big": True, "n": message.get("n")})
+        if tail:
+            packet = b"%s\n%s" % (packet, tail)
         try:
             if self._unsent or not self._send(packet, [*extra, *fds]):
                 self._unsent.append((packet, [os.dup(fd) for fd in (*extra, *fds)]))
@@ -148,7 +167,8 @@ class AgentChannel:
         return True
 
     def _dispatch(self, packet: bytes, fds: list[int]) -> None:
-        message: dict[str, Any] = json.loads(packet)
+        head, _, tail = packet.partition(b"\n")
+        message: dict[str, Any] = json.loads(head)
         if message.get("big") and fds:
             memory = fds.pop(0)
             with open(memory, "rb") as file:
@@ -157,7 +177,7 @@ class AgentChannel:
         number = message.get("n")
         if number is None:
             _close_all(fds)
-            self._on_event(message)
+            self._on_event(message, tail)
             return
         future = self._pending.get(number)
         if future is None or future.done():
@@ -184,6 +204,14 @@ class AgentChannel:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(ChannelClosed())
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(message)
+    except UnicodeEncodeError:
+        # Bytes that are no text, as surrogate escapes: only this one writes them.
+        return json.dumps(message, separators=(",", ":")).encode()
 
 
 def memory_file(content: bytes) -> int:

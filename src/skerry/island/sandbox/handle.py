@@ -15,6 +15,7 @@ from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.live import LiveAgent, Retired
 from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
 from skerry.island.sandbox.spec import Barriers, ExecSpec, SandboxSpec, Usage
+from skerry.island.sandbox.warm import has_room
 
 # Each try waits for a whole stop and start, so this many mean that someone does nothing else.
 _TRIES = 100
@@ -67,7 +68,10 @@ class AgentSandbox:
                 spec = replace(spec, user=None)
             try:
                 return await live.exec(
-                    spec, env=_environment(spec, asked, live), output_bytes=asked.limits.output_bytes
+                    spec,
+                    env=_environment(spec, asked, live),
+                    output_bytes=asked.limits.output_bytes,
+                    warm=_may_wait(spec) and has_room(asked.limits),
                 )
             except Retired:
                 continue
@@ -170,6 +174,11 @@ class AgentSandbox:
             except Retired:
                 continue
         raise SandboxError("lost", "the sandbox is being stopped again and again")
+
+
+def _may_wait(spec: ExecSpec) -> bool:
+    """Whether a shell that waits could be for this: they are root's, with two outputs, a state and no input."""
+    return spec.warm and spec.keep_state and not spec.stdin and not spec.merge_output and spec.user is None
 
 
 def _environment(spec: ExecSpec, asked: SandboxSpec, live: LiveAgent) -> dict[str, str]:

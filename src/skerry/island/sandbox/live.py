@@ -15,15 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from skerry.island.sandbox import runlog
-from skerry.island.sandbox.channel import AgentChannel, ChannelClosed, memory_file
+from skerry.island.sandbox.agent import VERSION
+from skerry.island.sandbox.channel import LONGEST_TAIL, AgentChannel, ChannelClosed, memory_file
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
+from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
+from skerry.island.sandbox.warm import WarmShells
 
 _log = logging.getLogger(__name__)
 
 _HELLO_SECONDS = 5.0
 _WRITE_SECONDS = 60.0
+# Event loops count in milliseconds: one is often none.
+_PAUSE_SECONDS = 0.002
 
 
 class Retired(Exception):
@@ -79,10 +84,18 @@ class LiveAgent:
         runs: the directory of its logs and records.
         connection: a connected socket.
         on_end: called once when the agent is gone.
+        files: new files for logs and records.
+        shells: counts what waits for work in all sandboxes.
     """
 
     def __init__(
-        self, sandbox_id: str, runs: Path, connection: socket.socket, on_end: Callable[[LiveAgent], None]
+        self,
+        sandbox_id: str,
+        runs: Path,
+        connection: socket.socket,
+        on_end: Callable[[LiveAgent], None],
+        files: SpareFiles,
+        shells: WarmShells,
     ) -> None:
         self.id = sandbox_id
         self.pid: int | None = None
@@ -94,6 +107,8 @@ class LiveAgent:
         self.writes = WriteGate()
         self._runs = runs
         self._on_end = on_end
+        self._files = files
+        self._shells = shells
         self._processes: dict[str, AgentProcess | AgentTerminal | AgentPiped] = {}
         self._startup: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.channel = AgentChannel(connection, on_event=self._event, on_close=self._closed)
@@ -135,6 +150,8 @@ class LiveAgent:
             SandboxError, TimeoutError: it does not answer.
         """
         answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
+        # One of an older release goes on with what it has, and is followed by one of ours as soon as it is idle.
+        self.outdated = answer["version"] != VERSION
         return [str(run) for run in answer["runs"]]
 
     async def listener(self) -> socket.socket:
@@ -154,8 +171,8 @@ class LiveAgent:
                 raise Retired from None
             raise
 
-    async def exec(self, spec: ExecSpec, *, env: dict[str, str], output_bytes: int) -> AgentProcess:
-        """Start a command with its logs in place.
+    async def exec(self, spec: ExecSpec, *, env: dict[str, str], output_bytes: int, warm: bool = False) -> AgentProcess:
+        """Start a command with its logs in place; `warm` lets it go on with a program that waits for it.
 
         Raises:
             SandboxError: `limits`, `exists`, `disk_full`, `unsupported`, `lost`.
@@ -166,16 +183,22 @@ class LiveAgent:
             raise SandboxError("exists", f"run {spec.id} is going on")
         _check_strings(spec, env)
         process = AgentProcess(spec.id, files, self)
-        fds = runlog.open_new(files)
+        if warm:
+            process.shell = {"argv": spec.argv, "env": env, "cwd": spec.cwd, "keep": spec.keep_state}
+        fds = runlog.open_new(files, self._files)
         self._processes[spec.id] = process
         try:
             if spec.stdin:
                 fds.append(memory_file(spec.stdin))
-            if spec.state is not None:
+            tail = spec.state or b""
+            if len(tail) > LONGEST_TAIL or self.outdated:
+                tail = b""
+            if spec.state is not None and not tail:
                 fds.append(memory_file(spec.state))
             await self.request(
                 "exec",
                 tuple(fds),
+                tail=tail,
                 run=spec.id,
                 argv=spec.argv,
                 env=env,
@@ -184,8 +207,9 @@ class LiveAgent:
                 grace=spec.grace,
                 cap=output_bytes,
                 stdin=bool(spec.stdin),
-                state=spec.state is not None,
+                state=spec.state is not None and not tail,
                 keep=spec.keep_state,
+                warm=warm,
                 merge=spec.merge_output,
                 user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
             )
@@ -251,15 +275,24 @@ class LiveAgent:
         if run_id not in self._processes:
             self._processes[run_id] = AgentProcess(run_id, runlog.run_files(self._runs, run_id), self)
 
-    def _event(self, message: dict[str, Any]) -> None:
+    def _event(self, message: dict[str, Any], tail: bytes) -> None:
         if message.get("event") == "exit":
             process = self._processes.pop(str(message["run"]), None)
             if process is not None:
-                process.finish(runlog.from_event(message, process.files))
+                process.finish(runlog.from_event(message, tail, process.files))
+                if isinstance(process, AgentProcess):
+                    # The end of the run is recorded and told first: this would take the processor from that.
+                    asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._prepare, process.shell)
         elif message.get("event") == "fault":
             _log.error("the agent of sandbox %s failed at something and went on: %s", self.id, message.get("text"))
         else:
             self._startup.put_nowait(message)
+
+    def _prepare(self, shell: dict[str, object] | None) -> None:
+        """After a run: what the next one will need."""
+        self._files.refill()
+        if shell is not None and self.usable:
+            self._shells.start(self, shell)
 
     def _closed(self) -> None:
         self._startup.put_nowait({"error": "the sandbox's first process ended while it was being set up"})
@@ -311,6 +344,7 @@ class LiveAgent:
         if ended:
             self.channel.drain()
         self.channel.close()
+        self._shells.forget(self)
         processes, self._processes = self._processes, {}
         for process in processes.values():
             if ended:

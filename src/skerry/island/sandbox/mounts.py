@@ -153,7 +153,7 @@ def _shelve(root: int, place: str, files: list[list[str]]) -> None:
     keep = os.dup(shelf)
     _attach(root, place, shelf)
     for source, name in files:
-        _attach(keep, name, host_tree(source, None))
+        _attach(keep, name, host_tree(source))
     sc.mount_setattr(keep, sc.MOUNT_ATTR_RDONLY)
     os.close(keep)
 

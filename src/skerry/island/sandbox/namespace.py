@@ -19,6 +19,7 @@ from skerry.island.sandbox.driver import ImageSource, SandboxError
 from skerry.island.sandbox.egress import EgressProxy
 from skerry.island.sandbox.handle import AgentSandbox
 from skerry.island.sandbox.live import LiveAgent, Retired
+from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import (
     Barriers,
     ExecResult,
@@ -29,6 +30,7 @@ from skerry.island.sandbox.spec import (
     SandboxSpec,
     Usage,
 )
+from skerry.island.sandbox.warm import WarmShells
 
 T = TypeVar("T")
 
@@ -78,6 +80,8 @@ class NamespaceDriver:
         self._start_slots = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._lost: list[Callable[[str, str], Awaitable[None]]] = []
         self._stopping = False
+        self._files = SpareFiles(self._builder.state_dir, self._threads)
+        self._shells = WarmShells()
 
     async def _thread(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
@@ -135,6 +139,7 @@ class NamespaceDriver:
         await self._builder.launcher.stop()
         await self._thread(self._builder.close)
         self._threads.shutdown(wait=True)
+        self._files.close()
 
     def barriers(self) -> Barriers:
         """The walls this driver gives on this machine."""
@@ -258,7 +263,7 @@ class NamespaceDriver:
 
     async def _start(self, sandbox_id: str) -> LiveAgent:
         built = await self._thread(self._builder.prepare, sandbox_id)
-        live = LiveAgent(sandbox_id, built.runs, built.take_control(), self._ended)
+        live = LiveAgent(sandbox_id, built.runs, built.take_control(), self._ended, self._files, self._shells)
         self._live[sandbox_id] = live
         self._built[sandbox_id] = built
         try:
@@ -284,7 +289,7 @@ class NamespaceDriver:
         if found is None:
             return None
         connection, pid, built = found
-        live = LiveAgent(sandbox_id, built.runs, connection, self._ended)
+        live = LiveAgent(sandbox_id, built.runs, connection, self._ended, self._files, self._shells)
         self._live[sandbox_id] = live
         self._built[sandbox_id] = built
         try:

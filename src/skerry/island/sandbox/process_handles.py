@@ -49,11 +49,15 @@ class AgentProcess(_Ended):
         run_id: its run.
         files: its logs.
         agent: who runs it; None for one that has ended.
+
+    Attributes:
+        shell: how its program was to be started, if another may be started so ahead of the next run.
     """
 
     def __init__(self, run_id: str, files: RunFiles, agent: LiveAgent | None) -> None:
         super().__init__(run_id, files)
         self.files: RunFiles = files
+        self.shell: dict[str, object] | None = None
         self._agent = agent
 
     async def signal(self, number: int) -> None:

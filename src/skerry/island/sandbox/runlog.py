@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import json
 import os
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import Cause, ExecResult, RunFiles
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _CAUSES = get_args(Cause)
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def run_files(directory: Path, run_id: str) -> RunFiles:
@@ -29,7 +28,7 @@ def run_files(directory: Path, run_id: str) -> RunFiles:
     return RunFiles(stdout=directory / f"{run_id}.out", stderr=directory / f"{run_id}.err")
 
 
-def open_new(files: RunFiles) -> list[int]:
+def open_new(files: RunFiles, spares: SpareFiles) -> list[int]:
     """Empty logs and an empty record, open for writing, as an agent wants them: stdout, stderr, record.
 
     Raises:
@@ -37,9 +36,9 @@ def open_new(files: RunFiles) -> list[int]:
     """
     opened: list[int] = []
     try:
-        opened.append(os.open(files.stdout, _CREATE, 0o600))
-        opened.append(os.open(files.stderr, _CREATE, 0o600))
-        opened.append(os.open(record_path(files), _CREATE, 0o600))
+        opened.append(spares.open(files.stdout))
+        opened.append(spares.open(files.stderr))
+        opened.append(spares.open(record_path(files)))
     except OSError as error:
         for fd in opened:
             os.close(fd)
@@ -72,14 +71,17 @@ def read_record(files: RunFiles) -> ExecResult | None:
         return None
 
 
-def from_event(event: dict[str, Any], files: RunFiles | None) -> ExecResult:
+def from_event(event: dict[str, Any], tail: bytes, files: RunFiles | None) -> ExecResult:
     """How the run ended, as its agent said; a large state is fetched from the record."""
-    if "state" not in event:
+    # An agent of an older release does not tell the size.
+    size = event.get("state_bytes", -1)
+    if size is None:
+        return _result(event, None)
+    if size != len(tail):
         recorded = None if files is None else read_record(files)
         if recorded is not None:
             return recorded
-    state = event.get("state")
-    return _result(event, None if state is None else base64.b64decode(state))
+    return _result(event, tail if size == len(tail) else None)
 
 
 def from_logs(files: RunFiles, *, exit_code: int, cause: Cause) -> ExecResult:

@@ -111,6 +111,8 @@ class ExecSpec:
         grace: seconds between the two.
         state: bytes readable by the command at descriptor 8 (session state), or None.
         keep_state: give the command a writable descriptor 9 and keep what it writes there (at most 1 MiB).
+        warm: its program may be started before it is asked for: it waits for descriptor 8 to end, and then writes to
+            descriptor 9 before it does anything that another start of it must not do again.
         merge_output: standard error goes into standard output's log, in the order written.
         user: as whom it runs; None is root. Ignored where a sandbox has a single id (barrier `mapped-ids` missing).
     """
@@ -124,6 +126,7 @@ class ExecSpec:
     grace: float = 2.0
     state: bytes | None = None
     keep_state: bool = False
+    warm: bool = False
     merge_output: bool = False
     user: UserIds | None = None
 

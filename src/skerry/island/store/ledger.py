@@ -6,7 +6,7 @@ and is changed in the same transaction, accounts in the order of their names so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, or_, select
 
@@ -22,9 +22,15 @@ _known = Prepared(
         postings.c.transfer_id == bindparam("transfer_id")
     )
 )
-_balance = Prepared(
-    select(balances.c.amount)
-    .where(balances.c.account == bindparam("account"), balances.c.currency == bindparam("currency"))
+# No transfer of ours touches more than three accounts; a wider one asks again.
+_AT_ONCE = 3
+_balances = Prepared(
+    select(balances.c.account, balances.c.amount)
+    .where(
+        balances.c.account.in_([bindparam(f"account{number}") for number in range(_AT_ONCE)]),
+        balances.c.currency == bindparam("currency"),
+    )
+    .order_by(balances.c.account)
     .with_for_update()
 )
 _peek = Prepared(
@@ -171,8 +177,9 @@ def _transfer(
             raise Conflict(f"transfer {transfer_id} has already happened with other amounts")
         return False
     changes = []
+    present = _present(connection, moving)
     for account, money in moving:
-        found = _balance(connection, account=account, currency=money.currency).scalar()
+        found = present.get((account, money.currency))
         if found is None:
             _open(connection, account=account, currency=money.currency, amount="0")
         after = int(found or 0) + money.amount
@@ -198,3 +205,16 @@ def _transfer(
             ],
         )
     return True
+
+
+def _present(connection: Connection, moving: Sequence[tuple[str, Money]]) -> dict[tuple[str, str], str]:
+    """Balances before a transfer, locked in the order of the accounts' names."""
+    found: dict[tuple[str, str], str] = {}
+    for currency in sorted({money.currency for _, money in moving}):
+        accounts = sorted(account for account, money in moving if money.currency == currency)
+        for start in range(0, len(accounts), _AT_ONCE):
+            some = accounts[start : start + _AT_ONCE]
+            names = {f"account{number}": some[min(number, len(some) - 1)] for number in range(_AT_ONCE)}
+            for account, amount in _balances(connection, currency=currency, **names):
+                found[account, currency] = amount
+    return found

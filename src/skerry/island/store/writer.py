@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,10 +114,31 @@ class Writer:
             with self._engine.begin() as connection:
                 yield connection
             return
-        if self._kept is None:
-            self._kept = self._engine.connect()
-        with self._kept.begin():
-            yield self._kept
+        kept = self._kept = self._kept or self._connect()
+        raw = _raw(kept)
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield kept
+            raw.execute("COMMIT")
+        except BaseException:
+            # Some errors, such as a full disk, have ended it already.
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+
+    def _connect(self) -> Connection:
+        """A connection on which SQLAlchemy believes a transaction open, so that it neither begins nor ends any.
+
+        Its own beginning and end of one cost as much as all that a small transaction does.
+        """
+        connection = self._engine.connect()
+        try:
+            connection.begin()
+            _raw(connection).execute("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _together(self, batch: list[_Job]) -> bool:
         """Run a batch under one commit; False when it must be redone one by one, nothing of it having been kept."""
@@ -135,6 +157,12 @@ class Writer:
         except BaseException:
             return False
         return True
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 def _settle(batch: list[_Job]) -> None:

@@ -164,6 +164,26 @@ async def test_preparing_costs_nothing(network: Network) -> None:
     assert await network.balance() == before
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("task", ["BATCH", "PERSISTENT"])
+@pytest.mark.parametrize("jump", [8 * 3_600, -8 * 3_600])
+async def test_a_clock_that_jumps_neither_ends_a_run_nor_is_paid_for(network: Network, task: str, jump: int) -> None:
+    """A laptop that slept, or an administrator who set the clock."""
+    before = await network.balance()
+    uuid = await network.create("exec sleep 600", task=task)
+    await network.reaches(uuid, "RUNNING")
+    await network.pass_time(100)
+    network.virtual.jump(jump)
+    await network.pass_time(260)
+    assert (await network.job(uuid))["status"] == "RUNNING"
+    network.virtual.jump(jump)
+    await network.cancel(uuid)
+    await network.ended(uuid)
+    assert (await network.run_of(uuid))["duration_ms"] == 360_000
+    assert before - await network.balance() == CORE // 10
+    await network.empty()
+
+
 class Market(RuleBasedStateMachine):
     """Jobs come, end, are cancelled, time passes, servers die: books, states and capacity stay right."""
 
@@ -240,6 +260,10 @@ class Market(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 30, 300, 3_600, 4 * 3_600, 100_000]))
     def pass_time(self, seconds: int) -> None:
         self.runner.run(self.network.pass_time(seconds))
+
+    @rule(seconds=st.sampled_from([-7_200, 3, 30_000]))
+    def jump(self, seconds: int) -> None:
+        self.network.virtual.jump(seconds)
 
     @rule(seconds=st.sampled_from([0, 10, 7_200]), lost=st.booleans())
     def crash(self, seconds: int, lost: bool) -> None:

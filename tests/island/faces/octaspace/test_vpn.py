@@ -218,3 +218,14 @@ async def test_configurations_are_kept_sealed(vpn: tuple[Stage, Relays]) -> None
         return bytes(connection.execute(sessions.select()).one().config)
 
     assert b"config of" not in await stage.lab.engine.store.read(row)
+
+
+async def test_a_node_serves_so_many_relays_and_no_more(
+    vpn: tuple[Stage, Relays], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, _ = vpn
+    monkeypatch.setattr("skerry.island.faces.octaspace.starting.MOST_RELAYS", 2)
+    for _ in range(2):
+        await start(stage)
+    await stage.fails(409, "NODE_BUSY", "POST", "/services/vpn", {"node_id": 1})
+    await stage.ok("POST", "/services/vpn", {"node_id": 2}, 201)

@@ -42,6 +42,20 @@ def meet(connection: Connection, progress: Progress, now: int) -> None:
     rewards.finalize(connection, now)
 
 
+def move_moments(connection: Connection, skew: int) -> None:
+    """Let the moments of living runs of this machine go with a wall clock that has jumped.
+
+    The clock was set, or the machine slept and its programs with it: neither is time in which they ran, nor may it end
+    them. Runs elsewhere do not sleep with us.
+
+    Args:
+        skew: microseconds by which the wall clock went further than time did.
+    """
+    local = job_runs.c.engine_run_id.is_not(None) & job_runs.c.status.in_(LIVE_RUNS)
+    moved = {name: job_runs.c[name] + skew for name in ("start_by", "started_at", "run_by")}
+    connection.execute(job_runs.update().where(local).values(**moved))
+
+
 def next_moment(connection: Connection) -> int | None:
     """When `meet` will have something to do next, in microseconds since 1970."""
     minute = rewards.SILENCE

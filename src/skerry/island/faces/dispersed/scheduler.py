@@ -30,6 +30,8 @@ from skerry.island.store.values import micros
 
 _SECOND = 1_000_000
 _RETRY = _SECOND
+_TOLERANCE = 2 * _SECOND
+"""By how much the wall clock may go differently from time before that counts as a jump."""
 
 log = logging.getLogger("skerry.island.dispersed")
 
@@ -59,10 +61,11 @@ class Scheduler:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.progress = Progress(engine.capacity)
-        self.worker = Worker(engine, self.progress, self.wake)
+        self.worker = Worker(engine, self.progress, self.wake, self.keep_time)
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._local = ""
+        self._clocks = self._read_clocks()
         self.stopping = False
         self._loop: asyncio.Task[None] | None = None
 
@@ -111,10 +114,12 @@ class Scheduler:
 
     async def tick(self) -> int:
         """Do everything that can be done now; returns when something is due next, microseconds since 1970."""
-        store, now = self._engine.store, self._now()
-        due = await store.read(self._due, now)
-        if due <= now:
-            await store.run(self._meet, now)
+        store = self._engine.store
+        await self.keep_time()
+        if await store.read(self._due, self._now()) <= self._now():
+            # Once more, so that nothing is judged by a clock that has jumped while this looked.
+            await self.keep_time()
+            await store.run(self._meet, self._now())
         while await self._assign():
             pass
         remote = False
@@ -131,6 +136,18 @@ class Scheduler:
         """Let nodes that wait for work look again."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    async def keep_time(self) -> None:
+        """Notice that the wall clock has jumped since this was last called; to be called before durations count."""
+        wall, steady = self._clocks
+        self._clocks = self._read_clocks()
+        skew = (self._clocks[0] - wall) - round((self._clocks[1] - steady) * _SECOND)
+        if abs(skew) > _TOLERANCE:
+            log.info("the clock jumped by %.1f s; runs of this machine go on as if it had not", skew / _SECOND)
+            await self._engine.store.run(deadlines.move_moments, skew)
+
+    def _read_clocks(self) -> tuple[int, float]:
+        return self._now(), self._engine.clock.monotonic()
 
     async def _assign(self) -> bool:
         """One round of assignments; whether another may find more."""

@@ -64,12 +64,20 @@ class Worker:
         engine: open.
         progress: how runs move on.
         wake: called when a run has ended or moved on, so that others may have its place.
+        keep_time: called before a run is billed, in case the clock has jumped.
     """
 
-    def __init__(self, engine: Engine, progress: Progress, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        progress: Progress,
+        wake: Callable[[], None],
+        keep_time: Callable[[], Awaitable[None]],
+    ) -> None:
         self._engine = engine
         self._progress = progress
         self._wake = wake
+        self._keep_time = keep_time
         self._carried: dict[str, _Carried] = {}
         self._last_alive = 0
 
@@ -271,6 +279,7 @@ class Worker:
             log.warning("what is left of sandbox %s is removed at the next start: %s", sandbox_id, error)
 
     async def _end(self, uuid: str, status: str, **what: Any) -> None:
+        await self._keep_time()
         await self._engine.store.run(self._progress.end, uuid, status, now=self._now(), **what)
         self._wake()
 

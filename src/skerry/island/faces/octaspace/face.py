@@ -42,6 +42,7 @@ from skerry.island.faces.octaspace.openapi import ApiDocs
 from skerry.island.faces.octaspace.operating import Operating
 from skerry.island.faces.octaspace.rate_limit import RateLimit
 from skerry.island.faces.octaspace.render_work import RenderWork
+from skerry.island.faces.octaspace.rendering import Rendering
 from skerry.island.faces.octaspace.routes import Resource, Routes
 from skerry.island.faces.octaspace.services import Services
 from skerry.island.faces.octaspace.session_views import SessionViews
@@ -82,6 +83,7 @@ class OctaSpaceFace:
         self._routes: Routes
         self._administration: Administration
         self.operating: Operating
+        self.rendering: Rendering
         self.carrier: Carrier
 
     async def start(self) -> None:
@@ -92,13 +94,14 @@ class OctaSpaceFace:
         hardware = await Hardware.measured(engine)
         # It is slow the first time only.
         await asyncio.to_thread(helpers.subkinds)
+        self.rendering = await Rendering.opened(engine, helpers)
         machines = MrWork(engine)
         self.carrier = Carrier(
             engine,
             {
                 "mr": machines,
                 "vpn": VpnWork(engine, helpers.relays, helpers.relay_failure),
-                "render": RenderWork(engine, helpers.workers, helpers.worker_failure),
+                "render": RenderWork(engine, self.rendering.workers),
             },
         )
         self.operating = Operating(engine, self.carrier, hardware, machines)
@@ -113,7 +116,7 @@ class OctaSpaceFace:
 
     def _resources(self, hardware: Hardware) -> Sequence[Resource]:
         engine, helpers = self._engine, self._helpers
-        offers = Offers(engine, hardware)
+        offers = Offers(engine, hardware, self.rendering.score)
         starting = Starting(engine, hardware, offers)
 
         def kinds() -> int:
@@ -121,10 +124,10 @@ class OctaSpaceFace:
 
         return [
             Accounts(engine),
-            Network(engine, hardware, kinds, helpers.frames),
+            Network(engine, hardware, kinds, self.rendering.figures),
             Apps(engine),
             Nodes(engine, hardware),
-            Services(engine, self.carrier, offers, starting, helpers.subkinds, helpers.unready),
+            Services(engine, self.carrier, offers, starting, helpers.subkinds, self.rendering.unready),
             Sessions(engine, self.carrier, SessionViews(engine, self.operating.terminal.url)),
             *self.operating.resources(),
         ]
@@ -133,6 +136,7 @@ class OctaSpaceFace:
         """End what was begun; sessions go on and are found again."""
         await self.operating.stop()
         await self.carrier.stop()
+        await self.rendering.close()
 
     async def busy(self) -> bool:
         """Whether any session goes on."""
@@ -153,6 +157,10 @@ class OctaSpaceFace:
         """Answer one request."""
         if scope["type"] == "websocket":
             await self.operating.websocket(scope, receive, send)
+            return
+        raw = raw_path(scope)
+        if self.rendering.farm is not None and (raw == b"/farm" or raw.startswith(b"/farm/")):
+            await self.rendering.farm({**scope, "root_path": f"{scope.get('root_path', '')}/farm"}, receive, send)
             return
         extra: Sequence[Header] = ()
         try:

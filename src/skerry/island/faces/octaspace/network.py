@@ -6,7 +6,7 @@ has granted. The market price is the owner's choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -39,7 +39,7 @@ class Network:
         engine: Engine,
         hardware: Hardware,
         relays: Callable[[], int],
-        frames: Callable[[Connection, int], dict[str, Any]],
+        frames: Callable[[], Awaitable[dict[str, Any]]],
     ) -> None:
         self._engine = engine
         self._hardware = hardware
@@ -61,7 +61,8 @@ class Network:
 
     async def get(self, call: Call) -> Answer:
         """GET /network."""
-        return Answer(await self._engine.store.read(self._view, call.now))
+        frames = await self._frames()
+        return Answer({**await self._engine.store.read(self._view, call.now), "render": frames})
 
     def _view(self, connection: Connection, now: int) -> dict[str, Any]:
         engine, chosen = self._engine, self._engine.settings.octaspace
@@ -109,7 +110,6 @@ class Network:
                     select(func.count(func.distinct(sessions.c.account_id))).where(sessions.c.started_at >= now - _DAY)
                 ).scalar_one(),
             },
-            "render": self._frames(connection, now),
             "staked": 0,
         }
 

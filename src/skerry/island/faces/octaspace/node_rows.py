@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.nodes import LOCAL
@@ -109,6 +109,15 @@ def occupied(connection: Connection) -> set[int]:
     """Nodes on which a session goes on that has its node for itself."""
     query = select(sessions.c.node_id).where(sessions.c.finished_at.is_(None), sessions.c.service.in_(EXCLUSIVE))
     return set(connection.execute(query).scalars())
+
+
+def relays(connection: Connection, node_id: int) -> int:
+    """How many VPN sessions a node serves."""
+    query = select(func.count()).where(
+        sessions.c.node_id == node_id, sessions.c.finished_at.is_(None), sessions.c.service == "vpn"
+    )
+    count: int = connection.execute(query).scalar_one()
+    return count
 
 
 def state(node: Row[Any], busy: set[int]) -> str:

@@ -12,7 +12,7 @@ from skerry.island.engine.ports import MOST_PORTS
 from skerry.island.faces.octaspace import node_rows, reliability
 from skerry.island.faces.octaspace.hardware import Hardware, short_gpus
 from skerry.island.faces.octaspace.prices import Prices, prices_of
-from skerry.island.faces.octaspace.wire import octa, usd
+from skerry.island.faces.octaspace.wire import octa, rounded, usd
 from skerry.island.store.tables import published_ports
 
 Unready = Callable[[], str | None]
@@ -25,11 +25,13 @@ class Offers:
     Args:
         engine: open.
         hardware: of this machine.
+        score: of rendering on this machine, 0 where nobody has measured it.
     """
 
-    def __init__(self, engine: Engine, hardware: Hardware) -> None:
+    def __init__(self, engine: Engine, hardware: Hardware, score: Callable[[], float]) -> None:
         self._engine = engine
         self._hardware = hardware
+        self._score = score
 
     def prices(self, node: Row[Any]) -> Prices:
         """A node's prices now."""
@@ -86,7 +88,7 @@ class Offers:
 
     def _machine(self, connection: Connection, node: Row[Any], service: str, now: int) -> dict[str, Any]:
         facts, gpus = self._hardware.facts, short_gpus(self._hardware.gpu_views(node))
-        chosen, marks = self._engine.settings.octaspace, node_rows.marks(node)
+        chosen, score = self._engine.settings.octaspace, rounded(self._score())
         shown = {
             "node_id": node.id,
             "country": chosen.country,
@@ -109,8 +111,8 @@ class Offers:
             "gpus": gpus,
             "gpu": {"nvidia": gpus, "amd": [], "intel": []},
             "is_has_gpu": bool(gpus),
-            "ai_score": marks.get("ai_score", 0),
-            "blender_score": marks.get("blender_score", 0),
+            "ai_score": 0,
+            "blender_score": score,
             "net_down_mbits": 0,
             "net_up_mbits": 0,
             **self.prices(node).offer(),
@@ -119,5 +121,5 @@ class Offers:
             "available_ports": self.free_ports(connection),
         }
         if service == "mr":
-            shown["blender_cuda_score"] = marks.get("blender_cuda_score", 0)
+            shown["blender_cuda_score"] = score if gpus else 0
         return shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
 from skerry.island.faces.octaspace import node_rows
 from skerry.island.faces.octaspace.states import FAULTS
@@ -16,29 +16,30 @@ _SECOND = 1_000_000
 
 def of_node(connection: Connection, node: Row[Any], now: int) -> dict[str, Any]:
     """Uptime, stability, lengths of sessions and the users' scores."""
-    lengths, normal, failed, scores = [], 0, 0, []
-    query = select(sessions.c.ready_at, sessions.c.finished_at, sessions.c.reason, sessions.c.score).where(
-        sessions.c.node_id == node.id, sessions.c.finished_at.is_not(None)
-    )
-    for row in connection.execute(query):
-        if row.reason in FAULTS:
-            failed += 1
-        else:
-            normal += 1
-        if row.ready_at is not None:
-            lengths.append((row.finished_at - row.ready_at) // _SECOND)
-        if row.score is not None:
-            scores.append(row.score)
+    ended = (sessions.c.node_id == node.id, sessions.c.finished_at.is_not(None))
+    length = sessions.c.finished_at - sessions.c.ready_at
+    faulty = case((sessions.c.reason.in_(FAULTS), 1), else_=0)
+    count, failed, average, longest, scored, score = connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(faulty), 0),
+            func.coalesce(func.avg(length), 0),
+            func.coalesce(func.max(length), 0),
+            func.count(sessions.c.score),
+            func.coalesce(func.avg(sessions.c.score), 0),
+        ).where(*ended)
+    ).one()
+    normal = count - failed
     known = max(1, (now - node.created_at) // _SECOND)
     up = int(node_rows.marks(node).get("up_seconds", 0)) + max(0, now - _last_seen(node)) // _SECOND
     return {
         "uptime": rounded(min(100.0, 100 * up / known)),
-        "stability": rounded(100 * normal / (normal + failed)) if normal + failed else 100,
-        "s_avg_d": sum(lengths) // len(lengths) if lengths else 0,
-        "s_max_d": max(lengths, default=0),
+        "stability": rounded(100 * normal / count) if count else 100,
+        "s_avg_d": int(average) // _SECOND,
+        "s_max_d": int(longest) // _SECOND,
         "s_normal": normal,
         "s_failed": failed,
-        "rating": {"count": len(scores), "score": rounded(sum(scores) / len(scores)) if scores else 0},
+        "rating": {"count": scored, "score": rounded(float(score))},
     }
 
 

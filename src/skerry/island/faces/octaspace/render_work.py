@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Row
@@ -13,34 +13,34 @@ from skerry.island.engine.traffic import Moved
 from skerry.island.faces.octaspace import node_rows, states
 from skerry.island.faces.octaspace.mr_work import envs_context
 from skerry.island.faces.octaspace.works import Ending, StartFailed, Tell
+from skerry.units import GIB
 
 _LOOK_SECONDS = 5.0
-
-
-class Worker(Protocol):
-    """A renderer of one session."""
-
-    async def alive(self) -> bool:
-        """Whether it still works."""
 
 
 class Workers(Protocol):
     """Makes renderers, and finds them again."""
 
-    async def start(self, id: str, *, gpus: int, envs: Mapping[str, str]) -> Worker:
-        """A worker, the same for the same id."""
+    async def start(
+        self,
+        id: str,
+        *,
+        queue: str,
+        gpus: Sequence[int] = (),
+        per_gpu: bool = False,
+        envs: Mapping[str, str] | None = None,
+        disk_bytes: int | None = None,
+    ) -> object:
+        """A worker that takes the jobs of a queue, the same for the same id."""
 
-    async def find(self, id: str) -> Worker | None:
-        """One that lives."""
+    async def find(self, id: str) -> object | None:
+        """One that was started and not stopped."""
 
     async def stop(self, id: str) -> None:
-        """End it."""
+        """End it; what it has not finished waits for the queue's next worker."""
 
     async def recover(self, wanted: Collection[str]) -> None:
-        """End those that nobody wants."""
-
-    async def log(self, id: str) -> bytes:
-        """The end of what it wrote."""
+        """Let the wanted ones go on, and end the others."""
 
 
 class RenderWork:
@@ -49,42 +49,39 @@ class RenderWork:
     Args:
         engine: open.
         workers: of this machine; None where Blender cannot run.
-        failure: what workers raise when they cannot be started.
     """
 
-    def __init__(self, engine: Engine, workers: Workers | None, failure: type[Exception]) -> None:
+    def __init__(self, engine: Engine, workers: Workers | None) -> None:
         self._engine = engine
         self._workers = workers
-        self._failure = failure
 
     async def begin(self, session: Row[Any], tell: Tell) -> None:
-        """Start the worker, one process for each GPU where that was asked for."""
+        """Start the worker on the account's own queue; by GPU where that was asked for."""
         await tell(states.PREPARING, f"Preparing node {session.node_id}\n")
         await tell(states.STARTING, "Starting the render worker\n")
         envs = json.loads(self._engine.vault.open(session.envs, envs_context(session.uuid)))
         node = await self._engine.store.read(node_rows.find, self._engine, session.node_id)
         if node is None:
             raise StartFailed("the node does not take part any more")
-        gpus = len(node_rows.share_of_gpus(self._engine, node.slot))
-        several = json.loads(session.request)["multi-gpu-worker"]
-        try:
-            await self._have().start(session.uuid, gpus=gpus if several else min(1, gpus), envs=envs)
-        except self._failure as error:
-            raise StartFailed(str(error)) from None
+        await self._have().start(
+            session.uuid,
+            queue=session.account_id,
+            gpus=node_rows.share_of_gpus(self._engine, node.slot),
+            per_gpu=json.loads(session.request)["multi-gpu-worker"],
+            envs=envs,
+            disk_bytes=session.disk_gb * GIB,
+        )
         await tell(states.CONFIGURING, "Render worker started\n")
 
     async def alive(self, session: Row[Any]) -> bool:
-        """Whether the worker works."""
-        worker = None if self._workers is None else await self._workers.find(session.uuid)
-        return worker is not None and await worker.alive()
+        """Whether there is such a worker; one that an earlier server left takes up its work by itself."""
+        return self._workers is not None and await self._workers.find(session.uuid) is not None
 
     async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
-        """Until the worker is gone."""
-        while True:
-            worker = await self._have().find(session.uuid)
-            if worker is None or not await worker.alive():
-                return Ending(reason=states.NODE_LOST, message="The render worker was lost", at=session.seen_at)
+        """Until the worker is gone; its processes may come and go."""
+        while await self.alive(session):
             await self._engine.clock.sleep(_LOOK_SECONDS)
+        return Ending(reason=states.NODE_LOST, message="The render worker was lost", at=session.seen_at)
 
     async def moved(self, session: Row[Any]) -> Moved:
         """Nothing: packages and frames stay on the island."""
@@ -100,8 +97,8 @@ class RenderWork:
             await self._workers.stop(session.uuid)
 
     async def log(self, session: Row[Any]) -> bytes:
-        """What Blender wrote."""
-        return b"" if self._workers is None else await self._workers.log(session.uuid)
+        """Nothing: what Blender writes belongs to jobs, and the farm shows it there."""
+        return b""
 
     async def end(self, session: Row[Any]) -> None:
         """Nothing is left after `halt`."""

@@ -104,8 +104,10 @@ class SessionViews:
 
     async def _reach(self, session: Row[Any], place: Place, now: int) -> dict[str, Any]:
         """Ports, URLs and logins, once they are there."""
-        if session.state != states.READY or session.sandbox_id is None:
+        if session.state != states.READY:
             return {}
+        if session.sandbox_id is None:
+            return {"urls": self._urls(session, place)}
         host = reached(self._engine, place)
         published = [it for it in await self._engine.ports.of_sandbox(session.sandbox_id) if it.listening]
         matrix = _matrix(published)

@@ -20,6 +20,9 @@ from skerry.island.faces.octaspace.offers import Offers
 from skerry.island.faces.octaspace.tables import sessions
 from skerry.units import GIB
 
+MOST_RELAYS = 64
+"""VPN sessions that one node serves at once; each is a server program of its own."""
+
 _LABEL_BYTES = 6
 _SECRET_BYTES = 24
 
@@ -127,6 +130,8 @@ class Starting:
         node = node_rows.find(connection, self._engine, node_id)
         if node is None or not node.vpn or node_rows.state(node, set()) == "offline":
             raise Rejected(NODE_NOT_FOUND)
+        if node_rows.relays(connection, node.id) >= MOST_RELAYS:
+            raise Rejected(NODE_BUSY)
         return self._enter(
             connection, account_id, node, now, service="vpn", kind=subkind, protocol=protocol, request="{}", envs={}
         )

@@ -39,14 +39,14 @@ def enter(files: Mapping[str, str], devices: int | None, *, tun: bool) -> None:
         devices: from `device_tree`; None to use the machine's own device.
         tun: whether there is to be a /dev/net/tun.
     """
-    node = None
+    wanted: list[tuple[str, str]] = []
     if tun:
         device = "/dev/net/tun"
         if devices is not None:
-            # To copy the mount of a file, its tree must stand somewhere; the new root will cover it.
-            _attach(devices, "/var")
-            device = "/var/tun"
-        node = sc.open_tree(device)
+            # To copy the mount of a file, its tree must stand somewhere; it stays behind with the old root.
+            _attach(devices, "/tmp")  # noqa: S108
+            device = "/tmp/tun"  # noqa: S108
+        wanted.append((device, "net/tun"))
     binds, links = [], []
     for name in _TREES:
         path = f"/{name}"
@@ -62,16 +62,12 @@ def enter(files: Mapping[str, str], devices: int | None, *, tun: bool) -> None:
         os.mkdir(name, 0o755, dir_fd=root)
     os.symlink("../run", "var/run", dir_fd=root)
     mounts.attach_stage(root)
-    mounts.assemble({"binds": binds, "map": [0, 1], "shm_bytes": 4096, "devices": (), "shelved": ()}, trees)
+    request = {"binds": binds, "devices": wanted, "shelved": [], "map": [0, 1], "shm_bytes": 4096}
+    mounts.assemble(request, trees)
     for path, text in files.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(text)
-    if node is not None:
-        os.mkdir("/dev/net", 0o755)
-        place = os.open("/dev/net/tun", os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.close(place)
-        _attach(node, "/dev/net/tun")
 
 
 def _attach(tree: int, path: str) -> None:
