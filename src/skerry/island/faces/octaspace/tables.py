@@ -161,7 +161,8 @@ events = Table(
     Column("at", BigInteger, nullable=False),
 )
 
-# Background containers of operators; `state` is what is wanted of it and `error` why it is down, in words.
+# Background containers of operators. `run_id` is the attempt that was begun and is not over, `up_since` when its
+# program began to run; `error` is why it was down last, in words.
 idle_jobs = Table(
     "octaspace_idle_jobs",
     metadata,
