@@ -2,92 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.command import Skerry
+from tests.cli.hosted import Hosted
 from tests.cli.inside import Run, runner
 
 ID = "5bf3dcb9-09dc-4eed-9f44-560710d02b0f"
 OTHER = "5bf3aaaa-0000-4000-8000-000000000000"
-pytestmark = pytest.mark.usefixtures("_quick")
-
-
-@dataclass
-class Hosted:
-    """What the hosted network answers, by path, and what it was asked."""
-
-    url: str
-    answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
-
-
-@pytest.fixture
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skerry.cli.octaspace.POLL", 0.02)
-
-
-@pytest.fixture
-def hosted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
-    """A server that the environment names."""
-    known = Hosted("")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-        def _handle(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            known.asked.append((self.command, self.path, json.loads(body) if body else None))
-            answer = known.answers.get(f"{self.command} {self.path}", (404, {"message": "Nothing here"}))
-            status, value = answer if isinstance(answer, tuple) else (200, answer)
-            text = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PUT = _handle
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    known.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield known
-    server.shutdown()
-    server.server_close()
-    thread.join()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
 def run(island: Skerry, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
     """The command line over the module's island."""
     return runner(island.data_dir, monkeypatch, capsysbinary)
-
-
-@pytest.fixture
-def away(
-    tmp_path: Path, hosted: Hosted, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> Run:
-    """The command line with the hosted network in its environment, and no island."""
-    it = runner(tmp_path / "none", monkeypatch, capsysbinary)
-    monkeypatch.setenv("OCTA_API_KEY", "k" * 64)
-    monkeypatch.setenv("OCTA_BASE_URL", hosted.url)
-    return it
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.cli.command import Skerry
+from tests.cli.hosted import Hosted
 from tests.cli.inside import Run, runner
-from tests.cli.test_machine import Hosted, _quick, away, hosted  # noqa: F401 - fixtures
 
 ID = "c157efc5-cfc1-49b8-9e0e-837c9238405a"
 CONFIG = "[Interface]\nPrivateKey = c2VjcmV0\n\n[Peer]\nEndpoint = 203.0.113.7:51820\n"
-pytestmark = pytest.mark.usefixtures("_quick")
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def relay(node: int, price: float, country: str = "Nowhere", iso: str = "ZZ") -> dict[str, Any]:
@@ -28,7 +28,7 @@ def session(**members: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def network(hosted: Hosted) -> Hosted:  # noqa: F811
+def network(hosted: Hosted) -> Hosted:
     """Three relays, and a VPN that is ready at once."""
     hosted.answers["GET /services/vpn"] = [relay(1, 0.5), relay(2, 0.05), relay(3, 0.9, "Iceland", "IS")]
     hosted.answers["POST /services/vpn"] = (201, {"uuid": ID})
@@ -42,7 +42,7 @@ def stopped(network: Hosted) -> bool:
     return any(path == f"/services/{ID}/stop" for _, path, _ in network.asked)
 
 
-def test_the_cheapest_relay_is_taken_and_its_configuration_printed(away: Run, network: Hosted) -> None:  # noqa: F811
+def test_the_cheapest_relay_is_taken_and_its_configuration_printed(away: Run, network: Hosted) -> None:
     told = away("vpn", "up")
     assert (told.status, told.text) == (0, CONFIG)
     assert ID in told.stderr
@@ -52,7 +52,7 @@ def test_the_cheapest_relay_is_taken_and_its_configuration_printed(away: Run, ne
     assert not stopped(network)
 
 
-def test_a_relay_by_country_node_and_kind(away: Run, network: Hosted) -> None:  # noqa: F811
+def test_a_relay_by_country_node_and_kind(away: Run, network: Hosted) -> None:
     for words, sent in (
         (["--country", "is", "--subkind", "openvpn"], {"node_id": 3, "subkind": "openvpn"}),
         (["--country", "Now"], {"node_id": 2, "subkind": "wg"}),
@@ -67,7 +67,7 @@ def test_a_relay_by_country_node_and_kind(away: Run, network: Hosted) -> None:  
     assert away("vpn", "up", "--country", "Atlantis").status == 6
 
 
-def test_a_file_is_for_its_owner_alone(away: Run, network: Hosted, tmp_path: Path) -> None:  # noqa: F811
+def test_a_file_is_for_its_owner_alone(away: Run, network: Hosted, tmp_path: Path) -> None:
     path = tmp_path / "wg0.conf"
     path.write_text("old")
     path.chmod(0o666)
@@ -86,14 +86,14 @@ def test_a_file_is_for_its_owner_alone(away: Run, network: Hosted, tmp_path: Pat
     assert away("vpn", "config", ID, "--file", str(tmp_path / "none" / "x")).status != 0
 
 
-def test_a_vpn_that_is_not_ready_in_time_is_stopped(away: Run, network: Hosted) -> None:  # noqa: F811
+def test_a_vpn_that_is_not_ready_in_time_is_stopped(away: Run, network: Hosted) -> None:
     network.answers[f"GET /services/{ID}/info"] = session(is_ready=False, progress="configuring service")
     told = away("vpn", "up", "--timeout", "100ms")
     assert told.status == 7
     assert stopped(network)
 
 
-def test_vpns_are_listed_and_stopped(away: Run, network: Hosted) -> None:  # noqa: F811
+def test_vpns_are_listed_and_stopped(away: Run, network: Hosted) -> None:
     assert away("vpn", "ls").text.splitlines()[1].split()[:7] == [ID, "2", "wg", "ready", "203.0.113.7", "5", "7"]
     listed = away("vpn", "ls", "-o", "json")
     assert [one["uuid"] for one in listed.json["vpns"]] == [ID]
@@ -119,7 +119,7 @@ def test_vpns_are_listed_and_stopped(away: Run, network: Hosted) -> None:  # noq
         ["config"],
     ],
 )
-def test_usage(away: Run, network: Hosted, words: list[str]) -> None:  # noqa: F811
+def test_usage(away: Run, network: Hosted, words: list[str]) -> None:
     assert away("vpn", *words).status == 2
     assert network.asked == []
 

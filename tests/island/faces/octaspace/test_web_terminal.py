@@ -169,6 +169,20 @@ def test_leaving_ends_the_shell_and_what_it_runs(session: Session, opened: Open)
     second.until(r"\nis gone\r\n")
 
 
+def test_whoever_leaves_is_heard_when_nobody_reads(session: Session, opened: Open) -> None:
+    url = ssh_web(session)
+    first, second = opened(socket_url(url)), opened(socket_url(url))
+    first.type("stty raw -echo; echo no$((1))w; exec sleep 31536001\n")
+    first.until("no1w")
+    for _ in range(30):
+        first.socket.send(b"y" * 60_000)
+    second.type("until pgrep -fx 'sleep 31536001'; do sleep 0.02; done; echo is here\n")
+    second.until(r"\nis here\r\n")
+    first.socket.close()
+    second.type("while pgrep -fx 'sleep 31536001' > /dev/null; do sleep 0.02; done; echo is gone\n")
+    second.until(r"\nis gone\r\n")
+
+
 def test_the_end_of_a_session_ends_its_terminals(session: Session, opened: Open) -> None:
     url = ssh_web(session)
     terminal = opened(socket_url(url))

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from skerry.island.asgi import Receive, Send
 from skerry.island.sandbox.driver import SandboxError, Terminal
 
 MOST_MESSAGE = 64 * 1024
+MOST_UNREAD = 1 << 20
+"""Bytes that were typed and that nobody reads; more are dropped, as a terminal does."""
+
 _CHUNK = 64 * 1024
 _TOO_BIG = 1009
 _NO_SENSE = 1007
@@ -34,6 +38,9 @@ class TerminalLink:
         self._terminal = terminal
         self._receive = receive
         self._send = send
+        self._typed: deque[bytes] = deque()
+        self._unread = 0
+        self._arrived = asyncio.Event()
 
     async def carry(self, count: Count) -> None:
         """Until the command has ended or the visitor has left; then neither is there any more.
@@ -45,14 +52,16 @@ class TerminalLink:
         ending = asyncio.ensure_future(self._terminal.wait())
         inward = asyncio.ensure_future(self._inward(count))
         outward = asyncio.ensure_future(self._outward(count, ending))
+        typing = asyncio.ensure_future(self._typing())
         try:
             await asyncio.wait((inward, outward), return_when=asyncio.FIRST_COMPLETED)
             if outward.done() and not outward.cancelled() and outward.exception() is None:
                 await self._farewell(ending)
         finally:
-            for task in (inward, outward, ending):
+            tasks = (inward, outward, typing, ending)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(inward, outward, ending, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._terminal.close()
             with contextlib.suppress(SandboxError):
                 await self._terminal.cancel()
@@ -69,7 +78,7 @@ class TerminalLink:
                 return
             if data is not None:
                 count(len(data), 0)
-                await self._type(data)
+                self._type(data)
             elif not await self._told(text or ""):
                 await self._close(_NO_SENSE, "A message has no meaning here.")
                 return
@@ -89,16 +98,32 @@ class TerminalLink:
             await self._terminal.resize(columns, rows)
         return True
 
-    async def _type(self, data: bytes) -> None:
+    def _type(self, data: bytes) -> None:
+        """Keep what was typed until it is read: whoever leaves must be heard meanwhile."""
+        if self._unread + len(data) <= MOST_UNREAD:
+            self._typed.append(data)
+            self._unread += len(data)
+            self._arrived.set()
+
+    async def _typing(self) -> None:
         """Type, as fast as the command reads; what comes after its end is dropped."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(self._terminal.fd, rest) :]
-            except BlockingIOError:
-                await _ready(self._terminal.fd, writing=True)
-            except OSError:
-                return
+        while True:
+            while not self._typed:
+                self._arrived.clear()
+                await self._arrived.wait()
+            rest = memoryview(self._typed[0])
+            while rest:
+                try:
+                    written = os.write(self._terminal.fd, rest)
+                except BlockingIOError:
+                    await _ready(self._terminal.fd, writing=True)
+                    continue
+                except OSError:
+                    break
+                rest = rest[written:]
+                self._unread -= written
+            self._unread -= len(rest)
+            self._typed.popleft()
 
     async def _outward(self, count: Count, ending: asyncio.Future[Any]) -> None:
         """Show what is written, to the end, and to the bottom once the command has ended."""
