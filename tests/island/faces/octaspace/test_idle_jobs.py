@@ -282,9 +282,8 @@ async def test_a_crash_during_a_removal_is_made_up_for(
     await stage.until(removed)
 
 
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
+async def test_other_jobs_are_refused(stage: Stage) -> None:
+    refused: list[tuple[int, Any]] = [
         (422, {"image": "ubuntu"}),
         (422, {"node_id": 1}),
         (422, {"node_id": 0, "image": "ubuntu"}),
@@ -294,10 +293,9 @@ async def test_a_crash_during_a_removal_is_made_up_for(
         (422, {"node_id": 1, "image": "ubuntu", "job_id": -1}),
         (404, {"node_id": 99, "image": "ubuntu"}),
         (422, []),
-    ],
-)
-async def test_other_jobs_are_refused(stage: Stage, status: int, body: Any) -> None:
-    await stage.operate("POST", "/idle_jobs", body, status)
+    ]
+    for status, body in refused:
+        await stage.operate("POST", "/idle_jobs", body, status)
     assert await stage.operate("GET", "/idle_jobs") == []
 
 
