@@ -67,11 +67,15 @@ async def test_no_secret_is_in_the_logs(stage: Stage) -> None:
 @pytest.mark.anyio
 async def test_logs_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     node, *_ = await stage.nodes()
-    monkeypatch.setattr(node_logs, "MOST_SERVER_BYTES", 100)
+    await stage.ready(await stage.rent(node))
+    monkeypatch.setattr(node_logs, "MOST_BYTES", 100)
     (stage.lab.data / "server.log").write_text("".join(f"line {n:03}\n" for n in range(1000)))
-    lines = (await archive(stage, node))["logs/server.log"].splitlines()
+    logs = await archive(stage, node)
+    lines = logs["logs/server.log"].splitlines()
     assert lines == [f"line {n:03}" for n in range(1000 - len(lines), 1000)]
-    assert 9 <= len(lines) <= 11
+    assert len(lines) == 11
+    assert len(logs["logs/system.log"].splitlines()) == 1
+    assert logs["logs/system.log"].endswith("Container started\n")
 
 
 @pytest.mark.anyio
@@ -91,8 +95,18 @@ async def test_the_servers_own_log_is_the_owners_alone(stage: Stage) -> None:
     await stage.fails(404, "NOT_FOUND", "GET", f"/nodes/{node}/logs")
 
 
-def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert node_logs.tail(tmp_path / "none", 100) == ""
+def test_the_end_of_a_log_is_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert node_logs.tail(path, 100) == ""
+    path.write_bytes(b"one\ntwo\nthree\n")
+    assert [node_logs.tail(path, most) for most in (100, 14, 13, 10, 9, 6, 5)] == [
+        *("one\ntwo\nthree\n",) * 2,
+        *("two\nthree\n",) * 2,
+        *("three\n",) * 2,
+        "",
+    ]
+    assert node_logs.ending(b"\xff\n", 5) == "\ufffd\n"
+    assert node_logs.ending(b"one long line", 5) == ""
 
 
 async def prices(stage: Stage, node: int) -> tuple[int, int, int]:

@@ -25,7 +25,9 @@ from skerry.island.faces.octaspace.nodes import moment_text
 from skerry.island.faces.octaspace.tables import events, sessions
 
 SERVER_LOG = "server.log"
-MOST_SERVER_BYTES = 2 << 20
+MOST_BYTES = 2 << 20
+"""Of each log."""
+
 MOST_EVENTS = 5_000
 _SECOND = 1_000_000
 # Keys of this network have no mark of their own; digests of images look the same, and say what they are.
@@ -67,11 +69,11 @@ class NodeLogs:
         lines = [f"{moment_text(event.at)} {event.session_uuid} {line}\n" for event in told for line in _lines(event)]
         files = {
             "node.json": json.dumps(self._hardware.detail(node, now), indent=2) + "\n",
-            "system.log": cleaned("".join(lines), secrets),
+            "system.log": cleaned(ending("".join(lines).encode(errors="replace"), MOST_BYTES), secrets),
         }
         # The server's own log tells of every account of the island, and is for the one that the island belongs to.
         if node.account_id == self._engine.account_id:
-            written = tail(self._engine.settings.data_dir / SERVER_LOG, MOST_SERVER_BYTES)
+            written = tail(self._engine.settings.data_dir / SERVER_LOG, MOST_BYTES)
             files[SERVER_LOG] = cleaned(written, secrets)
         return archive(files, now // _SECOND)
 
@@ -119,14 +121,20 @@ def tail(path: Path, most: int) -> str:
     """The last whole lines of a file, of at most so many bytes; nothing where there is none."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, io.SEEK_END)
-            file.seek(max(0, size - most))
-            data = file.read(most)
+            # One byte more tells whether the first line is whole.
+            file.seek(max(0, file.seek(0, io.SEEK_END) - most - 1))
+            return ending(file.read(most + 1), most)
     except OSError:
         return ""
-    if size > most:
-        data = data[data.find(b"\n") + 1 :]
-    return data.decode("utf-8", "replace")
+
+
+def ending(text: bytes, most: int) -> str:
+    """The last whole lines of a text, of at most so many bytes."""
+    if len(text) > most:
+        # From the byte before on: where that ends a line, what follows is a whole one.
+        start = text.find(b"\n", len(text) - most - 1)
+        text = b"" if start < 0 else text[start + 1 :]
+    return text.decode("utf-8", "replace")
 
 
 def archive(files: dict[str, str], at: int) -> bytes:
