@@ -52,17 +52,17 @@ for frame in task["frames"]:
         continue
     elif does == "link":
         os.symlink("/etc/passwd", name)
-    elif does == "climb":
-        os.symlink("/home/user/render_script.py", name)
     elif does == "pipe":
         os.mkfifo(name)
     elif does == "directory":
         os.mkdir(name)
+    elif does == "eat":
+        eaten = [b"x" * (1 << 20) for _ in range(2000)]
     elif does == "babble":
         block = b"x" * (1 << 20)
         for _ in range(20):
             os.write(1, block)
-    if does not in ("lie", "link", "climb", "pipe", "directory"):
+    if does not in ("lie", "link", "pipe", "directory"):
         with open("out/.part", "w") as file:
             file.write("frame %d of %s" % (frame, wish.get("name", "?")))
         os.replace("out/.part", name)

@@ -49,7 +49,7 @@ class Rendering(RuleBasedStateMachine):
     @rule(claim=claims, data=st.data())
     def finish(self, claim: Claim, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(claim.frames))
-        fresh = self.book.now(book.frame_done, claim.job_id, number, "png", NOW)
+        fresh = self.book.now(book.frame_done, claim.job_id, number, NOW)
         assert fresh == ((claim.job_id, number) not in self.rendered)
         self.rendered.add((claim.job_id, number))
 
@@ -116,3 +116,15 @@ def test_counts_by_week_begin_on_mondays() -> None:
     assert (found.total, found.last_day) == (4, 2)
     assert found.by_week == {"2026-08-03": 1, "2026-08-10": 3}
     db.close()
+
+
+def test_the_frames_of_a_job_have_one_extension(tmp_path: Path) -> None:
+    it = Book(tmp_path / "render.db")
+    it.now(book.add_job, "told", "q", "", RenderSpec(first=1, last=2, format="JPEG"), "{}", NOW)
+    assert not it.now(book.settle_extension, "told", "png")
+    it.now(book.add_job, "open", "q", "", RenderSpec(first=1, last=2, format=None), "{}", NOW)
+    assert it.now(book.settle_extension, "open", "exr")
+    assert it.now(book.settle_extension, "open", "exr")
+    assert not it.now(book.settle_extension, "open", "png")
+    assert [job.extension for job in it.now(book.jobs, "q")] == ["jpg", "exr"]
+    it.close()

@@ -15,6 +15,7 @@ from skerry.island.workers.render import blender, install
 
 INTERPRETER = """#!/bin/sh
 # What a Python says of itself, and a venv and a pip that do no work.
+PATH=/usr/bin:/bin
 case "$*" in
     "-I -c import json"*) echo '[MAJOR, MINOR, "'"$0"'", "/usr"]' ;;
     "-I -c "*) exec PYTHON "$@" ;;

@@ -30,6 +30,11 @@ class Capacity:
         self._node = node
         self._floor = min(cpu_floor_millis, node.cpu_millis)
 
+    @property
+    def cpu_floor_millis(self) -> int:
+        """Thousandths of a CPU that every allocation counts as at least."""
+        return self._floor
+
     def take(
         self,
         connection: Connection,
@@ -79,19 +84,24 @@ class Capacity:
 
     def free(self, connection: Connection) -> Free:
         """What `take` could still take; never below zero, even if the machine has shrunk."""
-        taken = rows.of_node(connection, self._node.id)
-        busy = {index for allocation in taken for index in allocation.gpus}
+        taken = rows.taken(connection, self._node.id)
+        busy = {index for *_, gpus in taken for index in gpus}
         node = self._node
         return Free(
-            cpu_millis=max(0, node.cpu_millis - sum(allocation.cpu_millis for allocation in taken)),
-            memory_bytes=max(0, node.memory_bytes - sum(allocation.memory_bytes for allocation in taken)),
-            disk_bytes=max(0, node.disk_bytes - sum(allocation.disk_bytes for allocation in taken)),
+            cpu_millis=max(0, node.cpu_millis - sum(cpu for cpu, *_ in taken)),
+            memory_bytes=max(0, node.memory_bytes - sum(memory for _, memory, *_ in taken)),
+            disk_bytes=max(0, node.disk_bytes - sum(disk for *_, disk, _ in taken)),
             gpus=tuple(gpu for gpu in node.gpus if gpu.index not in busy),
         )
 
     def held(self, connection: Connection) -> list[Allocation]:
         """Every allocation, oldest first, for a face that at its start looks for those nobody needs any more."""
         return rows.of_node(connection, self._node.id)
+
+    def gpus_of(self, connection: Connection, id: str) -> tuple[int, ...]:
+        """The GPUs of an allocation; none where there is no such allocation."""
+        found = rows.get(connection, id)
+        return () if found is None else found.gpus
 
     def _check(self, cpu_millis: int, memory_bytes: int, disk_bytes: int, gpus: Sequence[int]) -> None:
         if min(cpu_millis, memory_bytes, disk_bytes) < 0:

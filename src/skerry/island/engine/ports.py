@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from skerry.island.engine.core import Core
 from skerry.island.engine.datagrams import DatagramForwarder, bound_datagrams
@@ -52,9 +53,9 @@ class Ports:
         self._published: dict[tuple[str, int], PublishedPort] = {}
         self._blocks: dict[tuple[str, int], tuple[Block, ...]] = {}
         self._forwarder: Forwarder[tuple[str, int]] = Forwarder(core.clock, most=MOST_CONNECTIONS, most_each=MOST_EACH)
-        # Rows and listeners change together.
-        self._changing = asyncio.Lock()
-        sandboxes.on_removed(self.withdraw)
+        # Rows and listeners of a sandbox change together.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        sandboxes.on_removed(self._removed)
 
     @property
     def connections(self) -> int:
@@ -63,8 +64,8 @@ class Ports:
 
     async def start(self) -> None:
         """Listen again for what was published before."""
-        async with self._changing:
-            for known in await self._core.store.read(rows.every, self._core.settings.host):
+        for known in await self._core.store.read(rows.every, self._core.settings.host):
+            async with self._changing(known.sandbox_id):
                 try:
                     await self._listen(known)
                 except EngineError as error:
@@ -104,7 +105,7 @@ class Ports:
             raise Invalid(f"{port} is no port; ports are 1 to 65535")
         blocks = parse_blocks(allowed or ())
         await self._sandboxes.get(account_id, sandbox_id)
-        async with self._changing:
+        async with self._changing(sandbox_id):
             before = self._published.get((sandbox_id, port))
             if before is None and len(self._of(sandbox_id)) >= MOST_PORTS:
                 raise Invalid(f"at most {MOST_PORTS} ports of a sandbox can be published")
@@ -127,22 +128,33 @@ class Ports:
 
     async def of_sandbox(self, sandbox_id: str) -> list[PublishedPort]:
         """What is published of a sandbox, by port."""
-        async with self._changing:
+        async with self._changing(sandbox_id):
             return self._of(sandbox_id)
 
     async def withdraw(self, sandbox_id: str, port: int | None = None) -> None:
         """Stop publishing a port of a sandbox, or all, and cut the connections through it."""
-        async with self._changing:
+        async with self._changing(sandbox_id):
             await self._core.store.run(rows.remove, sandbox_id, port)
-            for known in self._of(sandbox_id):
-                if port in (None, known.port):
-                    key = (sandbox_id, known.port)
-                    self._published.pop(key, None)
-                    self._blocks.pop(key, None)
-                    await self._forwarder.silence(key)
-                    datagrams = self._datagrams.pop(key, None)
-                    if datagrams is not None:
-                        await datagrams.close()
+            await self._silence(sandbox_id, port)
+
+    async def _removed(self, sandbox_id: str) -> None:
+        """A sandbox is being removed, and its rows went with the first step of that."""
+        async with self._changing(sandbox_id):
+            await self._silence(sandbox_id, None)
+
+    async def _silence(self, sandbox_id: str, port: int | None) -> None:
+        for known in self._of(sandbox_id):
+            if port in (None, known.port):
+                key = (sandbox_id, known.port)
+                self._published.pop(key, None)
+                self._blocks.pop(key, None)
+                await self._forwarder.silence(key)
+                datagrams = self._datagrams.pop(key, None)
+                if datagrams is not None:
+                    await datagrams.close()
+
+    def _changing(self, sandbox_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(sandbox_id, asyncio.Lock())
 
     def _of(self, sandbox_id: str) -> list[PublishedPort]:
         found = [known for known in self._published.values() if known.sandbox_id == sandbox_id]

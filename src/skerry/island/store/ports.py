@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from skerry.island.engine.records import PublishedPort
-from skerry.island.store import sandboxes
-from skerry.island.store.tables import published_ports
+from skerry.island.store.prepared import Prepared, insertion
+from skerry.island.store.tables import published_ports, sandboxes
 from skerry.island.store.values import decode_words, encode_words
+
+_owner = Prepared(
+    select(sandboxes.c.account_id).where(sandboxes.c.id == bindparam("of_id"), sandboxes.c.deleted_at.is_(None))
+)
+_change = Prepared(
+    published_ports.update()
+    .where(published_ports.c.sandbox_id == bindparam("of_id"), published_ports.c.port == bindparam("of_port"))
+    .values({name: bindparam(name) for name in ("account_id", "host_port", "allowed", "ssh")})
+)
+_insert = insertion(published_ports)
 
 
 def put(connection: Connection, port: PublishedPort, now: int) -> bool:
     """Insert or replace a published port; False when its sandbox has been removed or is another account's."""
-    sandbox = sandboxes.get(connection, port.sandbox_id)
-    if sandbox is None or sandbox.account_id != port.account_id:
+    if _owner(connection, of_id=port.sandbox_id).scalar() != port.account_id:
         return False
     values = {
         "account_id": port.account_id,
@@ -24,13 +33,8 @@ def put(connection: Connection, port: PublishedPort, now: int) -> bool:
         "ssh": int(port.ssh),
         "udp": int(port.udp),
     }
-    here = published_ports.update().where(
-        published_ports.c.sandbox_id == port.sandbox_id, published_ports.c.port == port.port
-    )
-    if connection.execute(here.values(**values)).rowcount == 0:
-        connection.execute(
-            published_ports.insert().values(sandbox_id=port.sandbox_id, port=port.port, created_at=now, **values)
-        )
+    if _change(connection, of_id=port.sandbox_id, of_port=port.port, **values).rowcount == 0:
+        _insert(connection, sandbox_id=port.sandbox_id, port=port.port, created_at=now, **values)
     return True
 
 

@@ -38,7 +38,7 @@ class _Text:
     __slots__ = ("fixed", "order", "sql")
 
     def __init__(self, statement: ClauseElement, connection: Connection) -> None:
-        compiled: Any = statement.compile(dialect=connection.dialect)
+        compiled: Any = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
         self.sql = str(compiled)
         self.order: tuple[str, ...] | None = tuple(compiled.positiontup) if compiled.positional else None
         self.fixed = {name: value for name, value in compiled.params.items() if value is not None}

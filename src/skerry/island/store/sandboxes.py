@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column,
 
 from skerry.island.engine.errors import Conflict
 from skerry.island.engine.records import Node, SandboxRecord
-from skerry.island.store.prepared import Prepared
+from skerry.island.store.prepared import Prepared, insertion
 from skerry.island.store.tables import nodes, published_ports, sandboxes, ssh_grants
 from skerry.island.store.values import (
     decode_labels,
@@ -34,6 +34,18 @@ _touch = Prepared(
     .values(last_active_at=bindparam("at"), suspended=literal_column("0"))
 )
 
+_insert = insertion(sandboxes)
+_used = Prepared(select(sandboxes.c.id).where(sandboxes.c.id == bindparam("of_id")))
+_present = select(sandboxes).where(sandboxes.c.id == bindparam("of_id"), sandboxes.c.deleted_at.is_(None))
+_ways = tuple(
+    Prepared(table.delete().where(table.c.sandbox_id == bindparam("of_id"))) for table in (published_ports, ssh_grants)
+)
+_mark_removed = Prepared(
+    sandboxes.update()
+    .where(sandboxes.c.id == bindparam("of_id"), sandboxes.c.deleted_at.is_(None))
+    .values(deleted_at=bindparam("at"))
+)
+
 
 def put_node(connection: Connection, node: Node) -> None:
     """Insert or replace a node's description."""
@@ -44,33 +56,33 @@ def put_node(connection: Connection, node: Node) -> None:
 
 def add(connection: Connection, record: SandboxRecord) -> None:
     """Insert a sandbox. Raises Conflict when the id was ever used."""
-    if connection.execute(select(sandboxes.c.id).where(sandboxes.c.id == record.id)).first() is not None:
+    if _used(connection, of_id=record.id).first() is not None:
         raise Conflict(f"the sandbox id {record.id} is taken")
-    connection.execute(
-        sandboxes.insert().values(
-            id=record.id,
-            account_id=record.account_id,
-            network=record.network,
-            name=record.name,
-            image=record.image,
-            parent_id=record.parent_id,
-            node_id=record.node_id,
-            suspended=0,
-            durable=int(record.durable),
-            limits=encode(record.limits),
-            policy=encode(record.policy),
-            labels=encode(record.labels),
-            volumes=encode(record.volumes),
-            gpus=encode(record.gpus),
-            created_at=micros(record.created_at),
-            last_active_at=micros(record.last_active_at),
-        )
+    _insert(
+        connection,
+        id=record.id,
+        account_id=record.account_id,
+        network=record.network,
+        name=record.name,
+        image=record.image,
+        parent_id=record.parent_id,
+        node_id=record.node_id,
+        suspended=0,
+        durable=int(record.durable),
+        limits=encode(record.limits),
+        policy=encode(record.policy),
+        labels=encode(record.labels),
+        volumes=encode(record.volumes),
+        gpus=encode(record.gpus),
+        created_at=micros(record.created_at),
+        last_active_at=micros(record.last_active_at),
+        deleted_at=None,
     )
 
 
 def get(connection: Connection, id: str) -> SandboxRecord | None:
     """A sandbox that has not been removed."""
-    row = connection.execute(select(sandboxes).where(sandboxes.c.id == id, sandboxes.c.deleted_at.is_(None))).first()
+    row = connection.execute(_present, {"of_id": id}).first()
     return None if row is None else _record(row)
 
 
@@ -141,10 +153,9 @@ def mark_suspended(connection: Connection, id: str) -> None:
 
 def mark_removed(connection: Connection, id: str, now: int) -> bool:
     """Begin a removal, taking the ways in with it; False when it had begun before."""
-    for table in (published_ports, ssh_grants):
-        connection.execute(table.delete().where(table.c.sandbox_id == id))
-    update = sandboxes.update().where(sandboxes.c.id == id, sandboxes.c.deleted_at.is_(None)).values(deleted_at=now)
-    return connection.execute(update).rowcount == 1
+    for way in _ways:
+        way(connection, of_id=id)
+    return _mark_removed(connection, of_id=id, at=now).rowcount == 1
 
 
 def purge_removed(connection: Connection, before: int) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from skerry.island.engine.records import SessionRecord
-from skerry.island.store.prepared import Prepared
+from skerry.island.store.prepared import Prepared, insertion
 from skerry.island.store.tables import sessions
 from skerry.island.store.values import decode_words, encode_words, micros, moment
 
 _AT_ONCE = 500
 
+_insert = insertion(sessions)
 _save = Prepared(
     sessions.update()
     .where(sessions.c.id == bindparam("of_id"))
@@ -23,16 +24,15 @@ _save = Prepared(
 
 def add(connection: Connection, record: SessionRecord, script: bytes) -> None:
     """Insert a session."""
-    connection.execute(
-        sessions.insert().values(
-            id=record.id,
-            sandbox_id=record.sandbox_id,
-            is_default=int(record.default),
-            cwd=encode_words(record.cwd),
-            env=encode_words(record.env),
-            script=script,
-            created_at=micros(record.created_at),
-        )
+    _insert(
+        connection,
+        id=record.id,
+        sandbox_id=record.sandbox_id,
+        is_default=int(record.default),
+        cwd=encode_words(record.cwd),
+        env=encode_words(record.env),
+        script=script,
+        created_at=micros(record.created_at),
     )
 
 

@@ -36,7 +36,7 @@ HARDWARE = [
 ]
 
 
-@pytest.mark.parametrize("line", [ED, RSA, *EC, *HARDWARE])
+@pytest.mark.parametrize("line", [ED, RSA, *EC, *HARDWARE], ids=lambda line: str(line).partition(" ")[0])
 def test_keys_that_are_taken(line: str) -> None:
     kind, encoded = line.split(" ")
     for text, comment in ((line, ""), (f"  {line} me@there \r\n", "me@there"), (f"{line}  a  b", "a  b")):

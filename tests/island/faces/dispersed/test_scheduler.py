@@ -28,7 +28,7 @@ def offer(name: str = "n", cards: tuple[Card, ...] = (), **fields: object) -> Of
         "region_code": None,
         "reputation": 50,
         "assignable": True,
-        "cores": 8,
+        "cpu_millis": 8_000,
         "memory_bytes": 16 * GB,
         "disk_bytes": 100 * GB,
         "cards": cards,
@@ -85,7 +85,7 @@ def test_reasons_are_honest() -> None:
     assert why_not(Need(gpu_count=1, gpu_name="RTX 4090"), [offer()]) == "No node has 1 GPU RTX 4090"
     assert why_not(Need(gpu_count=2, min_vram_gb=80), [offer(cards=(CARD,))]) == "No node has 2 GPUs with 80 GB"
     assert "largest has 8 processors" in why_not(Need(cores=9), [offer()])
-    assert "busy" in why_not(Need(cores=8), [offer(cores=2)])
+    assert "busy" in why_not(Need(cores=8), [offer(cpu_millis=2_000)])
     assert "away" in why_not(Need(), [offer(assignable=False)])
     assert why_not(Need(region_codes=("eu-west-1",)), [offer()]) == "No node is in eu-west-1"
     assert why_not(Need(), []) == "There is no node"
@@ -100,7 +100,7 @@ def test_a_node_is_found_exactly_when_there_is_one(
     nodes: list[tuple[int, bool, int, int]], cores: int, gpus: int
 ) -> None:
     offers = [
-        offer(str(number), (CARD,) * count, cores=free, assignable=there, reputation=reputation)
+        offer(str(number), (CARD,) * count, cpu_millis=free * 1_000, assignable=there, reputation=reputation)
         for number, (free, there, count, reputation) in enumerate(nodes)
     ]
     fitting = [one for one in offers if one.assignable and one.cores >= cores and len(one.cards) >= gpus]

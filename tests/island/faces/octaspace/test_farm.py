@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
+import subprocess
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,9 +19,11 @@ import pytest
 import uvicorn
 
 from skerry.island.faces.octaspace.farm.app import Farm
+from skerry.island.images.store import ImageStore
 from skerry.island.protocol import AnnouncedServer
-from skerry.island.workers.render import RenderWorkers
+from skerry.island.workers.render import RenderWorkers, blender
 from tests.island.render import render_lab
+from tests.island.render.pictures import pixels
 from tests.island.sandbox import sandbox_lab
 
 pytestmark = pytest.mark.anyio
@@ -80,25 +84,34 @@ def scratch() -> Iterator[Path]:
         yield directory
 
 
-@pytest.fixture
-async def yard(scratch: Path) -> AsyncIterator[Yard]:
-    if not render_lab.PYTHON.exists():
-        pytest.skip(f"the double for Blender is run by {render_lab.PYTHON}, which is not here")
+@contextlib.asynccontextmanager
+async def farm_of(directory: Path, workers: RenderWorkers) -> AsyncIterator[Yard]:
+    """A farm that listens, and a client of it."""
 
     async def authenticate(token: str) -> str | None:
         return TOKENS.get(token)
 
-    async with render_lab.opened(scratch, render_lab.double(scratch / "double")) as workers:
-        await workers.recover(())
-        farm = Farm(workers, scratch / "farm", authenticate, most_bytes=1 << 20)
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = AnnouncedServer(uvicorn.Config(farm, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
-        task = asyncio.create_task(server._serve([listener]))
-        await server.answering.wait()
+    farm = Farm(workers, directory / "farm", authenticate, most_bytes=1 << 20)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = AnnouncedServer(uvicorn.Config(farm, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+    task = asyncio.create_task(server._serve([listener]))
+    await server.answering.wait()
+    try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            yield Yard(scratch, workers, farm, client)
+            yield Yard(directory, workers, farm, client)
+    finally:
         server.should_exit = True
         await task
+
+
+@pytest.fixture
+async def yard(scratch: Path) -> AsyncIterator[Yard]:
+    if not render_lab.PYTHON.exists():
+        pytest.skip(f"the double for Blender is run by {render_lab.PYTHON}, which is not here")
+    async with render_lab.opened(scratch, render_lab.double(scratch / "double")) as workers:
+        await workers.recover(())
+        async with farm_of(scratch, workers) as yard:
+            yield yard
 
 
 def package(directory: Path) -> bytes:
@@ -177,33 +190,33 @@ async def test_accounts_see_nothing_of_each_other(yard: Yard) -> None:
     # The same id is another job under another account.
     answer = await yard.client.put(f"{PACKAGE}?action=single-upload", content=b"BLENDER{}", headers=bob)
     assert answer.status_code == 200
-    assert (await yard.client.get(PACKAGE, headers=STORE)).content == package_of(yard)
+    assert (await yard.client.get(PACKAGE, headers=STORE)).content == package_of(yard.directory)
 
 
-def package_of(yard: Yard) -> bytes:
-    return (yard.directory / "package.zip").read_bytes()
+def package_of(directory: Path) -> bytes:
+    return (directory / "package.zip").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("changes", "word"),
-    [
-        ({"id": "../../etc"}, "UUID"),
-        ({"id": None}, "UUID"),
-        ({"version": "20990101"}, "version"),
-        ({"blender_version": "blender51"}, "Blender 4.5"),
-        ({"blender_version": "rm -rf"}, "blender_version"),
-        ({"archive_size": 3}, "archive_size"),
-        ({"end": 10**6}, "frames"),
-        ({"render_format": "{exec}"}, "written"),
-        ({"render_passes": []}, "render_passes"),
-        ({"id": "ffffffff-d9cb-469f-a165-70867728950e"}, "not uploaded"),
-    ],
-)
-async def test_jobs_that_are_refused(yard: Yard, changes: dict[str, Any], word: str) -> None:
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"id": "../../etc"}, "UUID"),
+    ({"id": None}, "UUID"),
+    ({"version": "20990101"}, "version"),
+    ({"blender_version": "blender51"}, "Blender 4.5"),
+    ({"blender_version": "rm -rf"}, "blender_version"),
+    ({"archive_size": 3}, "archive_size"),
+    ({"end": 10**6}, "frames"),
+    ({"render_format": "{exec}"}, "written"),
+    ({"render_passes": []}, "render_passes"),
+    ({"id": "ffffffff-d9cb-469f-a165-70867728950e"}, "not uploaded"),
+]
+
+
+async def test_jobs_that_are_refused(yard: Yard) -> None:
     await yard.upload(package(yard.directory))
-    answer = await yard.node_job(**changes)
-    assert answer["status"] == "error"
-    assert word in answer["body"]
+    for changes, word in REFUSED:
+        answer = await yard.node_job(**changes)
+        assert answer["status"] == "error"
+        assert word in answer["body"]
     assert await yard.workers.jobs() == []
 
 
@@ -282,3 +295,31 @@ async def test_a_body_that_is_cut_leaves_nothing(yard: Yard) -> None:
         while list(yard.directory.glob("farm/*/*/.new-*")):
             await asyncio.sleep(0.01)
     assert (await yard.client.get(PACKAGE, headers=STORE)).status_code == 404
+
+
+async def test_with_a_real_blender(scratch: Path) -> None:
+    found = blender.candidates(Path("/nonexistent"))
+    if not found:
+        pytest.skip(f"Blender is not tested: {blender.available(Path('/nonexistent'))}")
+    script = Path(__file__).parents[2] / "render" / "scene_script.py"
+    done = subprocess.run(found[0].command(str(script), str(scratch / "shot.blend")), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with zipfile.ZipFile(scratch / "package.zip", "w") as archive:
+        archive.write(scratch / "shot.blend", "shot.blend")
+        archive.writestr("enabled_addons.json", "[]")
+    content = package_of(scratch)
+    images = ImageStore(scratch / "images")
+    async with render_lab.opened(scratch, found[0], images=images) as workers, farm_of(scratch, workers) as yard:
+        await workers.recover(())
+        await workers.start("w", queue="ann")
+        await yard.upload(content)
+        release = "blender{}{}".format(*found[0].release)
+        data = {"start": 1, "end": 2, "batch_size": 1, "frame_step": 4, "blender_version": release}
+        accepted = await yard.node_job(**data, archive_size=len(content))
+        assert accepted["status"] == "success", accepted
+        (job,) = await workers.jobs("ann")
+        ended = await render_lab.finished(workers, job.id)
+        assert ended.state == "finished", (await workers.log(job.id)).decode()
+        for frame in ("0001.png", "0005.png"):
+            answer = await yard.client.get(f"/{JOB}/output/{frame}", headers=STORE)
+            assert pixels(answer.content)[:2] == (64, 64)

@@ -60,6 +60,20 @@ async def test_what_has_ended_is_gone(stage: Stage) -> None:
     assert (await stage.ok("GET", f"/services/{uuid}/logs?recent=true"))["system"]
 
 
+async def test_scores_go_from_one_to_five(stage: Stage) -> None:
+    node, *_ = await stage.nodes()
+    uuid = await stage.rent(node)
+    await stage.ready(uuid)
+    for score in (0, 6, -1, 2.5, "5", True, []):
+        await stage.fails(422, "VALIDATION_ERROR", "POST", f"/services/{uuid}/stop", {"score": score})
+    for body in ([], "x", 5):
+        await stage.fails(422, "VALIDATION_ERROR", "POST", f"/services/{uuid}/stop", body)
+    await stage.fails(400, "BAD_REQUEST", "POST", f"/services/{uuid}/stop", raw=b"{")
+    assert (await stage.info(uuid))["is_ready"]
+    await stage.ok("POST", f"/services/{uuid}/stop", {"score": 4.0, "comment": "fine"})
+    assert (await stage.ok("GET", f"/nodes/{node}"))["reliability"]["rating"] == {"count": 1, "score": 4}
+
+
 async def test_two_stops_at_once_end_it_once(stage: Stage) -> None:
     node, *_ = await stage.nodes()
     uuid = await stage.rent(node)

@@ -13,7 +13,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from skerry.island.engine.records import Gpu
-from skerry.island.faces.octaspace import addresses, machine, node_rows, tables, templates
+from skerry.island.faces.octaspace import addresses, machine, node_rows, tables, templates, verification
+from skerry.island.settings import Settings
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
 pytestmark = pytest.mark.anyio
@@ -120,6 +121,20 @@ async def test_nodes_are_the_operators_own(stage: Stage) -> None:
     assert await stage.ok("GET", "/nodes?country=France") == []
     stage.clock.advance(90)
     assert (await stage.ok("GET", "/nodes"))[0]["uptime"] == 90
+
+
+async def test_ports_that_are_not_reached_are_not_offered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await verification.reachable(stage.lab.engine.settings)
+    taken = Settings(data_dir=stage.lab.data, port_range=(1, 1), host="192.0.2.1")
+    assert not await verification.reachable(taken)
+
+    async def not_reached(_: Settings) -> bool:
+        return False
+
+    monkeypatch.setattr(verification, "reachable", not_reached)
+    await stage.again()
+    assert await stage.ok("GET", "/services/mr") == []
+    assert (await stage.ok("GET", "/nodes"))[0]["vrf_dt"] == ""
 
 
 async def test_uptime_is_measured_over_restarts(stage: Stage) -> None:

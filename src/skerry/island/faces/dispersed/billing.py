@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from skerry.island.faces.dispersed.job_spec import PERSISTENT
 from skerry.island.faces.dispersed.tables import authorizations, job_runs, transactions
 from skerry.island.faces.dispersed.wire import new_uuid
 from skerry.island.store import ledger
+from skerry.island.store.prepared import Prepared, insertion
 from skerry.money import Money
 
 CURRENCY = "USD"
@@ -20,6 +21,17 @@ HOUR_MS = 3_600_000
 HOUR = HOUR_MS * 1_000
 _HOLD_STEP = 100
 """Holds are rounded up to 0.0001 USD."""
+
+_AUTHORIZE = insertion(authorizations)
+_TRANSACT = insertion(transactions)
+_AUTHORIZED = Prepared(
+    select(authorizations.c.status, authorizations.c.amount).where(authorizations.c.uuid == bindparam("of_uuid"))
+)
+_CLOSE = Prepared(
+    authorizations.update()
+    .where(authorizations.c.uuid == bindparam("of_uuid"))
+    .values(status="CLOSED", closed_at=bindparam("now"), updated_at=bindparam("now"))
+)
 
 
 def charge(rate: int, milliseconds: int) -> int:
@@ -79,40 +91,49 @@ def authorize(
     if approved:
         money = Money(amount, CURRENCY)
         ledger.hold(connection, account_id, _name(uuid), money, memo=f"job run {run_uuid}", now=now)
-    connection.execute(
-        authorizations.insert().values(
-            uuid=uuid,
-            account_id=account_id,
-            job_run_uuid=run_uuid,
-            amount=amount,
-            approved=int(approved),
-            status="OPEN" if approved else "CLOSED",
-            status_reason=None if approved else "INSUFFICIENT_BALANCE",
-            opened_at=now,
-            expires_at=expires_at,
-            closed_at=None if approved else now,
-            created_at=now,
-            updated_at=now,
-        )
+    _AUTHORIZE(
+        connection,
+        uuid=uuid,
+        account_id=account_id,
+        job_run_uuid=run_uuid,
+        amount=amount,
+        approved=int(approved),
+        status="OPEN" if approved else "CLOSED",
+        status_reason=None if approved else "INSUFFICIENT_BALANCE",
+        opened_at=now,
+        expires_at=expires_at,
+        closed_at=None if approved else now,
+        created_at=now,
+        updated_at=now,
     )
     return uuid, approved
 
 
-def first_hold(connection: Connection, run: Row[Any], run_limit_ms: int | None, *, now: int) -> tuple[str, bool]:
-    """The hold of a run at its assignment: its whole time for BATCH, an hour for PERSISTENT.
+def first_hold(
+    connection: Connection,
+    account_id: str,
+    run_uuid: str,
+    rate: int,
+    run_limit_ms: int | None,
+    *,
+    start_by: int,
+    now: int,
+) -> tuple[str, bool]:
+    """The hold of a run that is being made: its whole time for BATCH, an hour for PERSISTENT.
 
     Args:
-        run: the row of `dispersed_job_runs`.
+        rate: micros per hour.
         run_limit_ms: the job's `max_timeout_run_ms`, None for PERSISTENT.
+        start_by, now: microseconds since 1970.
+
+    Returns:
+        As `authorize`.
     """
     if run_limit_ms is None:
-        amount, expires_at = hold_amount(run.hourly_rate, HOUR_MS), now + 2 * HOUR
+        amount, expires_at = hold_amount(rate, HOUR_MS), now + 2 * HOUR
     else:
-        amount = hold_amount(run.hourly_rate, run_limit_ms)
-        expires_at = run.start_by + run_limit_ms * 1_000 + HOUR
-    uuid, approved = authorize(connection, run.account_id, run.uuid, amount, expires_at=expires_at, now=now)
-    connection.execute(job_runs.update().where(job_runs.c.uuid == run.uuid).values(authorization_uuid=uuid))
-    return uuid, approved
+        amount, expires_at = hold_amount(rate, run_limit_ms), start_by + run_limit_ms * 1_000 + HOUR
+    return authorize(connection, account_id, run_uuid, amount, expires_at=expires_at, now=now)
 
 
 def bill_hours(connection: Connection, run: Row[Any], until: int, *, now: int, ended: bool = False) -> bool:
@@ -147,39 +168,35 @@ def capture(connection: Connection, run: Row[Any], authorization_uuid: str, amou
     Returns:
         What was captured; nothing when the authorization had been closed before.
     """
-    row = connection.execute(select(authorizations).where(authorizations.c.uuid == authorization_uuid)).first()
-    if row is None or row.status != "OPEN":
+    row = _AUTHORIZED(connection, of_uuid=authorization_uuid).first()
+    if row is None or row[0] != "OPEN":
         return 0
-    taken = min(amount, int(row.amount))
+    held = int(row[1])
+    taken = min(amount, held)
     memo = f"job run {run.uuid}"
     ledger.settle(
         connection,
         run.account_id,
         _name(authorization_uuid),
-        Money(row.amount, CURRENCY),
+        Money(held, CURRENCY),
         Money(taken, CURRENCY),
         revenue=run.node_uuid,
         memo=memo,
         now=now,
     )
-    connection.execute(
-        authorizations.update()
-        .where(authorizations.c.uuid == authorization_uuid)
-        .values(status="CLOSED", closed_at=now, updated_at=now)
-    )
+    _CLOSE(connection, of_uuid=authorization_uuid, now=now)
     if taken:
-        connection.execute(
-            transactions.insert().values(
-                uuid=new_uuid(now),
-                account_id=run.account_id,
-                type="CAPTURE",
-                amount=taken,
-                job_run_uuid=run.uuid,
-                authorization_uuid=authorization_uuid,
-                memo=memo,
-                created_at=now,
-                updated_at=now,
-            )
+        _TRANSACT(
+            connection,
+            uuid=new_uuid(now),
+            account_id=run.account_id,
+            type="CAPTURE",
+            amount=taken,
+            job_run_uuid=run.uuid,
+            authorization_uuid=authorization_uuid,
+            memo=memo,
+            created_at=now,
+            updated_at=now,
         )
     return taken
 

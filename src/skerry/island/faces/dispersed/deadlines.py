@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from skerry.island.faces.dispersed import billing, rewards
 from skerry.island.faces.dispersed.job_rows import RUN_COLUMNS
 from skerry.island.faces.dispersed.lifecycle import LIVE_RUNS, NO_CREDIT
 from skerry.island.faces.dispersed.progress import Progress
 from skerry.island.faces.dispersed.tables import job_runs, jobs, nodes
+from skerry.island.store.prepared import Prepared
 
 NODE_LOST = "node lost"
 _BEGUN = ("ASSIGNED", "PREPARING")
@@ -57,17 +59,11 @@ def move_moments(connection: Connection, skew: int) -> None:
 
 
 def next_moment(connection: Connection) -> int | None:
-    """When `meet` will have something to do next, in microseconds since 1970."""
-    minute = rewards.SILENCE
-    queries = (
-        select(func.min(jobs.c.assign_by_ms) * 1_000).where(jobs.c.status == "PENDING"),
-        select(func.min(job_runs.c.start_by)).where(job_runs.c.status.in_(_BEGUN)),
-        select(func.min(job_runs.c.run_by)).where(job_runs.c.status == "RUNNING"),
-        select(func.min(_hour_end())).where(job_runs.c.status == "RUNNING", job_runs.c.run_by.is_(None)),
-        select(func.min(nodes.c.last_seen_at) + minute).where(_busy_remote()),
-        select(func.min(job_runs.c.updated_at) + minute).where(job_runs.c.status.in_(_ENDING), _is_remote()),
-    )
-    found = [connection.execute(query).scalar() for query in queries] + [rewards.next_step(connection)]
+    """When `meet` will have something to do next, in microseconds since 1970; jobs without a node not counted.
+
+    Those are as many as wait, so whoever keeps them in order tells their next deadline, see `Waiting.deadline`.
+    """
+    found = [query(connection).scalar() for query in _MOMENTS] + [rewards.next_step(connection)]
     return min((moment for moment in found if moment is not None), default=None)
 
 
@@ -99,12 +95,17 @@ def _unpaid(now: int) -> ColumnElement[bool]:
     return and_(job_runs.c.status == "RUNNING", job_runs.c.run_by.is_(None), _hour_end() <= now)
 
 
+def _among(statuses: Sequence[str]) -> ColumnElement[bool]:
+    # Prepared statements know no lists.
+    return or_(*(job_runs.c.status == status for status in statuses))
+
+
 def _is_remote() -> ColumnElement[bool]:
     return job_runs.c.engine_run_id.is_(None)
 
 
 def _busy_remote() -> ColumnElement[bool]:
-    working = select(job_runs.c.node_uuid).where(job_runs.c.status.in_(LIVE_RUNS), _is_remote())
+    working = select(job_runs.c.node_uuid).where(_among(LIVE_RUNS), _is_remote())
     return and_(nodes.c.node_id.is_(None), nodes.c.uuid.in_(working))
 
 
@@ -116,3 +117,15 @@ def _unconfirmed(now: int) -> ColumnElement[bool]:
     """Ends that an outside node was asked for and has not confirmed for a minute, though it lives."""
     ending = job_runs.c.status.in_(_ENDING)
     return and_(ending, _is_remote(), job_runs.c.updated_at <= now - rewards.SILENCE)
+
+
+_MOMENTS = tuple(
+    Prepared(query)
+    for query in (
+        select(func.min(job_runs.c.start_by)).where(_among(_BEGUN)),
+        select(func.min(job_runs.c.run_by)).where(job_runs.c.status == "RUNNING"),
+        select(func.min(_hour_end())).where(job_runs.c.status == "RUNNING", job_runs.c.run_by.is_(None)),
+        select(func.min(nodes.c.last_seen_at) + rewards.SILENCE).where(_busy_remote()),
+        select(func.min(job_runs.c.updated_at) + rewards.SILENCE).where(_among(_ENDING), _is_remote()),
+    )
+)

@@ -6,43 +6,59 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from skerry.island.faces.dispersed.lifecycle import LIVE_JOBS, LIVE_RUNS, Attempt, Course
 from skerry.island.faces.dispersed.placement import GB, Need
 from skerry.island.faces.dispersed.tables import job_runs, jobs, profiles
 from skerry.island.faces.dispersed.wire import is_uuid
+from skerry.island.store.prepared import Prepared
 
 RUN_COLUMNS = tuple(column for column in job_runs.c if column.name != "logs")
 """Everything of a run but its logs, which may be a megabyte."""
+
+# Built once: building them costs more than what they find.
+_JOB = select(jobs).where(jobs.c.uuid == bindparam("of_uuid"))
+_RUN = select(*RUN_COLUMNS).where(job_runs.c.uuid == bindparam("of_uuid"))
+_OLDEST_FIRST = select(*RUN_COLUMNS).order_by(job_runs.c.created_at, job_runs.c.uuid)
+_RUNS = _OLDEST_FIRST.where(job_runs.c.job_uuid == bindparam("of_uuid"))
+_LIVE = _OLDEST_FIRST.where(job_runs.c.status.in_(LIVE_RUNS))
+_LIVE_THERE = _LIVE.where(job_runs.c.node_uuid == bindparam("of_uuid"))
+_ATTENDED: Select[Any] = select(job_runs.c.uuid, job_runs.c.status, job_runs.c.engine_run_id).where(
+    job_runs.c.status.in_(LIVE_RUNS)
+)
+_ACCOUNT = Prepared(select(profiles.c.uuid).where(profiles.c.account_id == bindparam("of_account")))
 
 
 def find_job(connection: Connection, uuid: str) -> Row[Any] | None:
     """A job by its UUID; None also for what is no UUID."""
     if not is_uuid(uuid):
         return None
-    return connection.execute(select(jobs).where(jobs.c.uuid == uuid.lower())).first()
+    return connection.execute(_JOB, {"of_uuid": uuid.lower()}).first()
 
 
 def find_run(connection: Connection, uuid: str) -> Row[Any] | None:
     """A run by its UUID, without logs; None also for what is no UUID."""
     if not is_uuid(uuid):
         return None
-    return connection.execute(select(*RUN_COLUMNS).where(job_runs.c.uuid == uuid.lower())).first()
+    return connection.execute(_RUN, {"of_uuid": uuid.lower()}).first()
 
 
 def runs_of(connection: Connection, job_uuid: str) -> Sequence[Row[Any]]:
     """A job's runs, oldest first, without logs."""
-    query = select(*RUN_COLUMNS).where(job_runs.c.job_uuid == job_uuid)
-    return connection.execute(query.order_by(job_runs.c.created_at, job_runs.c.uuid)).all()
+    return connection.execute(_RUNS, {"of_uuid": job_uuid}).all()
 
 
 def live_runs(connection: Connection, node_uuid: str | None = None) -> Sequence[Row[Any]]:
     """Every run that has not ended, oldest first, without logs; those of one node if one is named."""
-    query = select(*RUN_COLUMNS).where(job_runs.c.status.in_(LIVE_RUNS))
-    if node_uuid is not None:
-        query = query.where(job_runs.c.node_uuid == node_uuid)
-    return connection.execute(query.order_by(job_runs.c.created_at, job_runs.c.uuid)).all()
+    if node_uuid is None:
+        return connection.execute(_LIVE).all()
+    return connection.execute(_LIVE_THERE, {"of_uuid": node_uuid}).all()
+
+
+def attended_runs(connection: Connection) -> Sequence[Row[Any]]:
+    """Of every run that has not ended who it is, how it stands and what carries it."""
+    return connection.execute(_ATTENDED).all()
 
 
 def any_live(connection: Connection) -> bool:
@@ -52,7 +68,8 @@ def any_live(connection: Connection) -> bool:
 
 def account_uuid(connection: Connection, account_id: str) -> str | None:
     """The network's word for an account of the engine; None before it was seen here."""
-    return connection.execute(select(profiles.c.uuid).where(profiles.c.account_id == account_id)).scalar()
+    found: str | None = _ACCOUNT(connection, of_account=account_id).scalar()
+    return found
 
 
 def course_of(job: Row[Any], runs: Sequence[Row[Any]]) -> Course:
@@ -82,4 +99,6 @@ def need_of(job: Row[Any], usual_memory: int) -> Need:
         gpu_name=job.gpu_name,
         gpu_registry_uuid=job.gpu_registry_uuid,
         region_codes=tuple(json.loads(job.region_codes)),
+        any_cpu=not job.cpu_count,
+        any_memory=not job.min_ram_gb,
     )

@@ -19,6 +19,7 @@ from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.scheduler import Scheduler
 from skerry.island.faces.dispersed.tables import gpu_registry, jobs
 from skerry.island.faces.dispersed.validation import Form
+from skerry.island.store.prepared import insertion
 
 LONGEST_REASON = 1_000
 
@@ -33,6 +34,12 @@ _FILTERS = {
     "recipe_uuid": listing.uuids(jobs.c.source_recipe_uuid),
     "source_recipe_uuid": listing.uuids(jobs.c.source_recipe_uuid),
 }
+
+_MAKE = insertion(
+    jobs,
+    *("status_reason", "image_size_bytes", "started_at", "completed_at"),
+    defaults={"retries": 0},
+)
 
 
 class Jobs:
@@ -84,7 +91,7 @@ class Jobs:
             Fault: see `create`.
         """
         row = self.create(connection, call.account_id, spec, now=call.now, source_recipe_uuid=recipe_uuid)
-        call.after_commit(self._scheduler.wake)
+        call.after_commit(self._scheduler.look)
         return Answer(201, self.view(row, call.profile.uuid))
 
     def create(
@@ -96,7 +103,7 @@ class Jobs:
         now: int,
         source_recipe_uuid: str | None = None,
     ) -> Row[Any]:
-        """Enter a PENDING job; wake the scheduler after the commit.
+        """Enter a PENDING job; have the scheduler look after the commit.
 
         Args:
             connection: of a write transaction.
@@ -112,35 +119,35 @@ class Jobs:
         if billing.available(connection, account_id) <= 0:
             raise Fault(402, "INSUFFICIENT_BALANCE", "There is no credit left to spend; add some and try again")
         uuid = wire.new_uuid(now)
-        connection.execute(
-            jobs.insert().values(
-                uuid=uuid,
-                account_id=account_id,
-                status="PENDING",
-                task=spec.task,
-                title=spec.title,
-                description=spec.description,
-                cpu_count=spec.cpu_count,
-                gpu_count=spec.gpu_count,
-                min_ram_gb=spec.min_ram_gb,
-                min_vram_gb=spec.min_vram_gb,
-                min_storage_gb=spec.min_storage_gb,
-                gpu_name=spec.gpu_name,
-                gpu_registry_uuid=spec.gpu_registry_uuid,
-                parameters=json.dumps(spec.parameters),
-                secrets=job_secrets.make(self._vault, uuid, spec.secrets),
-                region_codes=json.dumps(spec.region_codes),
-                assign_by_ms=now // 1_000 + spec.max_timeout_assign_ms,
-                max_timeout_assign_ms=spec.max_timeout_assign_ms,
-                max_timeout_start_ms=spec.max_timeout_start_ms,
-                max_timeout_run_ms=spec.max_timeout_run_ms,
-                max_retry_count=spec.max_retry_count,
-                max_node_count=spec.max_node_count,
-                source_recipe_uuid=source_recipe_uuid,
-                created_at=now,
-                updated_at=now,
-            )
+        _MAKE(
+            connection,
+            uuid=uuid,
+            account_id=account_id,
+            status="PENDING",
+            task=spec.task,
+            title=spec.title,
+            description=spec.description,
+            cpu_count=spec.cpu_count,
+            gpu_count=spec.gpu_count,
+            min_ram_gb=spec.min_ram_gb,
+            min_vram_gb=spec.min_vram_gb,
+            min_storage_gb=spec.min_storage_gb,
+            gpu_name=spec.gpu_name,
+            gpu_registry_uuid=spec.gpu_registry_uuid,
+            parameters=json.dumps(spec.parameters),
+            secrets=job_secrets.make(self._vault, uuid, spec.secrets),
+            region_codes=json.dumps(spec.region_codes),
+            assign_by_ms=now // 1_000 + spec.max_timeout_assign_ms,
+            max_timeout_assign_ms=spec.max_timeout_assign_ms,
+            max_timeout_start_ms=spec.max_timeout_start_ms,
+            max_timeout_run_ms=spec.max_timeout_run_ms,
+            max_retry_count=spec.max_retry_count,
+            max_node_count=spec.max_node_count,
+            source_recipe_uuid=source_recipe_uuid,
+            created_at=now,
+            updated_at=now,
         )
+        self._scheduler.progress.waits(uuid)
         return _mine(connection, account_id, uuid)
 
     def cancel(self, connection: Connection, call: Call, uuid: str) -> Answer:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.records import Gpu
 from skerry.island.faces.dispersed.gpu_names import key_of
-from skerry.island.faces.dispersed.job_rows import find_job, live_runs, need_of
-from skerry.island.faces.dispersed.placement import GB, Card, Offer
+from skerry.island.faces.dispersed.job_rows import need_of
+from skerry.island.faces.dispersed.lifecycle import LIVE_RUNS
+from skerry.island.faces.dispersed.placement import GB, Card, Offer, Share
 from skerry.island.faces.dispersed.rewards import SILENCE
-from skerry.island.faces.dispersed.tables import gpu_registry, nodes
-from skerry.units import GIB
+from skerry.island.faces.dispersed.tables import gpu_registry, job_runs, jobs, nodes
+from skerry.units import GIB, MIB
+
+MEMORY_FLOOR = 128 * MIB
+"""Set aside here for a run that does not say how much memory it needs; it may use the usual amount."""
+
+_NODES = select(nodes).order_by(nodes.c.created_at, nodes.c.uuid)
+_OUTSIDE: Select[Any] = (
+    select(
+        *jobs.c,
+        job_runs.c.node_uuid,
+        job_runs.c.gpu_name.label("run_gpu_name"),
+        job_runs.c.gpu_count.label("run_gpu_count"),
+    )
+    .join(job_runs, job_runs.c.job_uuid == jobs.c.uuid)
+    .where(job_runs.c.status.in_(LIVE_RUNS), job_runs.c.engine_run_id.is_(None))
+)
+"""Jobs that go on at nodes other than this machine, with their runs."""
 
 _Priced = Callable[[str, int, int], Card]
 
@@ -34,13 +51,17 @@ def all_offers(connection: Connection, engine: Engine, now: int) -> list[Offer]:
     """
     priced = _pricing(connection, engine)
     core_rate = engine.settings.dispersed_cpu_hour.amount
-    found = []
-    for node in connection.execute(select(nodes).order_by(nodes.c.created_at, nodes.c.uuid)):
-        if node.node_id is not None:
-            found.append(_local(connection, engine, node, priced, core_rate))
-        else:
-            found.append(_remote(connection, engine, node, priced, core_rate, now))
-    return found
+    rows = connection.execute(_NODES).all()
+    busy: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    if any(node.node_id is None for node in rows):
+        for run in connection.execute(_OUTSIDE):
+            busy[run.node_uuid].append(run)
+    return [
+        _local(connection, engine, node, priced, core_rate)
+        if node.node_id is not None
+        else _remote(engine, node, busy[node.uuid], priced, core_rate, now)
+        for node in rows
+    ]
 
 
 def _local(connection: Connection, engine: Engine, node: Row[Any], priced: _Priced, core_rate: int) -> Offer:
@@ -51,7 +72,7 @@ def _local(connection: Connection, engine: Engine, node: Row[Any], priced: _Pric
         region_code=node.region_code,
         reputation=node.reputation,
         assignable=local.state == "ready",
-        cores=free.cpu_millis // 1_000,
+        cpu_millis=free.cpu_millis,
         memory_bytes=free.memory_bytes,
         disk_bytes=free.disk_bytes,
         cards=tuple(priced(gpu.name, _vram(gpu), gpu.index) for gpu in free.gpus),
@@ -60,10 +81,13 @@ def _local(connection: Connection, engine: Engine, node: Row[Any], priced: _Pric
         all_disk_bytes=local.disk_bytes,
         all_cards=tuple(priced(gpu.name, _vram(gpu), gpu.index) for gpu in local.gpus),
         core_rate=core_rate,
+        floor=Share(cpu_millis=engine.capacity.cpu_floor_millis, memory_bytes=MEMORY_FLOOR),
     )
 
 
-def _remote(connection: Connection, engine: Engine, node: Row[Any], priced: _Priced, core_rate: int, now: int) -> Offer:
+def _remote(
+    engine: Engine, node: Row[Any], busy: Sequence[Row[Any]], priced: _Priced, core_rate: int, now: int
+) -> Offer:
     hardware = json.loads(node.hardware)
     cores = sum(cpu["num_cores"] for cpu in hardware["cpus"])
     memory = sum(ram["memory_gb_max"] for ram in hardware["rams"]) * GB
@@ -72,21 +96,19 @@ def _remote(connection: Connection, engine: Engine, node: Row[Any], priced: _Pri
     usual = usual_memory(engine)
     used: Counter[str] = Counter()
     free_cores, free_memory, free_disk = cores, memory, disk
-    for run in live_runs(connection, node.uuid):
-        job = find_job(connection, run.job_uuid)
-        assert job is not None
-        need = need_of(job, usual)
+    for run in busy:
+        need = need_of(run, usual)
         free_cores -= need.cores
         free_memory -= need.memory_bytes
         free_disk -= need.disk_bytes
-        used[run.gpu_name] += run.gpu_count
+        used[run.run_gpu_name] += run.run_gpu_count
     return Offer(
         node_uuid=node.uuid,
         local=False,
         region_code=node.region_code,
         reputation=node.reputation,
         assignable=now - node.last_seen_at < SILENCE,
-        cores=free_cores,
+        cpu_millis=free_cores * 1_000,
         memory_bytes=free_memory,
         disk_bytes=free_disk,
         cards=_unused(cards, used),
@@ -110,10 +132,13 @@ def _unused(cards: Sequence[Card], used: Counter[str]) -> tuple[Card, ...]:
 
 def _pricing(connection: Connection, engine: Engine) -> _Priced:
     """Prices cards by the registry; a model it does not know costs what the owner's settings ask for a GPU."""
-    entries = {key_of(row.name): row for row in connection.execute(select(gpu_registry))}
+    entries: dict[str, Row[Any]] = {}
     unknown = engine.settings.prices.gpu_hour.amount
 
     def priced(name: str, vram_gb: int, index: int) -> Card:
+        if not entries:
+            # Most nodes have no GPU, and then need no registry.
+            entries.update({key_of(row.name): row for row in connection.execute(select(gpu_registry))})
         entry = entries.get(key_of(name))
         return Card(
             index=index,

@@ -7,7 +7,7 @@ model free. Of those that fit, the cheapest wins, then the best reputation, then
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skerry.island.faces.dispersed.gpu_names import key_of
 
@@ -20,7 +20,9 @@ class Need:
     """What one run of a job asks of a node.
 
     Args:
-        cores: processors, at least one.
+        cores: processors that it may use and pays for, at least one.
+        memory_bytes: that it may use.
+        any_cpu, any_memory: it did not say how much; see `Offer.floor`.
         gpu_count: GPUs of one model.
         min_vram_gb: of each.
         gpu_name: model by name, None for any.
@@ -36,6 +38,8 @@ class Need:
     gpu_name: str | None = None
     gpu_registry_uuid: str | None = None
     region_codes: tuple[str, ...] = ()
+    any_cpu: bool = False
+    any_memory: bool = False
 
     def accepts(self, card: Card) -> bool:
         """Whether a GPU is one of those that are asked for."""
@@ -71,6 +75,14 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Processor time, in thousandths of a processor, and memory."""
+
+    cpu_millis: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """What of a node is free, and what it has in all.
 
@@ -81,6 +93,7 @@ class Offer:
         assignable: whether it was seen lately.
         all_*: with nothing running.
         core_rate: micros of a dollar per processor and hour, for jobs without GPUs.
+        floor: what is set aside for a run that does not say how much it needs; None where that is all it may use.
     """
 
     node_uuid: str
@@ -88,7 +101,7 @@ class Offer:
     region_code: str | None
     reputation: int
     assignable: bool
-    cores: int
+    cpu_millis: int
     memory_bytes: int
     disk_bytes: int
     cards: tuple[Card, ...]
@@ -97,6 +110,42 @@ class Offer:
     all_disk_bytes: int
     all_cards: tuple[Card, ...]
     core_rate: int
+    floor: Share | None = None
+
+    @property
+    def cores(self) -> int:
+        """Whole processors that are free."""
+        return self.cpu_millis // 1_000
+
+    @property
+    def full(self) -> bool:
+        """Whether not even the smallest run has room."""
+        return not self.assignable or self.cpu_millis < (1_000 if self.floor is None else self.floor.cpu_millis)
+
+    @property
+    def lasting(self) -> tuple[object, ...]:
+        """All of it that does not come and go with runs."""
+        whole = (self.all_cores, self.all_memory_bytes, self.all_disk_bytes, self.all_cards)
+        return self.node_uuid, self.region_code, self.assignable, *whole
+
+    def share(self, need: Need) -> Share:
+        """What is set aside for a run."""
+        cpu, memory = need.cores * 1_000, need.memory_bytes
+        if self.floor is not None and need.any_cpu:
+            cpu = min(cpu, self.floor.cpu_millis)
+        if self.floor is not None and need.any_memory:
+            memory = min(memory, self.floor.memory_bytes)
+        return Share(cpu_millis=cpu, memory_bytes=memory)
+
+    def without(self, need: Need, placement: Placement) -> Offer:
+        """What is left once a run has been placed here."""
+        return replace(
+            self,
+            cpu_millis=self.cpu_millis - placement.share.cpu_millis,
+            memory_bytes=self.memory_bytes - placement.share.memory_bytes,
+            disk_bytes=self.disk_bytes - need.disk_bytes,
+            cards=tuple(card for card in self.cards if card not in placement.cards),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +157,14 @@ class Placement:
         local: whether it is this machine.
         cards: the GPUs it gets.
         rate: micros of a dollar per hour, for the whole run.
+        share: what is set aside for it.
     """
 
     node_uuid: str
     local: bool
     cards: tuple[Card, ...]
     rate: int
+    share: Share
 
 
 def place(need: Need, offers: Iterable[Offer]) -> Placement | None:
@@ -126,7 +177,8 @@ def place(need: Need, offers: Iterable[Offer]) -> Placement | None:
         if cards is None:
             continue
         rate = cards[0].rate * len(cards) if cards else offer.core_rate * need.cores
-        placement = Placement(node_uuid=offer.node_uuid, local=offer.local, cards=cards, rate=rate)
+        share = offer.share(need)
+        placement = Placement(node_uuid=offer.node_uuid, local=offer.local, cards=cards, rate=rate, share=share)
         found.append(((rate, -offer.reputation, offer.node_uuid), placement))
     return min(found, key=lambda one: one[0])[1] if found else None
 
@@ -162,7 +214,9 @@ def _allowed(need: Need, offer: Offer) -> bool:
 
 
 def _roomy(need: Need, offer: Offer) -> bool:
-    return need.cores <= offer.cores and need.memory_bytes <= offer.memory_bytes and need.disk_bytes <= offer.disk_bytes
+    share = offer.share(need)
+    roomy = share.cpu_millis <= offer.cpu_millis and share.memory_bytes <= offer.memory_bytes
+    return roomy and need.disk_bytes <= offer.disk_bytes
 
 
 def _choose(need: Need, cards: Iterable[Card]) -> tuple[Card, ...] | None:

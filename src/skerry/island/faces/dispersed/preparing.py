@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import Conflict, NotFound
+from skerry.island.engine.errors import Conflict
 from skerry.island.engine.records import Image, RunRecord
 from skerry.island.faces.dispersed import job_secrets
 from skerry.island.faces.dispersed.docker_parameters import SSH_PORT, Docker
@@ -67,7 +68,7 @@ def load(connection: Connection, engine: Engine, run: Row[Any]) -> Task:
     docker = docker_of(json.loads(job.parameters))
     key = default_key(connection, run.account_id) if docker.sshkey is None else docker.sshkey
     need = need_of(job, usual_memory(engine))
-    gpus = next((held.gpus for held in engine.capacity.held(connection) if held.id == run.uuid), ())
+    gpus = engine.capacity.gpus_of(connection, run.uuid) if need.gpu_count else ()
     return Task(
         run=run,
         job=job,
@@ -112,9 +113,8 @@ async def set_up(engine: Engine, task: Task, image: Image, volumes: list[Volume]
         EngineError: it cannot be made.
     """
     account_id, sandbox_id = task.run.account_id, task.run.sandbox_id
-    try:
-        await engine.sandboxes.get(account_id, sandbox_id)
-    except NotFound:
+    # Conflict: it was made before a crash, or before something stood in the way.
+    with contextlib.suppress(Conflict):
         await engine.sandboxes.create(
             account_id,
             id=sandbox_id,

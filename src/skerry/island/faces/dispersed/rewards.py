@@ -14,12 +14,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import BigInteger, Connection, Row, bindparam, exists, func, or_, select
 
 from skerry.island.faces.dispersed.gpu_models import UNKNOWN_MULTIPLIER
 from skerry.island.faces.dispersed.gpu_names import key_of
 from skerry.island.faces.dispersed.tables import gpu_registry, job_runs, nodes, rewards
 from skerry.island.faces.dispersed.wire import new_uuid
+from skerry.island.store.prepared import Prepared, insertion
 
 SECOND = 1_000_000
 BEAT_SECONDS = 15.0
@@ -74,7 +75,11 @@ def amounts(multiplier_millis: int, assignable_ms: int, worked_ms: int, prep_ms:
 
 def multiplier(connection: Connection, node: Row[Any]) -> int:
     """Thousandths by which a node's work counts: the sum over its GPUs, by the registry."""
-    names = [card["name"] for card in json.loads(node.hardware)["gpus"]]
+    return _multiplier(connection, node.hardware)
+
+
+def _multiplier(connection: Connection, hardware: str) -> int:
+    names = [card["name"] for card in json.loads(hardware)["gpus"]]
     if not names:
         return PROCESSOR_MULTIPLIER
     rows = connection.execute(select(gpu_registry.c.name, gpu_registry.c.multiplier_millis))
@@ -89,25 +94,41 @@ def seen(connection: Connection, node_uuid: str, now: int) -> None:
         node_uuid: of a node; one that is unknown is passed over.
         now: microseconds since 1970.
     """
-    node = connection.execute(select(nodes).where(nodes.c.uuid == node_uuid)).first()
-    if node is None:
-        return
-    since = node.last_seen_at
-    if 0 < now - since <= SILENCE:
-        working, preparing = _busy(connection, node.uuid)
-        multiplier_millis = multiplier(connection, node)
-        while since < now:
-            epoch = epoch_of(since)
-            until = min(now, epoch + WEEK)
-            _add(connection, node, epoch, multiplier_millis, until - since, now, worked=working, prep=preparing)
-            since = until
-    connection.execute(nodes.update().where(nodes.c.uuid == node.uuid).values(last_seen_at=now, updated_at=now))
+    _seen(connection, node_uuid, now, local=False)
 
 
 def seen_if_local(connection: Connection, node_uuid: str, now: int) -> None:
     """As `seen` for this machine's own node, which lives as long as the server does; others speak for themselves."""
-    if connection.execute(select(nodes.c.node_id).where(nodes.c.uuid == node_uuid)).scalar() is not None:
-        seen(connection, node_uuid, now)
+    _seen(connection, node_uuid, now, local=True)
+
+
+def _seen(connection: Connection, node_uuid: str, now: int, *, local: bool) -> None:
+    row = _NODE(connection, of_node=node_uuid).first()
+    if row is None or (local and row[0] is None):
+        return
+    _, account_id, hardware, since = row
+    if 0 < now - since <= SILENCE:
+        working, preparing = _busy(connection, node_uuid)
+        multiplier_millis = _multiplier(connection, hardware)
+        while since < now:
+            epoch = epoch_of(since)
+            until = min(now, epoch + WEEK)
+            milliseconds = (until - since) // 1_000
+            _add(
+                connection,
+                {
+                    "account_id": account_id,
+                    "node_uuid": node_uuid,
+                    "epoch_start": epoch,
+                    "multiplier_millis": multiplier_millis,
+                    "assignable_ms": milliseconds,
+                    "worked_ms": milliseconds if working else 0,
+                    "prep_ms": milliseconds if preparing else 0,
+                    "updated_at": now,
+                },
+            )
+            since = until
+    _LIVED(connection, of_node=node_uuid, now=now)
 
 
 def finalize(connection: Connection, now: int) -> None:
@@ -124,71 +145,68 @@ def next_step(connection: Connection) -> int | None:
     """When `finalize` will have something to do next, microseconds since 1970."""
     steps = []
     for status, delay in (("ACTIVE", WEEK), ("FINALIZING", WEEK + SETTLING)):
-        query = select(rewards.c.epoch_start).where(rewards.c.status == status).order_by(rewards.c.epoch_start).limit(1)
-        first = connection.execute(query).scalar()
+        first = _OLDEST(connection, of_status=status).scalar()
         if first is not None:
             steps.append(first + delay)
     return min(steps, default=None)
 
 
-def _add(
-    connection: Connection,
-    node: Row[Any],
-    epoch: int,
-    multiplier_millis: int,
-    elapsed: int,
-    now: int,
-    *,
-    worked: bool,
-    prep: bool,
-) -> None:
-    milliseconds = elapsed // 1_000
-    row = connection.execute(
-        select(rewards).where(rewards.c.node_uuid == node.uuid, rewards.c.epoch_start == epoch)
-    ).first()
-    if row is None:
-        connection.execute(
-            rewards.insert().values(
-                uuid=new_uuid(now),
-                account_id=node.account_id,
-                node_uuid=node.uuid,
-                epoch_start=epoch,
-                status="ACTIVE",
-                multiplier_millis=multiplier_millis,
-                assignable_ms=milliseconds,
-                worked_ms=milliseconds if worked else 0,
-                prep_ms=milliseconds if prep else 0,
-                created_at=now,
-                updated_at=now,
-            )
-        )
+def _add(connection: Connection, counted: dict[str, Any]) -> None:
+    """Add to a node's week, unless its figures are final."""
+    if _MORE(connection, **{f"new_{name}": value for name, value in counted.items() if name != "account_id"}).rowcount:
         return
-    if row.status == "FINALIZED":
-        return
-    connection.execute(
-        rewards.update()
-        .where(rewards.c.uuid == row.uuid)
-        .values(
-            multiplier_millis=multiplier_millis,
-            assignable_ms=row.assignable_ms + milliseconds,
-            worked_ms=row.worked_ms + (milliseconds if worked else 0),
-            prep_ms=row.prep_ms + (milliseconds if prep else 0),
-            updated_at=now,
-        )
-    )
+    known = _WEEK(connection, of_node=counted["node_uuid"], of_epoch=counted["epoch_start"]).first()
+    if known is None:
+        now = counted["updated_at"]
+        _FIRST(connection, uuid=new_uuid(now), status="ACTIVE", created_at=now, **counted)
 
 
 def _busy(connection: Connection, node_uuid: str) -> tuple[bool, bool]:
     """Whether a node works on a run, and whether it prepares one."""
-    here = select(job_runs.c.uuid).where(job_runs.c.node_uuid == node_uuid)
-    working = here.where(
-        job_runs.c.status.in_(("RUNNING", "FAILING", "CANCELLING")), job_runs.c.started_at.is_not(None)
+    found = _BUSY(connection, of_node=node_uuid).first()
+    return (False, False) if found is None else (bool(found[0]), bool(found[1]))
+
+
+_NODE = Prepared(
+    select(nodes.c.node_id, nodes.c.account_id, nodes.c.hardware, nodes.c.last_seen_at).where(
+        nodes.c.uuid == bindparam("of_node")
     )
-    preparing = here.where(job_runs.c.status == "PREPARING")
-    return (
-        connection.execute(working.limit(1)).first() is not None,
-        connection.execute(preparing.limit(1)).first() is not None,
+)
+_LIVED = Prepared(
+    nodes.update()
+    .where(nodes.c.uuid == bindparam("of_node"))
+    .values(last_seen_at=bindparam("now"), updated_at=bindparam("now"))
+)
+_WORKING = exists().where(
+    job_runs.c.node_uuid == bindparam("of_node"),
+    or_(*(job_runs.c.status == status for status in ("RUNNING", "FAILING", "CANCELLING"))),
+    job_runs.c.started_at.is_not(None),
+)
+_PREPARING = exists().where(job_runs.c.node_uuid == bindparam("of_node"), job_runs.c.status == "PREPARING")
+_BUSY = Prepared(select(_WORKING, _PREPARING))
+_WEEK = Prepared(
+    select(rewards.c.status).where(
+        rewards.c.node_uuid == bindparam("of_node"), rewards.c.epoch_start == bindparam("of_epoch")
     )
+)
+_MORE = Prepared(
+    rewards.update()
+    .where(
+        rewards.c.node_uuid == bindparam("new_node_uuid"),
+        rewards.c.epoch_start == bindparam("new_epoch_start"),
+        rewards.c.status != "FINALIZED",
+    )
+    .values(
+        multiplier_millis=bindparam("new_multiplier_millis"),
+        updated_at=bindparam("new_updated_at"),
+        **{
+            name: rewards.c[name] + bindparam(f"new_{name}", type_=BigInteger)
+            for name in ("assignable_ms", "worked_ms", "prep_ms")
+        },
+    )
+)
+_FIRST = insertion(rewards)
+_OLDEST = Prepared(select(func.min(rewards.c.epoch_start)).where(rewards.c.status == bindparam("of_status")))
 
 
 def _share(full: int, part: int, whole: int) -> int:

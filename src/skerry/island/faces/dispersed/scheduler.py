@@ -1,30 +1,36 @@
 """Gives jobs nodes, meets deadlines, keeps this machine's heartbeat: one loop that sleeps until something happens.
 
 The order of assignment: the oldest job first. A job that fits nowhere now is passed over, so it never holds up younger
-ones that fit; it is looked at first again whenever something changes, until its assign deadline. Large jobs can thus be
-overtaken by small ones, and fail at their deadline with the reason, rather than block the rest of the network.
+ones that fit; it is looked at first again whenever room may have come, until its assign deadline. Large jobs can
+thus be overtaken by small ones, and fail at their deadline with the reason, rather than block the rest of the network.
+
+A look costs as much as it gives, however many wait: jobs that need the same stand in one line, of which the oldest
+speaks for all; what was refused is not asked for again until a run has ended or a node has changed; a new job makes
+nobody look at others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, or_, select
+from sqlalchemy import Connection, Row, Select, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, NoCapacity
 from skerry.island.faces.dispersed import deadlines, rewards
-from skerry.island.faces.dispersed.job_rows import course_of, find_job, live_runs, need_of, runs_of
+from skerry.island.faces.dispersed.job_rows import attended_runs, course_of, find_job, need_of, runs_of
 from skerry.island.faces.dispersed.lifecycle import WANTING
 from skerry.island.faces.dispersed.node_offers import all_offers, usual_memory
-from skerry.island.faces.dispersed.placement import place, why_not
+from skerry.island.faces.dispersed.placement import Need, Offer, place, why_not
 from skerry.island.faces.dispersed.progress import Progress
-from skerry.island.faces.dispersed.tables import jobs, nodes
+from skerry.island.faces.dispersed.tables import nodes
+from skerry.island.faces.dispersed.waiting import Waiting
+from skerry.island.faces.dispersed.waiting_rows import noted_jobs, tell, wanting_jobs
 from skerry.island.faces.dispersed.worker import Worker
 from skerry.island.store.values import micros
 
@@ -32,21 +38,38 @@ _SECOND = 1_000_000
 _RETRY = _SECOND
 _TOLERANCE = 2 * _SECOND
 """By how much the wall clock may go differently from time before that counts as a jump."""
+_AT_ONCE = 16
+"""Runs made in one transaction, so that others need not wait long for theirs."""
 
 log = logging.getLogger("skerry.island.dispersed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What a look at the waiting jobs came to.
+@dataclass(slots=True, kw_only=True)
+class _Round:
+    """What a round of assignments came to.
 
     Args:
-        fitting: jobs that have room somewhere now, oldest first.
-        reasons: why others wait, where that has changed.
+        offers: nodes by their UUIDs, with what is left of them.
+        refused: what there is no room for now.
+        given: how many runs were made.
+        gone: jobs that wait no longer.
+        unpaid: jobs of which further runs cannot be paid now.
+        told: jobs that know why they wait.
+        more: whether another round may find more.
     """
 
-    fitting: list[str]
-    reasons: dict[str, str]
+    offers: dict[str, Offer]
+    refused: set[Need]
+    given: int = 0
+    gone: list[str] = field(default_factory=list)
+    unpaid: list[str] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+    more: bool = False
+
+    @property
+    def lasting(self) -> tuple[object, ...]:
+        """What nodes are like apart from what is free of them."""
+        return tuple(offer.lasting for offer in self.offers.values())
 
 
 class Scheduler:
@@ -61,7 +84,15 @@ class Scheduler:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.progress = Progress(engine.capacity)
-        self.worker = Worker(engine, self.progress, self.wake, self.keep_time)
+        self.worker = Worker(engine, self.progress, self.wake, self.look, self.keep_time)
+        self._waiting = Waiting()
+        self._usual = usual_memory(engine)
+        self._refused: set[Need] = set()
+        self._nodes: tuple[object, ...] = ()
+        self._unpaid: set[str] = set()
+        self._room = True
+        self._due_at = 0
+        self._turn = asyncio.Lock()
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._local = ""
@@ -73,6 +104,9 @@ class Scheduler:
         """Take up what a server before this one left, then begin. This machine must be among the nodes already."""
         local = await self._engine.store.read(_local_node)
         self._local = local.uuid
+        for job in await self._engine.store.read(wanting_jobs):
+            if _wants(job, self._now()):
+                self._waiting.enter(job, need_of(job, self._usual))
         await self.worker.start(local.last_seen_at)
         self._loop = asyncio.get_running_loop().create_task(self._forever(), name="dispersed scheduler")
 
@@ -88,6 +122,11 @@ class Scheduler:
 
     def wake(self) -> None:
         """Something has happened that may matter to somebody; call it on the event loop, after the commit."""
+        self._room = True
+        self.look()
+
+    def look(self) -> None:
+        """As `wake`, where nothing has happened that could make room: a job was created."""
         self._woken.set()
         self._tell()
 
@@ -114,23 +153,30 @@ class Scheduler:
 
     async def tick(self) -> int:
         """Do everything that can be done now; returns when something is due next, microseconds since 1970."""
-        store = self._engine.store
-        await self.keep_time()
-        if await store.read(self._due, self._now()) <= self._now():
-            # Once more, so that nothing is judged by a clock that has jumped while this looked.
+        async with self._turn:
             await self.keep_time()
-            await store.run(self._meet, self._now())
+            if self._due_at <= self._now():
+                # Once more, so that nothing is judged by a clock that has jumped while this looked.
+                await self.keep_time()
+                await self._meet()
+            await self._look()
+            if self._due_at <= self._now():
+                await self._meet()
+                await self._look()
+            return self._due_at
+
+    async def _look(self) -> None:
+        """Give nodes to those who wait, see that each run is carried, and find what is due next."""
         while await self._assign():
             pass
-        remote = False
-        for run in await store.read(live_runs):
+        runs, due = await self._engine.store.read(self._state, self._now())
+        for run in runs:
             if run.engine_run_id is not None:
                 self.worker.attend(run)
-            else:
-                remote = True
-        if remote:
+        if len(runs) > sum(run.engine_run_id is not None for run in runs):
             self._tell()
-        return await store.read(self._due, self._now())
+        deadline = self._waiting.deadline()
+        self._due_at = due if deadline is None else min(due, deadline)
 
     def _tell(self) -> None:
         """Let nodes that wait for work look again."""
@@ -150,59 +196,98 @@ class Scheduler:
         return self._now(), self._engine.clock.monotonic()
 
     async def _assign(self) -> bool:
-        """One round of assignments; whether another may find more."""
-        store = self._engine.store
-        plan = await store.read(self._plan, self._now())
-        if plan.reasons:
-            await store.run(_note, plan.reasons, self._now())
-        moved = False
-        for uuid in plan.fitting:
-            moved |= await store.run(self._give, uuid, self._now())
-        return moved
+        """One round of assignments, in one transaction; whether another may find more."""
+        if self._room:
+            self._room = False
+            self._refused.clear()
+            self._unpaid.clear()
+        elif not self.progress.noted:
+            return False
+        done = await self._engine.store.run(self._give, self._now())
+        for uuid in done.gone:
+            self._waiting.leave(uuid)
+        self._refused = done.refused
+        self._unpaid.update(done.unpaid)
+        if not done.more:
+            self._nodes = done.lasting
+            self._waiting.untold -= done.told
+        return done.more
 
-    def _plan(self, connection: Connection, now: int) -> _Plan:
-        offers = all_offers(connection, self._engine, now)
-        usual = usual_memory(self._engine)
-        fitting: list[str] = []
-        reasons: dict[str, str] = {}
-        for job in connection.execute(_waiting(now)):
-            need = need_of(job, usual)
-            if place(need, offers) is not None:
-                fitting.append(job.uuid)
-            elif job.status == "PENDING" and job.status_reason != (reason := why_not(need, offers)):
-                reasons[job.uuid] = reason
-        return _Plan(fitting=fitting, reasons=reasons)
+    def _give(self, connection: Connection, now: int) -> _Round:
+        """Give nodes to jobs in their order while there is room, and tell others why they wait."""
+        for uuid, job in noted_jobs(connection, self.progress.notes()).items():
+            if job is not None and _wants(job, now):
+                self._waiting.enter(job, need_of(job, self._usual))
+            else:
+                self._waiting.leave(uuid)
+        offers = {offer.node_uuid: offer for offer in all_offers(connection, self._engine, now)}
+        done = _Round(offers=offers, refused=set(self._refused))
+        if all(offer.full for offer in offers.values()):
+            done.refused.update(self._waiting.needs())
+        for uuid, need in self._waiting.in_turn(done.refused):
+            if done.given >= _AT_ONCE:
+                done.more = True
+                return done
+            if uuid not in self._unpaid:
+                self._give_one(connection, uuid, need, done, now)
+        self._tell_why(connection, done, now)
+        return done
 
-    def _give(self, connection: Connection, job_uuid: str, now: int) -> bool:
-        """Give one slot of a job a node, in one transaction; whether anything came of it."""
-        job = find_job(connection, job_uuid)
-        if job is None or job.status not in WANTING:
-            return False
-        slot = next(course_of(job, runs_of(connection, job.uuid)).open_slots(), None)
-        if slot is None:
-            return False
-        need = need_of(job, usual_memory(self._engine))
-        found = place(need, all_offers(connection, self._engine, now))
-        if found is None:
-            return False
-        try:
-            with connection.begin_nested():
-                run = self.progress.assign(connection, job, *slot, need, found, now)
-        except NoCapacity:
-            return False
-        return run is not None
+    def _give_one(self, connection: Connection, uuid: str, need: Need, done: _Round, now: int) -> None:
+        """Give each open slot of a job a node, as far as there is room."""
+        while (found := place(need, done.offers.values())) is not None:
+            job = find_job(connection, uuid)
+            course = None if job is None else course_of(job, runs_of(connection, uuid))
+            slot = None if job is None or course is None or not _wants(job, now) else next(course.open_slots(), None)
+            if job is None or course is None or slot is None:
+                done.gone.append(uuid)
+                return
+            try:
+                run = self.progress.assign(connection, job, *slot, need, found, now, further=course.live)
+            except NoCapacity:
+                break
+            if run is not None:
+                done.given += 1
+                done.offers[found.node_uuid] = done.offers[found.node_uuid].without(need, found)
+            if job.max_node_count == 1:
+                done.gone.append(uuid)
+                return
+            if run is None:
+                done.unpaid.append(uuid)
+                return
+        done.refused.add(need)
 
-    def _due(self, connection: Connection, now: int) -> int:
-        """When something is due, the next heartbeat at the latest."""
+    def _tell_why(self, connection: Connection, done: _Round, now: int) -> None:
+        """Tell those who wait why: whoever is new, and everybody once nodes are others than before."""
+        offers = list(done.offers.values())
+        whom: dict[Need, list[str]] = {}
+        if done.lasting != self._nodes:
+            whom = {need: self._waiting.of(need) for need in self._waiting.needs()}
+        else:
+            for uuid in self._waiting.untold.difference(done.gone):
+                if (need := self._waiting.need(uuid)) is not None:
+                    whom.setdefault(need, []).append(uuid)
+        for need, uuids in whom.items():
+            tell(connection, uuids, why_not(need, offers), now)
+            done.told.update(uuids)
+
+    async def _meet(self) -> None:
+        now = self._now()
+        await self._engine.store.run(self._meet_due, now)
+        self._waiting.met(now)
+        self._room = True
+
+    def _meet_due(self, connection: Connection, now: int) -> None:
+        rewards.seen(connection, self._local, now)
+        deadlines.meet(connection, self.progress, now)
+
+    def _state(self, connection: Connection, now: int) -> tuple[Sequence[Row[Any]], int]:
+        """Runs that go on, and when something is due for others than waiting jobs: the next heartbeat at the latest."""
         last = _local_node(connection).last_seen_at
         # A clock that was set back must not make the heart wait until it has caught up.
         beat: int = now if last > now else last + round(rewards.BEAT_SECONDS * _SECOND)
         moment = deadlines.next_moment(connection)
-        return beat if moment is None else min(beat, moment)
-
-    def _meet(self, connection: Connection, now: int) -> None:
-        rewards.seen(connection, self._local, now)
-        deadlines.meet(connection, self.progress, now)
+        return attended_runs(connection), beat if moment is None else min(beat, moment)
 
     async def either(self, event: asyncio.Event, left: Callable[[], float]) -> bool:
         """Wait for an event or a time; whether the event has come.
@@ -229,22 +314,15 @@ class Scheduler:
         return micros(self._engine.clock.now())
 
 
-def _waiting(now: int) -> Select[Any]:
-    """Jobs that may be given a node, oldest first; those with runs that go on only within their assign time."""
-    further = and_(
-        jobs.c.status.in_(("ASSIGNED", "RUNNING")), jobs.c.max_node_count > 1, jobs.c.assign_by_ms > now // 1_000
-    )
-    return select(jobs).where(or_(jobs.c.status == "PENDING", further)).order_by(jobs.c.created_at, jobs.c.uuid)
+def _wants(job: Row[Any], now: int) -> bool:
+    """Whether a job may be given a node; one with runs that go on only within its assign time."""
+    if job.status == "PENDING":
+        return True
+    return job.status in WANTING and job.max_node_count > 1 and job.assign_by_ms > now // 1_000
 
 
-def _note(connection: Connection, reasons: dict[str, str], now: int) -> None:
-    for uuid, reason in reasons.items():
-        connection.execute(
-            jobs.update()
-            .where(jobs.c.uuid == uuid, jobs.c.status == "PENDING")
-            .values(status_reason=reason, updated_at=now)
-        )
+_LOCAL: Select[Any] = select(nodes.c.uuid, nodes.c.last_seen_at).where(nodes.c.node_id.is_not(None))
 
 
 def _local_node(connection: Connection) -> Row[Any]:
-    return connection.execute(select(nodes).where(nodes.c.node_id.is_not(None))).one()
+    return connection.execute(_LOCAL).one()

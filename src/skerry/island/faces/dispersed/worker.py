@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from skerry.island.engine import output
 from skerry.island.engine.engine import Engine
@@ -27,12 +27,16 @@ from skerry.island.faces.dispersed.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.progress import Progress
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.store import runs as run_rows
 from skerry.island.store.values import micros
 
 T = TypeVar("T")
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a run is ended early."""
+
+_MOST_LEAVING = 16
+"""Ended runs whose sandboxes are being removed at once."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _LONGEST_TIMER = 14 * 86_400.0
@@ -63,7 +67,8 @@ class Worker:
     Args:
         engine: open.
         progress: how runs move on.
-        wake: called when a run has ended or moved on, so that others may have its place.
+        wake: called when a run has ended, so that others may have its place.
+        look: called when one has moved on.
         keep_time: called before a run is billed, in case the clock has jumped.
     """
 
@@ -72,12 +77,15 @@ class Worker:
         engine: Engine,
         progress: Progress,
         wake: Callable[[], None],
+        look: Callable[[], None],
         keep_time: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._progress = progress
         self._wake = wake
+        self._look = look
         self._keep_time = keep_time
+        self._leaving = asyncio.Semaphore(_MOST_LEAVING)
         self._carried: dict[str, _Carried] = {}
         self._last_alive = 0
 
@@ -137,7 +145,7 @@ class Worker:
             carried.looked.set()
             if self._carried.get(uuid) is carried:
                 del self._carried[uuid]
-        self._wake()
+        self._look()
 
     async def _try(self, uuid: str, carried: _Carried) -> bool:
         """Carry a run to its end; False when something stood in the way that may pass."""
@@ -172,17 +180,17 @@ class Worker:
 
     async def _steps(self, uuid: str, carried: _Carried) -> None:
         engine = self._engine
-        await engine.store.run(self._progress.prepare, uuid, self._now())
-        run = await engine.store.read(find_run, uuid)
+        run, task, started = await engine.store.read(self._known, uuid)
+        if run is not None and run.status == "ASSIGNED":
+            await engine.store.run(self._progress.prepare, uuid, self._now())
+            run, task, started = await engine.store.read(self._known, uuid)
         if run is None or run.status in TERMINAL:
             return
-        record = await self._record(run)
-        if run.status == "PREPARING":
-            task = await engine.store.read(preparing.load, engine, run)
-            if record is None:
-                record = await self._prepare(task, carried)
+        record = await self._record(run) if started else None
+        if task is not None:
+            record, image_size = (record, None) if record is not None else await self._prepare(task, carried)
             if record is not None:
-                await self._running(task, record)
+                await self._running(task, record, image_size)
         elif run.status == "RUNNING" and record is not None:
             await self._renew_urls(run)
         if record is None:
@@ -190,25 +198,33 @@ class Worker:
         else:
             await self._follow(run, record, carried)
 
-    async def _prepare(self, task: Task, carried: _Carried) -> RunRecord | None:
-        """Everything up to the program's start; None when it shall not be started any more."""
+    def _known(self, connection: Connection, uuid: str) -> tuple[Row[Any] | None, Task | None, bool]:
+        """A run, what must be known to prepare it if that is its state, and whether its program was ever started."""
+        run = find_run(connection, uuid)
+        if run is None or run.status in TERMINAL:
+            return run, None, False
+        task = preparing.load(connection, self._engine, run) if run.status == "PREPARING" else None
+        return run, task, run_rows.get(connection, run.engine_run_id) is not None
+
+    async def _prepare(self, task: Task, carried: _Carried) -> tuple[RunRecord | None, int | None]:
+        """Everything up to the program's start, None when it shall not be started any more; the image's size."""
         fetched = await _unless(carried.stop, preparing.fetch(self._engine, task))
         if fetched is None:
-            return None
+            return None, None
         image, volumes = fetched
-        await self._engine.store.run(
-            self._progress.describe, task.run.uuid, self._now(), image_size_bytes=image.size_bytes
-        )
         await preparing.set_up(self._engine, task, image, volumes)
         if carried.stop.is_set():
-            return None
-        return await preparing.start(self._engine, task, image, longest_timer=_LONGEST_TIMER)
+            return None, None
+        record = await preparing.start(self._engine, task, image, longest_timer=_LONGEST_TIMER)
+        return record, image.size_bytes
 
-    async def _running(self, task: Task, record: RunRecord) -> None:
+    async def _running(self, task: Task, record: RunRecord, image_size: int | None) -> None:
         urls = await preparing.node_urls(self._engine, task.run.sandbox_id, task.docker)
         started = micros(record.started_at or record.created_at)
-        await self._engine.store.run(self._progress.run, task.run.uuid, started, self._now(), node_urls=urls)
-        self._wake()
+        await self._engine.store.run(
+            self._progress.run, task.run.uuid, started, self._now(), node_urls=urls, image_size_bytes=image_size
+        )
+        self._look()
 
     async def _renew_urls(self, run: Row[Any]) -> None:
         """After a restart a port may be another one."""
@@ -264,8 +280,11 @@ class Worker:
         return max(run.created_at, self._last_alive) if carried.adopted else self._now()
 
     async def _finish(self, run: Row[Any], status: str, **what: Any) -> None:
-        await self._end(run.uuid, status, logs=await self.logs(run), **what)
-        await self._remove_sandbox(run)
+        logs = await self.logs(run)
+        # The next run has its place before the sandbox is removed, but only so many may be on their way out.
+        async with self._leaving:
+            await self._end(run.uuid, status, logs=logs, **what)
+            await self._remove_sandbox(run)
 
     async def _remove_sandbox(self, run: Row[Any]) -> None:
         await self._remove(run.account_id, run.sandbox_id)

@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -21,6 +22,7 @@ from skerry.island.faces.octaspace import (
     requests,
     session_rows,
     states,
+    verification,
     wire,
 )
 from skerry.island.faces.octaspace.account_admin import AccountAdmin
@@ -80,6 +82,8 @@ class OctaSpaceFace:
         self._engine = engine
         self._helpers = helpers or Helpers()
         self._limit = RateLimit(engine.settings.octaspace.requests_per_minute, engine.clock.monotonic)
+        # Whatever comes of a start, what it had begun ends, the last first.
+        self._begun = AsyncExitStack()
         self._routes: Routes
         self._administration: Administration
         self.operating: Operating
@@ -91,10 +95,13 @@ class OctaSpaceFace:
         engine, helpers = self._engine, self._helpers
         await engine.bearer_key(NETWORK, "", KEY_LENGTH)
         await engine.store.run(_first, engine, micros(engine.clock.now()))
+        reached = await verification.reachable(engine.settings)
+        await engine.store.run(node_rows.verified, reached, micros(engine.clock.now()))
         hardware = await Hardware.measured(engine)
         # It is slow the first time only.
         await asyncio.to_thread(helpers.subkinds)
         self.rendering = await Rendering.opened(engine, helpers)
+        self._begun.push_async_callback(self.rendering.close)
         machines = MrWork(engine)
         self.carrier = Carrier(
             engine,
@@ -111,7 +118,9 @@ class OctaSpaceFace:
         docs = ApiDocs()
         self._routes = Routes([*self._resources(hardware), docs])
         docs.table = self._routes.table
+        self._begun.push_async_callback(self.carrier.stop)
         await self.carrier.start()
+        self._begun.push_async_callback(self.operating.stop)
         await self.operating.start()
 
     def _resources(self, hardware: Hardware) -> Sequence[Resource]:
@@ -134,9 +143,7 @@ class OctaSpaceFace:
 
     async def stop(self) -> None:
         """End what was begun; sessions go on and are found again."""
-        await self.operating.stop()
-        await self.carrier.stop()
-        await self.rendering.close()
+        await self._begun.aclose()
 
     async def busy(self) -> bool:
         """Whether any session goes on."""

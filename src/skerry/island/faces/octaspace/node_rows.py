@@ -65,9 +65,12 @@ def ensure(connection: Connection, engine: Engine, now: int) -> None:
         id = made.inserted_primary_key[0] if made.inserted_primary_key else 0
         sealed = engine.vault.seal(token.encode(), ident_context(id))
         connection.execute(nodes.update().where(nodes.c.id == id).values(ident=sealed))
-    connection.execute(
-        nodes.update().where(nodes.c.node_id == LOCAL).values(booted_at=now, verified_at=now, reboot_at=None)
-    )
+    connection.execute(nodes.update().where(nodes.c.node_id == LOCAL).values(booted_at=now, reboot_at=None))
+
+
+def verified(connection: Connection, reachable: bool, now: int) -> None:
+    """Note whether this machine's ports were reached now; nodes whose ports were not are not offered."""
+    connection.execute(nodes.update().where(nodes.c.node_id == LOCAL).values(verified_at=now if reachable else None))
 
 
 def ident_context(node_id: int) -> str:

@@ -204,7 +204,8 @@ class Attempt:
 
     async def _hear(self, findings: _Findings, word: str, rest: str) -> None:
         if word == "format" and rest in KNOWN_EXTENSIONS:
-            findings.extension, findings.began = rest, True
+            if await self._means.book.do(book.settle_extension, self.claim.job_id, rest):
+                findings.extension, findings.began = rest, True
         elif word == "frame" and rest.isascii() and rest.isdigit():
             await self._bring(findings, int(rest[:9]))
         elif word == "failed":
@@ -221,23 +222,21 @@ class Attempt:
 
     async def _bring(self, findings: _Findings, number: int) -> None:
         """Take a frame's file out of the sandbox, and count it."""
-        if number in findings.done or number not in self.claim.frames:
+        extension = findings.extension
+        if extension is None or number in findings.done or number not in self.claim.frames:
             return
         means = self._means
         sandbox = await means.driver.open(self.claim.id)
-        for extension in KNOWN_EXTENSIONS if findings.extension is None else (findings.extension,):
-            try:
-                source, _ = await sandbox.open_read(f"out/{frame_name(number, extension)}", beneath=HOME)
-            except SandboxError as error:
-                if error.reason in ("not_found", "not_a_file", "is_a_directory", "path"):
-                    continue
-                raise
-            with source:
-                await asyncio.to_thread(means.files.put_frame, self.claim.job_id, number, extension, source)
-            await means.book.do(book.frame_done, self.claim.job_id, number, extension, means.clock.now())
-            findings.extension = extension
-            findings.done.add(number)
-            return
+        try:
+            source, _ = await sandbox.open_read(f"out/{frame_name(number, extension)}", beneath=HOME)
+        except SandboxError as error:
+            if error.reason in ("not_found", "not_a_file", "is_a_directory", "path"):
+                return
+            raise
+        with source:
+            await asyncio.to_thread(means.files.put_frame, self.claim.job_id, number, extension, source)
+        await means.book.do(book.frame_done, self.claim.job_id, number, means.clock.now())
+        findings.done.add(number)
 
     async def _settle(self, findings: _Findings, result: ExecResult | None, trouble: str | None) -> RenderJob | None:
         """Give the claim back, and drop the sandbox: in this order, since what stands on no claim is swept."""

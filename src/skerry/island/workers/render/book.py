@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from skerry.island.workers.render import counts
+from skerry.island.workers.render.formats import EXTENSIONS
 from skerry.island.workers.render.values import (
     Claim,
     FrameCounts,
@@ -96,9 +97,11 @@ def add_job(
 ) -> RenderJob:
     """Accept a job; `scene` is what its package was found to be. Raises `sqlite3.IntegrityError` for a taken id."""
     text = msgspec.json.encode(spec).decode()
+    extension = None if spec.format is None else EXTENSIONS[spec.format]
     db.execute(
-        "INSERT INTO jobs (id, queue, name, spec, scene, state, created_at) VALUES (?, ?, ?, ?, ?, 'queued', ?)",
-        (id, queue, name, text, scene, _micros(now)),
+        "INSERT INTO jobs (id, queue, name, spec, scene, state, extension, created_at)"
+        " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?)",
+        (id, queue, name, text, scene, extension, _micros(now)),
     )
     db.executemany(
         "INSERT INTO frames (job, number, state) VALUES (?, ?, 'waiting')", ((id, number) for number in spec.frames())
@@ -211,7 +214,14 @@ def claims(db: sqlite3.Connection, worker_id: str | None = None) -> list[Claim]:
     ]
 
 
-def frame_done(db: sqlite3.Connection, job_id: str, number: int, extension: str, now: datetime) -> bool:
+def settle_extension(db: sqlite3.Connection, job_id: str, extension: str) -> bool:
+    """Let the frames of a job have this extension; False when it has been settled that they have another."""
+    db.execute("UPDATE jobs SET extension = coalesce(extension, ?) WHERE id = ?", (extension, job_id))
+    found = db.execute("SELECT extension FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return bool(found == (extension,))
+
+
+def frame_done(db: sqlite3.Connection, job_id: str, number: int, now: datetime) -> bool:
     """Count a frame whose file is in its place; False when it was counted before."""
     changed = db.execute(
         "UPDATE frames SET state = 'done', error = NULL WHERE job = ? AND number = ? AND state != 'done'",
@@ -219,7 +229,6 @@ def frame_done(db: sqlite3.Connection, job_id: str, number: int, extension: str,
     )
     if not changed.rowcount:
         return False
-    db.execute("UPDATE jobs SET extension = ? WHERE id = ?", (extension, job_id))
     counts.add(db, now)
     return True
 

@@ -74,7 +74,7 @@ class RenderJob:
         state: `failed` when the file cannot be rendered or some frames could not be.
         total, done, failed: frames.
         error: why it failed, for a person.
-        extension: of its frames; None until the first is there, if the file decides.
+        extension: of its frames; None until the file was opened, if that decides.
     """
 
     id: str
