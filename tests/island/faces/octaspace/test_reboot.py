@@ -92,6 +92,21 @@ async def test_uptime_begins_anew(stage: Stage) -> None:
     assert uptime[second] == 540
 
 
+@pytest.mark.parametrize("reached", [True, False])
+async def test_a_node_is_verified_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch, reached: bool) -> None:
+    async def reachable(settings: object) -> bool:
+        return reached
+
+    node, *_ = await stage.nodes()
+    await stage.pass_time(3600)
+    monkeypatch.setattr("skerry.island.faces.octaspace.verification.reachable", reachable)
+    await stage.ok("GET", f"/nodes/{node}/reboot")
+    await back(stage, node)
+    seen = (await stage.ok("GET", f"/nodes/{node}"))["vrf_dt"]
+    assert seen == ("2026-04-21T11:00:00Z" if reached else "")
+    assert (node in [offer["node_id"] for offer in await stage.ok("GET", "/services/mr")]) is reached
+
+
 async def test_a_crash_in_the_middle_ends_the_reboot(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 

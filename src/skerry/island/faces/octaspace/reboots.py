@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace import node_rows, session_rows, states
+from skerry.island.faces.octaspace import node_rows, session_rows, states, verification
 from skerry.island.faces.octaspace.call import Answer, Call, Route
 from skerry.island.faces.octaspace.carrier import Carrier
 from skerry.island.faces.octaspace.idle_runner import IdleRunner
@@ -87,8 +87,8 @@ class Reboots:
                 await self._carrier.finished(uuid, _PATIENCE)
         except Exception:
             log.exception("the reboot of node %s was not clean", node_id)
-        now = micros(self._engine.clock.now())
-        await self._engine.store.run(_booted, node_id, now)
+        reached = await verification.reachable(self._engine.settings)
+        await self._engine.store.run(_booted, node_id, reached, micros(self._engine.clock.now()))
         self._idle.wake()
 
 
@@ -113,9 +113,11 @@ def _sessions(connection: Connection, node_id: int) -> list[Row[Any]]:
     return list(connection.execute(query))
 
 
-def _booted(connection: Connection, node_id: int, now: int) -> None:
+def _booted(connection: Connection, node_id: int, reached: bool, now: int) -> None:
+    """A node is up; it is verified anew, as with every start."""
+    verified = now if reached else None
     connection.execute(
         nodes.update()
         .where(nodes.c.id == node_id)
-        .values(booted_at=now, verified_at=now, reboot_at=None, updated_at=now)
+        .values(booted_at=now, verified_at=verified, reboot_at=None, updated_at=now)
     )
