@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import dispersed, memory, sandboxes, vpn, wire
+from bench import dispersed, memory, octaspace, sandboxes, vpn, wire
 from bench.harness import Row, keep, render
 from bench.served import Served
 
@@ -39,6 +39,9 @@ def main() -> int:
         "jobs-list": lambda island: dispersed.list_of_jobs(island, 300 // scale),
         "jobs-start": lambda island: dispersed.create_to_running(island, 50 // scale),
         "jobs-many": lambda island: dispersed.many_jobs(island, 1000 // scale),
+        "machine-start": lambda island: octaspace.start_to_ready(island, 40 // scale),
+        "machine-http": lambda island: octaspace.http_port(island, 300 // scale),
+        "machine-ssh": lambda island: octaspace.ssh_login(island, 20 // scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
         "vpn": lambda _: vpn.throughput(5 // scale + 1),
         "startup": lambda island: wire.start_up(20 // scale + 1),

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from skerry import Arker, AsyncArker, AsyncDispersed, Dispersed
+from skerry import Arker, AsyncArker, AsyncDispersed, Dispersed, OctaSpace
 
 START_SECONDS = 60
 
@@ -68,6 +68,14 @@ class Served:
     def async_dispersed(self, **options: Any) -> AsyncDispersed:
         """A client of this island."""
         return AsyncDispersed(*self._pair(), self.base_url("dispersed"), **options)
+
+    def octaspace(self, **options: Any) -> OctaSpace:
+        """A client of this island."""
+        return OctaSpace(api_key=self.key("octaspace"), base_url=self.base_url("octaspace"), **options)
+
+    def owner_key(self) -> str:
+        """The owner's key."""
+        return (Path(self._folder.name) / "owner.key").read_text().strip()
 
     def _pair(self) -> tuple[str, str]:
         return self.key("dispersed"), self.key("dispersed_secret")

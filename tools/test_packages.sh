@@ -23,6 +23,8 @@ want wg-quick wireguard-tools
 want openvpn openvpn
 want ss-server shadowsocks-libev
 want v2ray v2ray
+# A browser is big (350 MB) and one test's: only where it is asked for.
+[ -z "${SKERRY_TEST_BROWSER:-}" ] || command -v chromium >/dev/null || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE = 120
-OURS = ("SKERRY_", "ARKER_", "DISPERSED_", "ZER_")
+OURS = ("SKERRY_", "ARKER_", "DISPERSED_", "OCTA_", "ZER_")
 """What the variables that we read begin with."""
 
 

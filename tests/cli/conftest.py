@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Skerry
+from tests.cli.hosted import Hosted, serve
+from tests.cli.inside import Run, runner
 from tests.networks.dispersed.server import SignedServer, start
 
 
@@ -39,3 +41,27 @@ def server() -> Iterator[SignedServer]:
     running.shutdown()
     running.server_close()
     thread.join()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are asked for more often than people would."""
+    monkeypatch.setattr("skerry.cli.octaspace.POLL", 0.02)
+
+
+@pytest.fixture
+def hosted() -> Iterator[Hosted]:
+    """A server in the place of the hosted OctaSpace."""
+    with serve() as known:
+        yield known
+
+
+@pytest.fixture
+def away(
+    tmp_path: Path, hosted: Hosted, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> Run:
+    """The command line with the hosted network in its environment, and no island."""
+    it = runner(tmp_path / "none", monkeypatch, capsysbinary)
+    monkeypatch.setenv("OCTA_API_KEY", "k" * 64)
+    monkeypatch.setenv("OCTA_BASE_URL", hosted.url)
+    return it

@@ -63,11 +63,15 @@ def test_every_operation_can_be_called(
     monkeypatch.setenv("DISPERSED_PUBLIC_KEY", "pk_1")
     monkeypatch.setenv("DISPERSED_SECRET_KEY", "sk_0123456789abcdef")
     monkeypatch.setenv("DISPERSED_API_BASE_URL", "http://127.0.0.1:9/base")
+    monkeypatch.setenv("OCTA_API_KEY", "octa0123456789abcdef")
+    monkeypatch.setenv("OCTA_BASE_URL", "http://127.0.0.1:9/base")
     operation = network.operations[name]
     assert operation.summary
     words = sample(network, name)
     if name == "job_recipes.create":
         words.append("payload:={}")
+    if name == "nodes.update_prices":
+        words.append("base:=1")
     if operation.request is not None:
         words += ["--data", "{}"]
     told = skerry("call", network.name, name, *words, "--dry-run", "-o", "json")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from skerry.errors import ConfigurationError
-from skerry.island.settings import Settings
+from skerry.island.settings import OctaSpace, Settings
+from skerry.money import Money
 
 
 def test_ports_from_the_environment() -> None:
@@ -50,3 +53,37 @@ def test_prices_and_limits_from_the_environment() -> None:
 def test_an_unreadable_variable_is_named(variable: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=variable):
         Settings.from_env({variable: text})
+
+
+def test_octaspace_from_the_environment() -> None:
+    env = {
+        "SKERRY_OCTASPACE_NODES": "2",
+        "SKERRY_OCTASPACE_MARKET_PRICE": "0.25",
+        "SKERRY_OCTASPACE_BASE": "0.05",
+        "SKERRY_OCTASPACE_IDLE_LIMIT": "900",
+        "SKERRY_OCTASPACE_CHARGE_AMOUNT": "number",
+        "SKERRY_OCTASPACE_CITY": "Delft",
+    }
+    found = Settings.from_env(env, data_dir=Path("here")).octaspace
+    assert (found.nodes, found.idle_limit, found.charge_amount, found.city) == (2, 900.0, "number", "Delft")
+    assert (found.market_price, found.base) == (Money(250_000, "USD"), Money(5 * 10**16, "OCTA"))
+    assert Settings.from_env({}, data_dir=Path("here")).octaspace == OctaSpace()
+    given = OctaSpace(nodes=3)
+    assert Settings.from_env(env, data_dir=Path("here"), octaspace=given).octaspace is given
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("NODES", "0"),
+        ("NODES", "many"),
+        ("MARKET_PRICE", "0"),
+        ("BASE", "-1"),
+        ("TICK", "0"),
+        ("CHARGE_AMOUNT", "roman"),
+        ("FEE_PERMILLE", "1001"),
+    ],
+)
+def test_octaspace_settings_that_make_no_sense(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Settings.from_env({f"SKERRY_OCTASPACE_{name}": text}, data_dir=Path("here"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from skerry.cli import catalogue, exits, fields, island_link, output
+from skerry.cli import catalogue, exits, fields, output
 from skerry.cli.networks import complete_network, complete_operation, network_named
-from skerry.cli.options import Duration, data_dir_option
+from skerry.cli.options import Duration
+from skerry.cli.places import Place, place_options, target
 from skerry.errors import SkerryError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from skerry._kernel.request import Request
     from skerry.cli.answers import Shown
     from skerry.cli.signature import Signature
-
-Place = Literal["hosted", "island"]
 
 
 @click.command()
@@ -38,13 +37,9 @@ Place = Literal["hosted", "island"]
 @click.option("--all", "every", is_flag=True, help="Print the objects of all pages, one a line.")
 @click.option("--raw", "verbose", is_flag=True, help="Status and headers to stderr, the body's bytes to stdout.")
 @click.option("--dry-run", is_flag=True, help="Print the request, secrets masked, and send nothing.")
-@click.option("--hosted", "place", flag_value="hosted", help="Ask whom the client's own variables name.")
-@click.option("--island", "place", flag_value="island", help="Ask the island of the data directory.")
-@data_dir_option
+@place_options
 @output.output_option
-@click.pass_context
 def call(
-    context: click.Context,
     *,
     network_name: str | None,
     operation_name: str | None,
@@ -104,20 +99,13 @@ def call(
         fields.pairs_of(filters, "--filter"),
     )
     keywords["options"] = _options(headers, idempotency_key, timeout, retries)
-    if place is None and context.get_parameter_source("directory") is click.core.ParameterSource.COMMANDLINE:
-        place = "island"
-    variables = [] if place == "island" else network.set_variables()
-    if place == "hosted" or variables:
-        settings = {}
-    else:
-        # A rehearsal needs the island's keys, but starts nothing.
-        link = island_link.need(directory) if dry_run else island_link.ensure(directory, output.note)
-        settings = link.client_settings(network.name)
+    # A rehearsal needs the island's keys, but starts nothing.
+    asked = target(network, place, directory, start=not dry_run)
     shown: Shown = "every" if every else "raw" if verbose else "answer"
     transport = {"transport": _Rehearsal()} if dry_run else {}
     seen: list[ResponseSeen] = []
     try:
-        with network.connect(**settings, **transport, hooks=Hooks(on_response=[seen.append])) as client:
+        with network.connect(**asked.settings, **transport, hooks=Hooks(on_response=[seen.append])) as client:
             method, _ = network.method(client, signature.operation, ids)
             exchange = raw(method)(*positional, **keywords)
             answers.show(signature.operation, network.name, exchange, shown, seen, form)
@@ -128,8 +116,7 @@ def call(
     except SkerryError as error:
         if verbose and seen:
             answers.show_raw(seen, error.body or b"")
-        if not settings:
-            exits.suggest(error, _elsewhere(variables))
+        asked.explain(error)
         raise
     return exits.OK
 
@@ -167,12 +154,6 @@ def _options(
         retries=retries,
         idempotency_key=idempotency_key,
     )
-
-
-def _elsewhere(variables: list[str]) -> str:
-    if variables:
-        return f"{', '.join(variables)} said whom to ask; --island asks the island of the data directory"
-    return "--hosted asks whom the client's own variables name; --island asks the island of the data directory"
 
 
 class _Rehearsed(Exception):

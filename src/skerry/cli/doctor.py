@@ -138,7 +138,20 @@ def _helpers(directory: Path) -> Iterator[Check]:
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
     yield from _relays()
+    yield from _templates()
     yield from _render(directory)
+
+
+def _templates() -> Iterator[Check]:
+    """Programs behind the templates that OctaSpace's face offers."""
+    from skerry.island.faces.octaspace.templates import TEMPLATES
+
+    for template in TEMPLATES:
+        program = template.program()
+        if program is None:
+            yield Check(f"template {template.name}", "missing", template.install)
+        else:
+            yield Check(f"template {template.name}", "ok", f"runs {program}")
 
 
 def _relays() -> Iterator[Check]:
@@ -156,6 +169,8 @@ def _relays() -> Iterator[Check]:
 
 
 def _render(directory: Path) -> Iterator[Check]:
+    if find_spec("sqlalchemy") is None:
+        return
     from skerry.island.engine.errors import EngineError
     from skerry.island.workers.render import blender
 

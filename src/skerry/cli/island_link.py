@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skerry.island.admin.client import Admin
     from skerry.networks.arker import Arker
     from skerry.networks.dispersed import Dispersed
+    from skerry.networks.octaspace import OctaSpace
 
 DEFAULT_PORT = 4242
 START_DEADLINE = 60.0
@@ -91,6 +92,16 @@ class Link:
         from skerry.networks.dispersed import Dispersed
 
         return Dispersed(**self.client_settings("dispersed"))
+
+    def octaspace(self) -> OctaSpace:
+        """A client of the OctaSpace face.
+
+        Raises:
+            ConfigurationError: the island does not speak OctaSpace.
+        """
+        from skerry.networks.octaspace import OctaSpace
+
+        return OctaSpace(**self.client_settings("octaspace"))
 
     def admin(self) -> Admin:
         """A client of the owner's API."""

@@ -20,6 +20,8 @@ ROOT_COMMANDS = {
     "doctor": ("skerry.cli.doctor:doctor", "Check what this machine can isolate, limit and build."),
     "reset": ("skerry.cli.up:reset", "Delete everything that the island holds."),
     "sandbox": ("skerry.cli.sandbox:sandbox", "List, fork, enter and remove sandboxes."),
+    "machine": ("skerry.cli.machine:machine", "Rent machines, and log in to them."),
+    "vpn": ("skerry.cli.vpn:vpn", "Start VPN relays, and print their configuration."),
     "image": ("skerry.cli.image:image", "List, pull, build, import and remove images."),
     "render": ("skerry.cli.render:render", "Install Blender for the island, and measure how fast it renders."),
     "call": ("skerry.cli.call:call", "Make any call of a network."),

@@ -66,7 +66,8 @@ class Network:
     def connect(self, **options: Any) -> Any:
         """A client with these arguments; what is missing comes from the environment."""
         client: Callable[..., Any] = getattr(import_module(f"skerry.networks.{self.name}"), self.client)
-        return client(**options)
+        # Not every client looks there by itself.
+        return client(**{"environ": os.environ, **options})
 
     def unconnected(self) -> Any:
         """A client that leads nowhere, to be looked at."""
@@ -107,6 +108,7 @@ NETWORKS = {
             "containers as jobs on machines with GPUs",
             ("ZER_PUBLIC_KEY", "ZER_SECRET_KEY", "ZER_API_BASE_URL"),
         ),
+        Network("octaspace", "OctaSpace", "machines by the hour, VPN relays and rendering"),
     )
 }
 """By name."""

@@ -39,6 +39,8 @@ SETTINGS = (
     Setting("dispersed", "public_key", "DISPERSED_PUBLIC_KEY", key="dispersed"),
     Setting("dispersed", "secret_key", "DISPERSED_SECRET_KEY", key="dispersed_secret"),
     Setting("dispersed", "base_url", "DISPERSED_API_BASE_URL", path="/dispersed"),
+    Setting("octaspace", "api_key", "OCTA_API_KEY", key="octaspace"),
+    Setting("octaspace", "base_url", "OCTA_BASE_URL", path="/octaspace"),
 )
 
 

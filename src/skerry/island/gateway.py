@@ -210,6 +210,12 @@ class TunnelProxy:
             reason = error.message if isinstance(error, EngineError) else "it does not answer"
             await refuse(scope, receive, send, 502, f"Port {tunnel.port} of this VM cannot be reached: {reason}.\n")
             return
+        with self._engine.traffic.watch(tunnel.sandbox_id, connection, accepted=False):
+            await self._exchange(scope, receive, send, connection, visit)
+
+    async def _exchange(
+        self, scope: Scope, receive: Receive, send: Send, connection: socket.socket, visit: _Visit
+    ) -> None:
         if scope["type"] == "websocket":
             from skerry.island.gateway_websocket import carry_websocket
 

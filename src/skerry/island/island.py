@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skerry.island.server import RunningServer
     from skerry.networks.arker import Arker, AsyncArker
     from skerry.networks.dispersed import AsyncDispersed, Dispersed
+    from skerry.networks.octaspace import AsyncOctaSpace, OctaSpace
 
 
 class Island:
@@ -125,6 +126,22 @@ class Island:
         from skerry.networks.dispersed import AsyncDispersed
 
         return AsyncDispersed(**{**self._client_settings("dispersed"), **options})
+
+    def octaspace(self, **options: Any) -> OctaSpace:
+        """A client of OctaSpace bound to this island; close it, or use it as a context manager.
+
+        Raises:
+            ConfigurationError: this island does not speak OctaSpace.
+        """
+        from skerry.networks.octaspace import OctaSpace
+
+        return OctaSpace(**{**self._client_settings("octaspace"), **options})
+
+    def async_octaspace(self, **options: Any) -> AsyncOctaSpace:
+        """The same for asynchronous programs."""
+        from skerry.networks.octaspace import AsyncOctaSpace
+
+        return AsyncOctaSpace(**{**self._client_settings("octaspace"), **options})
 
     def admin(self) -> Admin:
         """A client of the owner's API: images, runs with their cost and barriers, live logs."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from skerry.errors import ConfigurationError, InvalidRequestError
 from skerry.island.sandbox.spec import Limits, NetworkPolicy
@@ -20,6 +21,56 @@ class Prices:
     cpu_hour: Money = Money(40_000, "USD")
     memory_gib_hour: Money = Money(5_000, "USD")
     gpu_hour: Money = Money(1_000_000, "USD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OctaSpace:
+    """How this machine takes part in OctaSpace.
+
+    Args:
+        nodes: as how many nodes of equal shares it is offered, since a node does one thing at a time; None for one per
+            processor, at most four.
+        market_price: of one OCTA; there is no market here that would say it.
+        opening_balance: credit that the first account starts with.
+        base: price of a node per hour, until its operator changes it.
+        storage: the same for a GB of disk and an hour.
+        traffic: the same for a GB moved.
+        fee_permille: thousandths of every charge that the network keeps.
+        tick: seconds of which whole ones are billed.
+        idle_limit: seconds without traffic after which a session is ended, None for never.
+        charge_amount: `auto`, `number` or `string`: how amounts of Wei beyond 2^53 are written.
+        requests_per_minute: how many requests a key may make, None for as many as it likes.
+        city, country, country_iso: where this machine is said to be.
+        latitude, longitude: the same in degrees.
+        residential: whether its address is a home's.
+
+    Raises:
+        ConfigurationError: no node, no price of OCTA, or a fee of more than everything.
+    """
+
+    nodes: int | None = None
+    market_price: Money = Money(104_000, "USD")
+    opening_balance: Money = Money(1_000 * 10**18, "OCTA")
+    base: Money = Money(5 * 10**16, "OCTA")
+    storage: Money = Money(10**14, "OCTA")
+    traffic: Money = Money(5 * 10**16, "OCTA")
+    fee_permille: int = 0
+    tick: int = 60
+    idle_limit: float | None = None
+    charge_amount: Literal["auto", "number", "string"] = "auto"
+    requests_per_minute: int | None = None
+    city: str = "here"
+    country: str = "Nowhere"
+    country_iso: str = "ZZ"
+    latitude: float = 0.0
+    longitude: float = 0.0
+    residential: bool = False
+
+    def __post_init__(self) -> None:
+        if self.market_price.amount <= 0 or self.tick < 1 or (self.nodes is not None and self.nodes < 1):
+            raise ConfigurationError("OctaSpace needs a price of OCTA, a tick and nodes that are more than nothing")
+        if not 0 <= self.fee_permille <= 1000:
+            raise ConfigurationError(f"a fee of {self.fee_permille} thousandths is none; it goes from 0 to 1000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +102,7 @@ class Settings:
             all begin at once.
         dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
         dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
+        octaspace: how this machine takes part in OctaSpace.
         port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
         ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
             begins to listen when the first sandbox can be logged in to.
@@ -78,6 +130,7 @@ class Settings:
     cpu_floor_millis: int = 100
     dispersed_cpu_hour: Money = Money(20_000, "USD")
     dispersed_region: str | None = None
+    octaspace: OctaSpace = field(default_factory=OctaSpace)
     port_range: tuple[int, int] | None = None
     ssh_port: int | None = 0
 
@@ -93,22 +146,64 @@ class Settings:
         values: dict[str, object] = {
             "data_dir": Path(env.get("SKERRY_DATA_DIR") or platformdirs.user_data_dir("skerry")),
         }
-        for name, read in _READERS.items():
-            variable = f"SKERRY_{name.upper()}"
-            if text := env.get(variable):
-                try:
-                    values[name] = read(text)
-                except (ValueError, InvalidRequestError) as error:
-                    raise ConfigurationError(f"{variable}={text!r} is unreadable: {error}") from None
+        values.update(_read(env, "SKERRY_", _READERS))
+        found = dict(_read(env, "SKERRY_OCTASPACE_", _OCTASPACE_READERS))
+        if found:
+            values["octaspace"] = OctaSpace(**found)
         values.update({name: value for name, value in overrides.items() if value is not None or name in _OPTIONAL})
         return cls(**values)  # type: ignore[arg-type]
 
 
+def _read(
+    env: Mapping[str, str], prefix: str, readers: Mapping[str, Callable[[str], Any]]
+) -> Iterator[tuple[str, Any]]:
+    """What the environment says of some fields, by their names."""
+    for name, read in readers.items():
+        variable = f"{prefix}{name.upper()}"
+        if text := env.get(variable):
+            try:
+                yield name, read(text)
+            except (ValueError, InvalidRequestError) as error:
+                raise ConfigurationError(f"{variable}={text!r} is unreadable: {error}") from None
+
+
 def _dollars(text: str) -> Money:
-    found = Money.of(text, "USD")
+    return _price(text, "USD")
+
+
+def _octa(text: str) -> Money:
+    return _price(text, "OCTA")
+
+
+def _price(text: str, currency: str) -> Money:
+    found = Money.of(text, currency)
     if found.amount < 0:
         raise ValueError("a price cannot be negative")
     return found
+
+
+def _market(text: str) -> Money:
+    found = _dollars(text)
+    if not found.amount:
+        raise ValueError("what is worth nothing cannot pay for anything")
+    return found
+
+
+def _count(text: str) -> int:
+    found = int(text)
+    if found < 1:
+        raise ValueError("it must be at least 1")
+    return found
+
+
+def _form(text: str) -> str:
+    if text not in ("auto", "number", "string"):
+        raise ValueError("it is auto, number or string")
+    return text
+
+
+def _seconds(text: str) -> float | None:
+    return None if text == "off" else float(text)
 
 
 def _maybe(text: str) -> int | None:
@@ -134,6 +229,24 @@ _READERS: dict[str, Callable[[str], object]] = {
     "requests_per_minute": _maybe,
     "dispersed_cpu_hour": _dollars,
     "dispersed_region": str,
+}
+_OCTASPACE_READERS: dict[str, Callable[[str], Any]] = {
+    "nodes": _count,
+    "market_price": _market,
+    "opening_balance": _octa,
+    "base": _octa,
+    "storage": _octa,
+    "traffic": _octa,
+    "fee_permille": int,
+    "tick": _count,
+    "idle_limit": _seconds,
+    "charge_amount": _form,
+    "requests_per_minute": _maybe,
+    "city": str,
+    "country": str,
+    "country_iso": str,
+    "latitude": float,
+    "longitude": float,
 }
 # For these, None says something that leaving it out does not.
 _OPTIONAL = ("ssh_port", "requests_per_minute")

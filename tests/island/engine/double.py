@@ -17,10 +17,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from skerry.island.engine.errors import Invalid
+from skerry.island.engine.errors import Invalid, NotFound
+from skerry.island.engine.records import Image
+from skerry.island.images.index import ImageConfig
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import (
     Barriers,
@@ -60,6 +63,14 @@ class Images:
 
     def list(self) -> list[Any]:
         return []
+
+    def config(self, image_id: str) -> ImageConfig:
+        return ImageConfig()
+
+    async def fetch(self, reference: str) -> Image:
+        if self.resolve(reference) is None and reference not in ("ubuntu:22.04", "ubuntu:24.04"):
+            raise NotFound(f"there is no image {reference} at its registry")
+        return Image(id="host", name=reference, source="test", size_bytes=0, created_at=datetime.now(UTC))
 
     def user(self, image_id: str, text: str) -> UserIds:
         if text not in ("root", "user"):
@@ -163,8 +174,8 @@ class DoubleSandbox:
         self._driver.keepers.append(piped.process)
         return piped
 
-    async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        connection = socket.socket()
+    async def dial(self, port: int, host: str = "127.0.0.1", *, udp: bool = False) -> socket.socket:
+        connection = socket.socket(type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))

@@ -48,7 +48,10 @@ def main(base: str) -> None:
         )
     except OSError:
         record(base, request, began, 127, "not_found", None)
-        Path(f"{base}.pid").write_text(json.dumps({"keeper": os.getpid(), "command": os.getpid()}))
+        known = Path(f"{base}.pid")
+        temporary = known.with_suffix(".pid-part")
+        temporary.write_text(json.dumps({"keeper": os.getpid(), "command": os.getpid()}))
+        temporary.rename(known)
         return
     temporary = Path(f"{base}.pid-new")
     temporary.write_text(json.dumps({"keeper": os.getpid(), "command": process.pid}))

@@ -14,8 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import InvalidStatus
 
+from skerry.island.clock import SystemClock
 from skerry.island.engine.errors import Unauthorized, Unavailable
 from skerry.island.engine.records import Caller
+from skerry.island.engine.traffic import Traffic
 from skerry.island.gateway import (
     Tunnel,
     TunnelProxy,
@@ -58,6 +60,7 @@ class Engine:
     def __init__(self) -> None:
         self.accounts = Accounts()
         self.sandboxes = Sandboxes()
+        self.traffic = Traffic(None, SystemClock())
 
 
 class OneFace:

@@ -20,6 +20,7 @@ from skerry.island.store.values import micros
 from skerry.money import Money
 
 FIRST = "local"
+_DIGITS = 40
 
 
 class Accounts:
@@ -33,12 +34,20 @@ class Accounts:
         self._store = store
         self._clock = clock
         self._prefixes: dict[str, str] = {}
+        self._lengths: dict[str, int] = {}
         self._callers: dict[tuple[str, str], Caller] = {}
         self._revocations = 0
 
-    def declare(self, network: str, prefix: str) -> None:
-        """Say that a network has bearer keys, and how they begin."""
+    def declare(self, network: str, prefix: str, length: int | None = None) -> None:
+        """Say that a network has bearer keys.
+
+        Args:
+            network: whose.
+            prefix: how they begin.
+            length: how many characters they have, where that matters; the rest is hexadecimal.
+        """
         self._prefixes[network] = prefix
+        self._lengths[network] = (length or len(prefix) + _DIGITS) - len(prefix)
 
     async def authenticate(self, network: str, key: str) -> Caller:
         """Who presents this key of this network.
@@ -146,7 +155,8 @@ class Accounts:
         )
 
     def _new_key(self, network: str) -> str:
-        return self._prefix(network) + secrets.token_hex(20)
+        prefix = self._prefix(network)
+        return prefix + secrets.token_hex(self._lengths[network])[: self._lengths[network]]
 
     def _prefix(self, network: str) -> str:
         if network not in self._prefixes:

@@ -174,6 +174,7 @@ class Dispatcher:
                 spec = self._spec(job, before)
                 sandbox = await self._core.driver.open(job.sandbox.id)
                 job.process = await sandbox.exec(spec)
+            job.begun.set()
             if job.stop is not None:
                 await _cancel(job.process, 0.0)
             result = await job.process.wait()

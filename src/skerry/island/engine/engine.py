@@ -28,6 +28,7 @@ from skerry.island.engine.sessions import Sessions
 from skerry.island.engine.ssh import Ssh
 from skerry.island.engine.states import SessionStates
 from skerry.island.engine.terminals import Terminals
+from skerry.island.engine.traffic import Traffic
 from skerry.island.engine.upkeep import Upkeep
 from skerry.island.engine.vault import Vault
 from skerry.island.objects.blobs import DirectoryBlobs
@@ -80,7 +81,8 @@ class Engine:
         self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
         self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
         self.ssh = Ssh(core, self.sandboxes)
-        self.ports = Ports(core, self.sandboxes, self.ssh)
+        self.traffic = Traffic(egress, core.clock)
+        self.ports = Ports(core, self.sandboxes, self.ssh, self.traffic)
         self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity)
 
     @classmethod
@@ -139,14 +141,15 @@ class Engine:
             await store.close()
             raise
 
-    async def bearer_key(self, network: str, prefix: str) -> str:
+    async def bearer_key(self, network: str, prefix: str, length: int | None = None) -> str:
         """The first account's bearer key of a network, made unless there is one; for a face that starts.
 
         Args:
             network: whose keys these are.
             prefix: how they begin.
+            length: how many characters they have, where that matters.
         """
-        self.accounts.declare(network, prefix)
+        self.accounts.declare(network, prefix, length)
         return await self.accounts.first_key(self._credentials, network)
 
     async def keep_credentials(self, keys: Mapping[str, str]) -> None:

@@ -85,14 +85,15 @@ class Job:
         process: the attempt that goes on, once started.
         stop: why it shall end early, None if it shall not.
         done: its record once the end is stored.
+        begun: set once its process runs, or is known to be impossible.
         began: monotonic time of the present attempt's start, None before it.
         found: the present attempt began before this server did.
         note: what shall be added to its standard error.
     """
 
     __slots__ = (
-        *("began", "done", "found", "lane", "note", "process", "ready", "record", "request", "sandbox", "started"),
-        *("stop", "task"),
+        *("began", "begun", "done", "found", "lane", "note", "process", "ready"),
+        *("record", "request", "sandbox", "started", "stop", "task"),
     )
 
     def __init__(self, record: RunRecord, request: Request, sandbox: SandboxRecord, lane: str | None) -> None:
@@ -105,6 +106,7 @@ class Job:
         self.process: Process | None = None
         self.stop: str | None = None
         self.began: float | None = None
+        self.begun = asyncio.Event()
         self.found = False
         self.note: str | None = None
         self.task: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""TCP ports of sandboxes, published on ports of this machine for the addresses that may use them."""
+"""TCP (and UDP) ports of sandboxes, published on ports of this machine for the addresses that may use them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from skerry.island.engine.core import Core
+from skerry.island.engine.datagrams import DatagramForwarder, bound_datagrams
 from skerry.island.engine.errors import EngineError, Invalid, NoCapacity, NotFound, Unavailable
 from skerry.island.engine.forwarding import CONNECT_SECONDS, Address, Forwarder, Link, bound
 from skerry.island.engine.records import PublishedPort
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.ssh import Ssh
+from skerry.island.engine.traffic import Traffic
 from skerry.island.store import ports as rows
 
 MOST_CONNECTIONS = 256
 MOST_EACH = 128
 MOST_PORTS = 64
 MOST_BLOCKS = 256
+SSH_ONLY = 0
+"""Published in place of a port inside: the island's SSH server answers for the sandbox, whatever listens there."""
+_TRIES = 32
 
 log = logging.getLogger("skerry.engine.ports")
 
@@ -36,12 +41,15 @@ class Ports:
         core: settings, store, clock.
         sandboxes: are dialled.
         ssh: answers on ports that say so.
+        traffic: counts what is carried.
     """
 
-    def __init__(self, core: Core, sandboxes: Sandboxes, ssh: Ssh) -> None:
+    def __init__(self, core: Core, sandboxes: Sandboxes, ssh: Ssh, traffic: Traffic) -> None:
         self._core = core
         self._sandboxes = sandboxes
         self._ssh = ssh
+        self._traffic = traffic
+        self._datagrams: dict[tuple[str, int], DatagramForwarder] = {}
         self._published: dict[tuple[str, int], PublishedPort] = {}
         self._blocks: dict[tuple[str, int], tuple[Block, ...]] = {}
         self._forwarder: Forwarder[tuple[str, int]] = Forwarder(core.clock, most=MOST_CONNECTIONS, most_each=MOST_EACH)
@@ -68,6 +76,8 @@ class Ports:
     async def close(self) -> None:
         """Close every listener and connection; the rows stay."""
         await self._forwarder.close()
+        for key in list(self._datagrams):
+            await self._datagrams.pop(key).close()
 
     async def publish(
         self,
@@ -77,20 +87,22 @@ class Ports:
         *,
         allowed: Sequence[str] | None = None,
         ssh: bool = False,
+        udp: bool = False,
     ) -> PublishedPort:
-        """Publish a TCP port of a sandbox, or change how it is published; the host port stays.
+        """Publish a port of a sandbox, or change how it is published; the host port stays.
 
         Args:
             account_id: owner.
             sandbox_id: where it leads.
-            port: inside, 1 to 65535.
+            port: inside, 1 to 65535; `SSH_ONLY` (with `ssh`) for the island's SSH server itself.
             allowed: CIDR blocks whose addresses may connect; without any, only this machine's loopback addresses.
             ssh: let the island's SSH server answer where nothing listens inside.
+            udp: carry datagrams to the same host port too; cannot be changed later.
 
         Raises:
             NotFound: no such sandbox. Invalid: no port, or no CIDR block. NoCapacity: no host port is free.
         """
-        if not 1 <= port <= 65535:
+        if not 1 <= port <= 65535 and not (port == SSH_ONLY and ssh and not udp):
             raise Invalid(f"{port} is no port; ports are 1 to 65535")
         blocks = parse_blocks(allowed or ())
         await self._sandboxes.get(account_id, sandbox_id)
@@ -106,6 +118,7 @@ class Ports:
                 host_port=0 if before is None else before.host_port,
                 allowed=tuple(str(block) for block in blocks),
                 ssh=ssh,
+                udp=udp,
             )
             if self._forwarder.port((sandbox_id, port)) is not None:
                 if not await self._core.store.run(rows.put, wanted, self._core.now()):
@@ -142,6 +155,9 @@ class Ports:
                 self._published.pop(key, None)
                 self._blocks.pop(key, None)
                 await self._forwarder.silence(key)
+                datagrams = self._datagrams.pop(key, None)
+                if datagrams is not None:
+                    await datagrams.close()
 
     def _changing(self, sandbox_id: str) -> asyncio.Lock:
         return self._locks.setdefault(sandbox_id, asyncio.Lock())
@@ -157,13 +173,15 @@ class Ports:
 
     async def _listen(self, wanted: PublishedPort) -> PublishedPort:
         """Take a host port, write it down, and only then let anybody in."""
-        listener = await self._take(wanted)
+        listener, datagrams = await self._take(wanted)
         try:
             known = replace(wanted, host_port=listener.getsockname()[1])
             if not await self._core.store.run(rows.put, known, self._core.now()):
                 raise NotFound(f"there is no sandbox {wanted.sandbox_id}")
         except BaseException:
             listener.close()
+            if datagrams is not None:
+                datagrams.close()
             raise
         self._enter(known)
         key = (known.sandbox_id, known.port)
@@ -172,15 +190,39 @@ class Ports:
             await self._serve(key, link)
 
         self._forwarder.listen(key, listener, serve)
+        if datagrams is not None:
+            self._datagrams[key] = self._carrier(known, datagrams)
         return known
 
-    async def _take(self, wanted: PublishedPort) -> socket.socket:
-        """The port it had if that is free, else another."""
+    def _carrier(self, known: PublishedPort, listener: socket.socket) -> DatagramForwarder:
+        key = (known.sandbox_id, known.port)
+
+        async def dial() -> socket.socket:
+            return await self._sandboxes.dial(known.account_id, known.sandbox_id, known.port, udp=True)
+
+        def count(sent: int, received: int) -> None:
+            self._traffic.count(known.sandbox_id, sent=sent, received=received)
+            self._sandboxes.touch(known.sandbox_id)
+
+        return DatagramForwarder(
+            listener, dial, lambda peer: admitted(self._blocks.get(key, ()), peer), count, self._core.clock
+        )
+
+    async def _take(self, wanted: PublishedPort) -> tuple[socket.socket, socket.socket | None]:
+        """The port it had if that is free, else another; with UDP, one that is free for both."""
         settings = self._core.settings
         reason = "each is in use"
         for port in self._candidates(wanted.host_port):
             try:
-                return await bound(settings.host, port, allow_remote=settings.allow_remote)
+                listener = await bound(settings.host, port, allow_remote=settings.allow_remote)
+                if not wanted.udp:
+                    return listener, None
+                try:
+                    number = listener.getsockname()[1]
+                    return listener, await bound_datagrams(settings.host, number, allow_remote=settings.allow_remote)
+                except BaseException:
+                    listener.close()
+                    raise
             except OSError as error:
                 reason = str(error)
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
@@ -192,7 +234,8 @@ class Ports:
         if before and (span is None or span[0] <= before <= span[1]):
             yield before
         if span is None:
-            yield 0
+            # The kernel chooses for TCP alone; what it chooses may be taken for UDP.
+            yield from (0 for _ in range(_TRIES))
             return
         # Ports of others that are down for the moment are left to them while there are enough.
         kept = {known.host_port for known in self._published.values()}
@@ -202,6 +245,13 @@ class Ports:
     async def _serve(self, key: tuple[str, int], link: Link) -> None:
         known = self._published.get(key)
         if known is None or not admitted(self._blocks[key], link.peer):
+            return
+        with self._traffic.watch(known.sandbox_id, link.socket, accepted=True):
+            await self._lead(known, link)
+
+    async def _lead(self, known: PublishedPort, link: Link) -> None:
+        if known.port == SSH_ONLY:
+            await self._ssh.serve(link, known.sandbox_id)
             return
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

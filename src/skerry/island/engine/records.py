@@ -204,13 +204,15 @@ class Free:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPort:
-    """A TCP port of a sandbox that is reached by a port of this machine.
+    """A port of a sandbox that is reached by a port of this machine.
 
     Args:
+        port: inside; 0 stands for the island's SSH server, which answers for the sandbox.
         host: address that the machine listens on.
         host_port: port that it listens on.
         allowed: CIDR blocks whose addresses may connect; none means this machine's own loopback addresses.
         ssh: where nothing listens inside, the island's SSH server answers.
+        udp: datagrams to the same host port are carried too.
         listening: False when no port of this machine could be had; publishing it again tries again.
     """
 
@@ -221,6 +223,7 @@ class PublishedPort:
     host_port: int
     allowed: tuple[str, ...]
     ssh: bool
+    udp: bool = False
     listening: bool = True
 
 

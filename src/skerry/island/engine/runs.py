@@ -189,6 +189,32 @@ class Runs:
             sleeper.cancel()
         return job.done.result() if job.done.done() else job.record
 
+    async def begun(self, run_id: str) -> str | None:
+        """Wait until a run's program runs; why it has ended where it has ended by then (see `RunRecord.cause`).
+
+        Raises:
+            NotFound: no such run. Unavailable: its end cannot be recorded now, or the island stops.
+        """
+        job = self._dispatcher.jobs.get(run_id)
+        if job is None:
+            return (await self.wait(run_id)).cause
+        beginning = asyncio.ensure_future(job.begun.wait())
+        try:
+            await asyncio.wait((job.done, beginning), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            beginning.cancel()
+        if job.done.done():
+            return job.done.result().cause
+        try:
+            live = await self._core.driver.find(job.sandbox.id)
+            if live is not None:
+                # An agent answers before it notes that nothing could be started, and does what it is asked next after.
+                await live.usage()
+        except SandboxError:
+            pass
+        ended = await self._core.driver.result(job.sandbox.id, job.exec_id)
+        return None if ended is None else ended.cause
+
     async def get(self, account_id: str, sandbox_id: str | None, run_id: str) -> RunRecord:
         """One run; in any of the account's sandboxes when `sandbox_id` is None. Raises NotFound."""
         job = self._dispatcher.jobs.get(run_id)

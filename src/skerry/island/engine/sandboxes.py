@@ -287,8 +287,8 @@ class Sandboxes:
         finally:
             self._activity.end(id)
 
-    async def dial(self, account_id: str, id: str, port: int) -> socket.socket:
-        """A connected, non-blocking socket to a TCP port inside; wakes a suspended sandbox.
+    async def dial(self, account_id: str, id: str, port: int, *, udp: bool = False) -> socket.socket:
+        """A connected, non-blocking socket to a TCP (or UDP) port inside; wakes a suspended sandbox.
 
         Raises:
             Unavailable: nothing listens there.
@@ -296,7 +296,7 @@ class Sandboxes:
         await self._wake(account_id, id)
         with translated():
             sandbox = await self._core.driver.open(id)
-            return await sandbox.dial(port)
+            return await sandbox.dial(port, udp=udp)
 
     async def open_terminal(
         self,

@@ -130,6 +130,17 @@ class Ssh:
             await self._server.drop(sandbox_id, keep=keys)
         return grants
 
+    async def check(self, public_keys: Sequence[str]) -> None:
+        """Refuse what is no OpenSSH public key.
+
+        Raises:
+            Invalid: with the reason.
+        """
+        if public_keys:
+            parse = (await self._loaded()).parse_public_key
+            for key in public_keys:
+                parse(key)
+
     async def grants(self, sandbox_id: str) -> SshGrants | None:
         """Who may log in to a sandbox; None for nobody."""
         return await self._core.store.read(rows.of_sandbox, sandbox_id)

@@ -33,7 +33,7 @@ signal      `run`, `signal`: to the run's whole session
 cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
 watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
             `offset`, or the run has ended or is unknown
-dial        `host`, `port` -> [connected socket]
+dial        `host`, `port`, `udp` -> [connected socket]
 open        `path`, `beneath` -> `size`, [file opened for reading]
 create      `path`, `beneath`, `mode` -> `token`, [temporary file beside the target]
 commit      `token`: the file is in place
@@ -411,6 +411,9 @@ class Agent:
     def dial(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Connect to a port of the sandbox; a server that listens only on ::1 is found too."""
         host = request["host"]
+        if request.get("udp"):
+            agent_dial.dial_datagrams(client, request["n"], host, request["port"])
+            return
         hosts = ["127.0.0.1", "::1"] if host in ("127.0.0.1", "localhost") else [host]
         agent_dial.dial(self, client, request["n"], hosts, request["port"])
 

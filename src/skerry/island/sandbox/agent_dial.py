@@ -50,3 +50,17 @@ def dial(agent: Agent, client: Client, n: int, hosts: list[str], port: int) -> N
     agent.watch(connection.fileno(), connected)
     agent.change(connection.fileno(), select.EPOLLOUT)
     agent.after(_DIAL_SECONDS, expired)
+
+
+def dial_datagrams(client: Client, n: int, host: str, port: int) -> None:
+    """Answer request `n` with a socket that sends datagrams to a port; whether anybody listens only answers tell."""
+    place = "127.0.0.1" if host == "localhost" else host
+    connection = socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        connection.connect((place, port))
+    except (OSError, OverflowError) as error:
+        connection.close()
+        text = f"port {port} of the sandbox: {error}"
+        client.send({"n": n, "ok": False, "reason": "refused", "message": text}, [])
+        return
+    client.reply(n, {}, [connection.detach()])

@@ -117,8 +117,8 @@ class Sandbox(Protocol):
     async def piped(self, spec: ExecSpec) -> Piped:
         """Start a command on pipes that the caller pumps, whatever the spec says of standard input and state."""
 
-    async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        """A connected, non-blocking TCP socket to a port inside the sandbox."""
+    async def dial(self, port: int, host: str = "127.0.0.1", *, udp: bool = False) -> socket.socket:
+        """A connected, non-blocking TCP (or datagram) socket to a port inside the sandbox."""
 
     async def open_read(self, path: str, *, beneath: str) -> tuple[BinaryIO, int]:
         """A regular file inside the sandbox opened for reading, and its size; never resolves outside `beneath`."""

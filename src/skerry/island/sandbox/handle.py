@@ -112,15 +112,20 @@ class AgentSandbox:
                 continue
         raise SandboxError("lost", "the sandbox is being stopped again and again")
 
-    async def dial(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        """A connected, non-blocking TCP socket to a port inside the sandbox.
+    async def dial(self, port: int, host: str = "127.0.0.1", *, udp: bool = False) -> socket.socket:
+        """A connected, non-blocking socket to a port inside the sandbox.
+
+        Args:
+            port: 1 to 65535.
+            host: seen from inside.
+            udp: a datagram socket instead of a TCP connection.
 
         Raises:
             SandboxError: `refused`.
         """
         if not 0 < port < 65_536:
             raise SandboxError("refused", f"{port} is no port")
-        _, fds = await self._request("dial", host=host, port=port)
+        _, fds = await self._request("dial", host=host, port=port, udp=udp)
         connection = socket.socket(fileno=fds[0])
         connection.setblocking(False)
         return connection

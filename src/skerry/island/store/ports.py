@@ -31,6 +31,7 @@ def put(connection: Connection, port: PublishedPort, now: int) -> bool:
         "host_port": port.host_port,
         "allowed": encode_words(port.allowed),
         "ssh": int(port.ssh),
+        "udp": int(port.udp),
     }
     if _change(connection, of_id=port.sandbox_id, of_port=port.port, **values).rowcount == 0:
         _insert(connection, sandbox_id=port.sandbox_id, port=port.port, created_at=now, **values)
@@ -60,4 +61,5 @@ def _record(row: Row[Any], host: str) -> PublishedPort:
         host_port=row.host_port,
         allowed=tuple(decode_words(row.allowed or "[]")),
         ssh=bool(row.ssh),
+        udp=bool(row.udp),
     )

@@ -200,6 +200,7 @@ published_ports = Table(
     Column("host_port", Integer, nullable=False),
     Column("allowed", Text),
     Column("ssh", Integer, nullable=False, default=0),
+    Column("udp", Integer, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
 )
 
