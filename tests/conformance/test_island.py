@@ -10,6 +10,7 @@ import pytest
 
 from skerry.errors import ConfigurationError
 from skerry.island import Island, Settings
+from skerry.island.environment import SETTINGS
 
 
 def test_it_is_gone_when_the_block_ends() -> None:
@@ -18,7 +19,7 @@ def test_it_is_gone_when_the_block_ends() -> None:
         home = island.data_dir
         assert home.exists()
         assert island.running
-        assert set(island.env()) == {"ARKER_API_KEY", "ARKER_BASE_URL", "ARKER_BURST_BASE_URL"}
+        assert set(island.env()) == {setting.variable for setting in SETTINGS}
         assert island.base_url("arker") == f"{island.url}/arker"
         with pytest.raises(ConfigurationError, match="no key for 'nothing'"):
             island.key("nothing")
@@ -31,10 +32,17 @@ def test_it_is_gone_when_the_block_ends() -> None:
 
 def test_clients_of_a_network_are_made_where_the_island_has_its_keys(tmp_path: Path) -> None:
     with Island(tmp_path / "mine") as island:
-        with pytest.raises(ConfigurationError, match=r"no keys for 'dispersed'; it speaks arker"):
-            island.dispersed()
         file = island.data_dir / "credentials.json"
         kept = json.loads(file.read_text())
+        with island.octaspace(retries=0) as octa:
+            assert octa.base_url == island.base_url("octaspace")
+        others = {name: key for name, key in kept["keys"].items() if name == "arker"}
+        file.write_text(json.dumps({**kept, "keys": others}))
+        for name in set(kept["keys"]) - set(others):
+            del island.engine.credentials[name]
+        for client in (island.dispersed, island.octaspace):
+            with pytest.raises(ConfigurationError, match=r"no keys for '\w+'; it speaks arker"):
+                client()
         pair = {"dispersed": "pk_of_a_face", "dispersed_secret": "sk_of_a_face"}
         file.write_text(json.dumps({**kept, "keys": {**kept["keys"], **pair}}))
         variables = {
