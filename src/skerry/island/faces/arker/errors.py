@@ -43,6 +43,7 @@ _FROM_ENGINE: dict[str, str] = {
     "unsupported": "unsupported_operation",
     "rate_limited": "rate_limited",
     "unavailable": "unavailable",
+    "unreadable": "unavailable",
     "internal": "internal",
 }
 
