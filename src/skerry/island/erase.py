@@ -17,7 +17,7 @@ _log = logging.getLogger("skerry.island.erase")
 
 
 def erase(directory: Path) -> None:
-    """End every sandbox that a dead server left behind, then delete the directory.
+    """End every sandbox and relay that a dead server left behind, then delete the directory.
 
     Raises:
         ConfigurationError: a living server uses it, or something in it cannot be removed.
@@ -26,6 +26,7 @@ def erase(directory: Path) -> None:
         return
     with DataDirectoryLock(directory):
         asyncio.run(_end_sandboxes(directory))
+        asyncio.run(_end_relays(directory))
         remove_tree(directory)
 
 
@@ -46,6 +47,18 @@ async def _end_sandboxes(directory: Path) -> None:
             _log.debug("the %s driver has nothing to end here: %s", name, error)
             continue
         await driver.stop(kill=True)
+
+
+async def _end_relays(directory: Path) -> None:
+    if not (directory / "relays").is_dir():
+        return
+    from skerry.island.clock import SystemClock
+    from skerry.island.workers.vpn import RelayError, Relays
+
+    try:
+        await Relays(directory / "relays", "127.0.0.1", None, SystemClock()).recover(())
+    except RelayError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def remove_tree(directory: Path) -> None:

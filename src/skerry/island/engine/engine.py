@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from skerry.island.clock import Clock, SystemClock
@@ -65,6 +65,7 @@ class Engine:
         self.account_id = credentials.account
         self.credentials = credentials.keys
         self._credentials = credentials
+        self._closers: list[Callable[[], Awaitable[None]]] = []
         self.vault = Vault(core.settings.data_dir)
         self.blobs = DirectoryBlobs(core.settings.data_dir / "objects")
         self.accounts = Accounts(core.store, core.clock)
@@ -156,6 +157,10 @@ class Engine:
         """Write keys of the first account down, under names of the caller's, before they are accepted."""
         await self._credentials.keep(keys)
 
+    def on_close(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call back in an orderly `close`, once no command runs any more; what it raises is logged."""
+        self._closers.append(callback)
+
     @property
     def connections(self) -> int:
         """Connections into sandboxes that are open now, through published ports or the SSH server."""
@@ -181,6 +186,12 @@ class Engine:
         hanging_up = asyncio.ensure_future(self._terminals.hang_up())
         await asyncio.wait((stopping, hanging_up), timeout=_STOP_SECONDS)
         await self._let_go()
+        for closer in reversed(self._closers):
+            try:
+                await closer()
+            except Exception:
+                # One helper that will not end must not keep the others, nor the sandboxes.
+                log.exception("a helper did not end as it should")
         await self.driver.stop(kill=True)
         if self._egress is not None:
             await self._egress.aclose()

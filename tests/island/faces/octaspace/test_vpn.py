@@ -54,12 +54,14 @@ class Relays:
 
     living: dict[str, Relay] = field(default_factory=dict)
     ended: dict[str, Counts] = field(default_factory=dict)
+    resting: dict[str, Relay] = field(default_factory=dict)
     fail: bool = False
 
     async def start(self, id: str, *, subkind: str, protocol: str | None, label: str) -> Relay:
         if self.fail:
             raise Broken("the port is taken")
-        return self.living.setdefault(id, Relay(subkind, protocol, label))
+        back = self.resting.pop(id, None) or Relay(subkind, protocol, label)
+        return self.living.setdefault(id, back)
 
     async def find(self, id: str) -> Relay | None:
         return self.living.get(id)
@@ -76,6 +78,10 @@ class Relays:
     async def recover(self, wanted: Collection[str]) -> None:
         for id in set(self.living) - set(wanted):
             await self.stop(id)
+
+    async def rest(self) -> None:
+        self.resting.update(self.living)
+        self.living.clear()
 
 
 @pytest.fixture
@@ -172,6 +178,30 @@ async def test_relays_that_nobody_owns_are_ended(vpn: tuple[Stage, Relays]) -> N
     relays.living["5dd2d308-db91-4bda-86ff-e512d711b363"] = Relay("wg", None, "x")
     await stage.again()
     assert set(relays.living) == {uuid}
+
+
+async def test_a_relay_rests_with_its_island_and_comes_back(vpn: tuple[Stage, Relays]) -> None:
+    stage, relays = vpn
+    uuid = await start(stage)
+    await stage.ready(uuid)
+    relays.living[uuid].counts = Counts(received=70, sent=0)
+    config = (await stage.info(uuid))["config"]
+    await stage.close()
+    assert (relays.living, set(relays.resting)) == ({}, {uuid})
+    await stage.open()
+    shown = await stage.info(uuid)
+    assert (shown["is_ready"], shown["config"], shown["tx"]) == (True, config, 70)
+    assert set(relays.living) == {uuid}
+
+
+async def test_a_relay_that_does_not_come_back_is_a_lost_node(vpn: tuple[Stage, Relays]) -> None:
+    stage, relays = vpn
+    uuid = await start(stage)
+    await stage.ready(uuid)
+    await stage.close()
+    relays.fail = True
+    await stage.open()
+    assert (await stage.finished(uuid))["termination_reason"] == 2
 
 
 async def test_a_relay_that_dies_is_a_lost_node(vpn: tuple[Stage, Relays]) -> None:

@@ -143,6 +143,21 @@ async def test_one_that_was_killed_comes_back_as_it_was(lab: Lab) -> None:
         assert (await again.traffic()).sent > before.sent + 50_000
 
 
+async def test_all_rest_and_come_back_as_they_were(lab: Lab) -> None:
+    relay = await lab.relays.start("r1", subkind="ss", label="octa-1")
+    with connected(lab, relay) as socks:
+        lab.fetch(socks=socks, size=100_000)
+        before = await relay.traffic()
+        await lab.relays.rest()
+        assert free(lab, "r1")
+        assert await lab.relays.find("r1") is None
+        assert (await relay.traffic()).sent >= before.sent
+        again = await lab.relays.start("r1", subkind="ss", label="octa-1")
+        assert again.config == relay.config
+        assert lab.fetch(socks=socks, size=50_000) == f"{lab.near} gave 0"
+        assert (await again.traffic()).sent > before.sent + 50_000
+
+
 async def test_a_dead_one_is_stopped_with_its_counts(lab: Lab) -> None:
     relay = await lab.relays.start("r1", subkind="ss", label="octa-1")
     with connected(lab, relay) as socks:

@@ -100,6 +100,8 @@ class OctaSpaceFace:
         hardware = await Hardware.measured(engine)
         # It is slow the first time only.
         await asyncio.to_thread(helpers.subkinds)
+        if helpers.relays is not None:
+            engine.on_close(helpers.relays.rest)
         self.rendering = await Rendering.opened(engine, helpers)
         self._begun.push_async_callback(self.rendering.close)
         machines = MrWork(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from skerry.island.faces.octaspace import states
 from skerry.island.faces.octaspace.works import Ending, StartFailed, Tell
 
 _LOOK_SECONDS = 5.0
+
+log = logging.getLogger("skerry.island.octaspace")
 
 
 class Carried(Protocol):
@@ -63,6 +66,9 @@ class Relays(Protocol):
     async def recover(self, wanted: Collection[str]) -> None:
         """End those that nobody wants."""
 
+    async def rest(self) -> None:
+        """End all processes; `start` brings each relay back."""
+
 
 class VpnWork:
     """Sessions of VPN.
@@ -95,9 +101,19 @@ class VpnWork:
         await tell(states.CONFIGURING, "Relay started\n", config=sealed, exit_ip=relay.exit_ip)
 
     async def alive(self, session: Row[Any]) -> bool:
-        """Whether the relay serves."""
-        relay = None if self._relays is None else await self._relays.find(session.uuid)
-        return relay is not None and await relay.alive()
+        """Whether the relay serves; one that rested with the island is brought back."""
+        if self._relays is None:
+            return False
+        relay = await self._relays.find(session.uuid)
+        if relay is None:
+            try:
+                relay = await self._relays.start(
+                    session.uuid, subkind=session.kind, protocol=session.protocol, label=f"octa-{session.node_id}"
+                )
+            except self._failure as error:
+                log.warning("the relay of session %s does not come back: %s", session.uuid, error)
+                return False
+        return await relay.alive()
 
     async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
         """Until the relay is gone."""

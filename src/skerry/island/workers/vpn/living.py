@@ -127,6 +127,29 @@ def end(records: Records, id: str, *, veth: bool) -> Traffic:
     return said or Traffic()
 
 
+def rest(records: Records, id: str, *, veth: bool) -> None:
+    """End what lives of a relay and keep everything else, so that it can be built again. May be repeated.
+
+    Args:
+        records: where it is.
+        id: which.
+        veth: as for `end`.
+
+    Raises:
+        RelayError: `failed`: something of it will not go.
+    """
+    if not records.home(id).is_dir():
+        return
+    lock = _end_processes(records, id)
+    try:
+        if veth:
+            uplinks.remove_veth(uplinks.tag(str(records.directory), id))
+    except uplinks.UplinkError as error:
+        raise RelayError("failed", str(error)) from None
+    finally:
+        os.close(lock)
+
+
 def _end_processes(records: Records, id: str) -> int:
     """Until nothing of the relay lives; returns its lock."""
     deadline = time.monotonic() + _BUILD_SECONDS + _END_SECONDS

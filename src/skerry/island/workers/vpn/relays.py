@@ -160,6 +160,16 @@ class Relays:
         async with self._alone(id):
             return await asyncio.to_thread(self._stop, id)
 
+    async def rest(self) -> None:
+        """End the processes of every relay, as the end of the machine would; `start` brings each back as it was.
+
+        Raises:
+            RelayError: `failed`: something will not go.
+        """
+        for id in await asyncio.to_thread(self._records.ids):
+            async with self._alone(id):
+                await asyncio.to_thread(living.rest, self._records, id, veth=is_privileged())
+
     async def forget(self, id: str) -> None:
         """Drop the final counts of a stopped relay, once they are written down elsewhere."""
         check_id(id)
