@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from skerry.island.faces.dispersed import preparing
 from skerry.island.faces.dispersed.errors import Fault
+from skerry.island.faces.dispersed.job_rows import latest_runs
 from skerry.island.faces.dispersed.job_views import MOST_LOGS, logs_text
 from skerry.island.faces.dispersed.progress import Progress
 from skerry.island.faces.dispersed.tables import ssh_public_keys
@@ -42,12 +43,38 @@ async def test_a_batch_job_completes(network: Network) -> None:
 
 async def test_a_failing_job_is_tried_as_often_as_it_may(network: Network) -> None:
     uuid = await network.create("echo $$; exit 3", max_retry_count=2)
+    await network.has_failed(uuid, 2)
+    await network.pass_time(1)
     job = await network.ended(uuid)
     runs = await network.runs_of(uuid)
     assert (job["status"], job["status_reason"]) == ("FAILED", "Exit code 3")
     assert [(run.status, run.exit_code, run.attempt, run.slot) for run in runs] == [
         ("FAILED", 3, attempt, 0) for attempt in range(3)
     ]
+    await network.empty()
+
+
+async def test_a_slot_rests_before_it_is_tried_again_also_over_a_crash(network: Network) -> None:
+    uuid = await network.create("exit 1", max_retry_count=10**12)
+    for seconds, runs in ((0, 2), (1, 3), (2, 4)):
+        await network.pass_time(seconds)
+        await network.has_failed(uuid, runs)
+    assert (await network.job(uuid))["status_reason"] == "Trying again after: Exit code 1"
+    (last,) = await network.engine.store.read(latest_runs, uuid)
+    assert (last.attempt, last.runs) == (3, 4)
+    await network.crash()
+    await network.pass_time(3.9)
+    job = await network.job(uuid)
+    assert (job["status"], job["status_reason"], len(await network.runs_of(uuid))) == (
+        *("PENDING", "Trying again after: Exit code 1"),
+        4,
+    )
+    # Its assign time begins when it may be assigned again.
+    assert job["timeout_assign_at_ms"] >= network.now // 1_000 + job["max_timeout_assign_ms"]
+    await network.pass_time(0.1)
+    await network.has_failed(uuid, 5)
+    await network.cancel(uuid)
+    assert (await network.ended(uuid))["status"] == "CANCELLED"
     await network.empty()
 
 

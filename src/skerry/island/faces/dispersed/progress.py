@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Table, and_, bindparam, select
 
 from skerry.island.engine.capacity import Capacity
 from skerry.island.faces.dispersed import billing, rewards
-from skerry.island.faces.dispersed.job_rows import account_uuid, course_of, find_job, find_run, runs_of
+from skerry.island.faces.dispersed.job_rows import account_uuid, course_of, find_job, find_run, latest_runs
 from skerry.island.faces.dispersed.job_spec import docker_of
 from skerry.island.faces.dispersed.job_views import MOST_LOGS, job_view
 from skerry.island.faces.dispersed.lifecycle import NO_CREDIT, TERMINAL, run_may
@@ -265,7 +265,7 @@ class Progress:
 
     def cancel_job(self, connection: Connection, job: Row[Any], reason: str | None, now: int) -> None:
         """Cancel a job that goes on: at once while it is PENDING, else with each of its runs (section 5.5)."""
-        living = [run for run in runs_of(connection, job.uuid) if run.status not in TERMINAL]
+        living = [run for run in latest_runs(connection, job.uuid) if run.status not in TERMINAL]
         for run in living:
             self.cancel_soon(connection, run.uuid, reason, now)
         self.waits(job.uuid)
@@ -278,7 +278,7 @@ class Progress:
         job = _job(connection, run.job_uuid)
         others = [
             other
-            for other in runs_of(connection, run.job_uuid)
+            for other in latest_runs(connection, run.job_uuid)
             if other.uuid != run.uuid and other.status not in TERMINAL and other.status != "CANCELLING"
         ]
         if others or job.status == "CANCELLING":
@@ -292,7 +292,7 @@ class Progress:
         why = f"No node was found within {job.max_timeout_assign_ms} ms"
         if job.status_reason:
             why += f": {job.status_reason}"
-        if course_of(job, runs_of(connection, job.uuid)).may_wait_again():
+        if course_of(job, latest_runs(connection, job.uuid)).may_wait_again():
             assign_by = now // 1_000 + job.max_timeout_assign_ms
             _set_job(connection, job.uuid, now, retries=job.retries + 1, assign_by_ms=assign_by)
         else:
@@ -318,7 +318,7 @@ class Progress:
             ended: the run whose end is the occasion, if it is one.
         """
         job_uuid = job.uuid
-        runs = runs_of(connection, job_uuid)
+        runs = latest_runs(connection, job_uuid)
         course = course_of(job, runs)
         status = course.status_after()
         values: dict[str, Any] = {}
@@ -331,7 +331,8 @@ class Progress:
             if job.status != "CANCELLING":
                 values["status_reason"] = None if status == "COMPLETED" else _why(status, runs, ended)
         elif ended is not None and ended.status == "FAILED" and course.retriable():
-            values["assign_by_ms"] = now // 1_000 + job.max_timeout_assign_ms
+            begins = max(now, course.rests_until(ended.slot))
+            values["assign_by_ms"] = begins // 1_000 + job.max_timeout_assign_ms
             values["status_reason"] = _short(f"Trying again after: {ended.status_reason}")
         if status == "PENDING" or job.max_node_count > 1:
             self.waits(job_uuid)
