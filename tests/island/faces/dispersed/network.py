@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 
 from skerry.island.clock import VirtualClock
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import NotFound, Unavailable
+from skerry.island.engine.errors import EngineError, NotFound
 from skerry.island.engine.records import Image, Program
 from skerry.island.faces.dispersed import job_spec, local_node, profiles
 from skerry.island.faces.dispersed.call import Answer, Call
@@ -43,14 +43,14 @@ class ImagesFetched(Images):
     def __init__(self) -> None:
         self.held: asyncio.Event | None = None
         self.asked: list[tuple[str, tuple[str, str] | None]] = []
-        self.down = False
+        self.trouble: EngineError | None = None
 
     async def fetch(self, reference: str, *, credentials: tuple[str, str] | None = None) -> Image:
         self.asked.append((reference, credentials))
         if self.held is not None:
             await self.held.wait()
-        if self.down:
-            raise Unavailable("the registry does not answer")
+        if self.trouble is not None:
+            raise self.trouble
         if reference not in ("host", "registry.test/host:v1"):
             raise NotFound(f"there is no image {reference}")
         return Image(id="host", name=reference, source="test", size_bytes=12_345, created_at=START)

@@ -10,6 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from skerry.island.engine.errors import (
+    EngineError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
 from skerry.island.faces.dispersed import preparing
 from skerry.island.faces.dispersed.errors import Fault
 from skerry.island.faces.dispersed.job_rows import latest_runs
@@ -257,25 +266,33 @@ async def test_a_start_that_takes_too_long_fails(network: Network) -> None:
     await network.empty()
 
 
-async def test_a_registry_that_is_down_is_asked_again(network: Network) -> None:
-    network.images.down = True
+@pytest.mark.parametrize("trouble", [Unavailable("the registry does not answer"), RateLimited("too many requests")])
+async def test_a_registry_that_is_down_is_asked_again_for_a_minute(network: Network, trouble: EngineError) -> None:
+    network.images.trouble = trouble
     uuid = await network.create(max_retry_count=1)
 
     async def told() -> bool:
         runs = await network.runs_of(uuid)
-        return bool(runs) and runs[-1].status_reason == "the registry does not answer"
+        job = await network.job(uuid)
+        return bool(runs) and (
+            *(runs[-1].status, runs[-1].status_reason),
+            *(job["status"], job["status_reason"]),
+        ) == ("PREPARING", trouble.message, "ASSIGNED", trouble.message)
 
     await network.until(told)
-    await network.pass_time(300)
 
     async def second() -> bool:
+        network.virtual.advance(1)
         return len(await network.runs_of(uuid)) == 2
 
     await network.until(second)
     first = (await network.runs_of(uuid))[0]
-    assert first.status_reason == "The start took longer than 300000 ms: the registry does not answer"
+    assert (first.status, first.status_reason) == ("FAILED", trouble.message)
+    # Long before its start would have been too late.
+    assert 60_000_000 <= first.completed_at - first.created_at < 200_000_000
+    assert 6 <= len(network.images.asked) < 20
     await network.until(told)
-    network.images.down = False
+    network.images.trouble = None
 
     async def asked() -> bool:
         network.virtual.advance(1)
@@ -283,6 +300,16 @@ async def test_a_registry_that_is_down_is_asked_again(network: Network) -> None:
 
     await network.until(asked)
     assert (await network.run_of(uuid))["status_reason"] is None
+    assert (await network.job(uuid))["status_reason"] is None
+    await network.empty()
+
+
+@pytest.mark.parametrize("refusal", [Unauthorized("no"), Forbidden("no"), NotFound("no"), Invalid("no")])
+async def test_a_registry_that_refuses_is_asked_once(network: Network, refusal: EngineError) -> None:
+    network.images.trouble = refusal
+    uuid = await network.create()
+    job = await network.ended(uuid)
+    assert (job["status"], job["status_reason"], len(network.images.asked)) == ("FAILED", "no", 1)
     await network.empty()
 
 

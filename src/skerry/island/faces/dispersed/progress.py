@@ -156,7 +156,10 @@ class Progress:
         image_size_bytes: int | None = None,
         trouble: str | None = None,
     ) -> None:
-        """Note what is learned of a living run: where it is reached, how large its image is, what holds it up."""
+        """Note what is learned of a living run: where it is reached, how large its image is, what holds it up.
+
+        What holds up a run is told of its job as well, unless others of its runs go on.
+        """
         run = find_run(connection, run_uuid)
         if run is None or run.status in TERMINAL:
             return
@@ -164,6 +167,8 @@ class Progress:
             _set_run(connection, run_uuid, now, node_urls=json.dumps(list(node_urls)))
         if trouble is not None and run.status == "PREPARING":
             _set_run(connection, run_uuid, now, status_reason=_short(trouble))
+            if _job(connection, run.job_uuid).status == "ASSIGNED":
+                _set_job(connection, run.job_uuid, now, status_reason=_short(trouble))
         if image_size_bytes is not None:
             _set_job(connection, run.job_uuid, now, image_size_bytes=image_size_bytes)
 
@@ -324,7 +329,7 @@ class Progress:
         values: dict[str, Any] = {}
         if status == "RUNNING" and job.started_at is None:
             values["started_at"] = min(run.started_at for run in runs if run.started_at is not None)
-        if status == "ASSIGNED" and job.status == "PENDING":
+        if (job.status, status) in (("PENDING", "ASSIGNED"), ("ASSIGNED", "RUNNING")):
             values["status_reason"] = None
         if ended is not None and status in TERMINAL:
             values["completed_at"] = ended.completed_at
