@@ -43,6 +43,7 @@ class ImagesFetched(Images):
     def __init__(self) -> None:
         self.held: asyncio.Event | None = None
         self.asked: list[tuple[str, tuple[str, str] | None]] = []
+        self.argv: tuple[str, ...] = ("/bin/sh", "-c", 'exec /bin/sh -c "$SKERRY_COMMAND"')
         self.trouble: EngineError | None = None
 
     async def fetch(self, reference: str, *, credentials: tuple[str, str] | None = None) -> Image:
@@ -60,8 +61,7 @@ class ImagesFetched(Images):
         return Image(id="host", name=url, source="test", size_bytes=54_321, created_at=START)
 
     def program(self, image_id: str) -> Program:
-        argv = ("/bin/sh", "-c", 'exec /bin/sh -c "$SKERRY_COMMAND"')
-        return Program(argv=argv, env={"PATH": "/usr/bin:/bin"}, cwd="/home/user", user="")
+        return Program(argv=self.argv, env={"PATH": "/usr/bin:/bin"}, cwd="/home/user", user="")
 
 
 class Network(Lab):

@@ -399,14 +399,29 @@ async def test_what_a_crash_of_the_machine_takes_is_lost_and_tried_again(network
     await network.empty()
 
 
-async def test_a_graceful_stop_of_the_island_is_a_loss_of_the_node(network: Network) -> None:
+async def test_a_graceful_stop_of_the_island_is_told_as_one(network: Network) -> None:
     uuid = await network.create("exec sleep 60")
     await network.reaches(uuid, "RUNNING")
     await network.scheduler.stop()
     await network.engine.close()
     await network.open()
     job = await network.ended(uuid)
-    assert (job["status"], job["status_reason"]) == ("FAILED", "node lost")
+    assert (job["status"], job["status_reason"]) == ("FAILED", "the island was stopped")
+    await network.empty()
+
+
+@pytest.mark.parametrize("task", ["BATCH", "PERSISTENT"])
+async def test_a_program_that_cannot_be_started_says_why_and_is_not_billed(network: Network, task: str) -> None:
+    network.images.argv = ("/no/such/program",)
+    before = await network.balance()
+    uuid = await network.create(task=task)
+    job = await network.ended(uuid)
+    run = await network.run_of(uuid)
+    assert (job["status"], run["status_reason"]) == ("FAILED", job["status_reason"])
+    assert job["status_reason"].startswith("could not be started: ")
+    assert (run["started_at_ms"], run["duration_ms"]) == (None, None)
+    _, transactions = await network.money()
+    assert (transactions, await network.balance()) == ([], before)
     await network.empty()
 
 

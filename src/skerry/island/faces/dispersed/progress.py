@@ -227,6 +227,7 @@ class Progress:
         exit_code: int | None = None,
         ended_at: int | None = None,
         logs: bytes | None = None,
+        begun: bool = True,
     ) -> bool:
         """A run is over: its final state, its bill, its logs, its part of the node, and what follows for its job.
 
@@ -239,6 +240,7 @@ class Progress:
             exit_code: of the program.
             ended_at: when it truly ended, microseconds since 1970; now when None.
             logs: everything it wrote, of which the end is kept; None leaves what is there.
+            begun: False when it turned out that its program never ran, so that there is nothing to bill.
 
         Returns:
             False when it was over before, or cannot end like that.
@@ -259,6 +261,8 @@ class Progress:
             "exit_code": exit_code,
             "completed_at": moment,
         }
+        if not begun:
+            values["started_at"] = None
         if logs is not None:
             values |= {"logs": logs[-MOST_LOGS:], "logs_bytes": len(logs)}
         _set_run(connection, run_uuid, now, **values)

@@ -261,25 +261,32 @@ class Worker:
         if ended is None:
             await self._engine.runs.cancel(run.account_id, run.sandbox_id, record.id, grace=GRACE)
             ended = await self._engine.runs.wait(record.id)
-        status, reason = await self._verdict(run.uuid, ended)
+        status, reason = await self._verdict(run, ended)
         await self._finish(
             run,
             status,
             reason=reason,
             exit_code=None if ended.cause in ("lost", "timeout") else ended.exit_code,
+            begun=ended.cause != "not_found",
             ended_at=await self._true_end(run, ended, carried),
         )
 
-    async def _verdict(self, uuid: str, ended: RunRecord) -> tuple[str, str | None]:
+    async def _verdict(self, known: Row[Any], ended: RunRecord) -> tuple[str, str | None]:
         """How a run went whose program ended so, and why."""
         cause = ended.cause
-        if cause in ("exited", "signaled", "not_found"):
+        if cause in ("exited", "signaled"):
             return ("COMPLETED", None) if ended.exit_code == 0 else ("FAILED", f"Exit code {ended.exit_code}")
         if cause == "timeout":
-            run = await self._engine.store.read(find_run, uuid)
+            run = await self._engine.store.read(find_run, known.uuid)
             return "FAILED", None if run is None or run.run_by is None else deadlines.too_long(run)
-        if cause in ("lost", "stopped"):
+        if cause == "not_found":
+            # All that there is of its output is what its sandbox says.
+            said = (await self.logs(known)).decode(errors="replace").strip().removeprefix("skerry: ")
+            return "FAILED", f"could not be started: {said or 'it is not there'}"
+        if cause == "lost":
             return "FAILED", deadlines.NODE_LOST
+        if cause == "stopped":
+            return "FAILED", deadlines.ISLAND_STOPPED
         reasons = {
             "out_of_memory": "Used more memory than it was given",
             "disk_full": "Used more storage than it was given",
