@@ -287,7 +287,9 @@ class Scheduler:
             for uuid in self._waiting.untold.difference(done.gone, done.resting):
                 if (need := self._waiting.need(uuid)) is not None:
                     whom.setdefault(need, []).append(uuid)
-        for need, uuids in whom.items():
+        for need, waiting in whom.items():
+            # Those who rest say already after what they are tried again.
+            uuids = [uuid for uuid in waiting if uuid not in done.resting]
             tell(connection, uuids, why_not(need, offers), now)
             done.told.update(uuids)
 
