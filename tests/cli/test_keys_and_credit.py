@@ -59,12 +59,13 @@ def test_keys_are_listed_without_secrets(skerry: Run, server: SignedServer) -> N
     keys = [
         {"uuid": "a", "name": "one", "public_key": "pk_a", "preset": "CONSUMER", "allowed_ips": []},
         {"uuid": "b", "public_key": "pk_b", "preset": "CONSUMER", "revoked_at": "2026-01-01T00:00:00Z"},
-        {"uuid": "c", "public_key": "pk_c", "allowed_ips": ["::1"], "expires_at": "2027-01-01T00:00:00Z"},
+        {"uuid": "c", "public_key": "pk_c", "allowed_ips": ["::1"], "expires_at": "2999-01-31T12:05:59Z"},
+        {"uuid": "d", "public_key": "pk_d", "allowed_ips": [], "expires_at": "2020-01-01T00:00:00Z"},
     ]
-    body = json.dumps({"data": keys, "page": 1, "limit": 50, "total": 3}).encode()
+    body = json.dumps({"data": keys, "page": 1, "limit": 50, "total": 4}).encode()
     server.answers = [(200, body)] * 2
     rows = [line.split("  ") for line in skerry("key", "ls").text.splitlines()]
-    assert [row[-1].strip() for row in rows] == ["STATE", "good", "revoked", "until 2027-01-01T00:00:00.000+00:00"]
+    assert [row[-1].strip() for row in rows] == ["STATE", "good", "revoked", "until 2999-01-31 12:05", "expired"]
     assert skerry("key", "ls", "-o", "json").json["keys"] == keys
     server.answers = [(200, b'{"data": [], "page": 1, "limit": 50, "total": 0}')]
     assert "skerry key create" in skerry("key", "ls").stderr

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from skerry.island.admin.models import ProgramChoice
 from skerry.island.clock import VirtualClock
 from skerry.island.island import Island
 from skerry.money import Money
@@ -173,6 +174,20 @@ def test_a_failing_job_and_its_retries(shop: Shop) -> None:
         ("FAILED", 9, 0, "no\n"),
         ("FAILED", 9, 1, "no\n"),
     ]
+
+
+def test_a_program_that_is_not_there_says_so_and_costs_nothing(shop: Shop) -> None:
+    with shop.island.admin() as admin:
+        list(admin.define("amiss", "host", ProgramChoice(entrypoint=["/no/such/program"]), []))
+    job = shop.create("", {"image": "amiss"})
+    ended = shop.ends(job)
+    (run,) = shop.runs(job)
+    assert (ended.status, ended.status_reason) == (
+        "FAILED",
+        "could not be started: /no/such/program: command not found",
+    )
+    cost = shop.client.job_runs.get_cost_summary(str(run.uuid))
+    assert (cost.is_final, cost.total_cost, run.duration_ms) == (True, Money(0, "USD"), None)
 
 
 def test_an_image_without_a_program_says_so(shop: Shop) -> None:

@@ -100,6 +100,18 @@ def test_a_job_whose_machine_is_lost_is_tried_again(server: ServerProcess) -> No
     everything_is_settled(server)
 
 
+def test_a_job_whose_island_is_stopped_says_so(server: ServerProcess) -> None:
+    with server.dispersed() as client:
+        job = client.jobs.create(body("echo on; sleep 600"))
+        begins(client, job)
+    server.stop()
+    server.start()
+    with server.dispersed() as client:
+        done = ended(client, job)
+    assert (done.status, done.status_reason) == ("FAILED", "the island was stopped")
+    everything_is_settled(server)
+
+
 def test_a_job_that_waits_is_not_forgotten(server: ServerProcess) -> None:
     with server.dispersed() as client:
         job = client.jobs.create(body("true", gpu_count=1, gpu_name="NVIDIA RTX 4090"), idempotency_key="k")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from skerry.cli import exits, island_link, output
 from skerry.cli.main import LazyGroup
 from skerry.cli.options import data_dir_option
 from skerry.errors import InvalidRequestError
-from skerry.times import parse_moment, rfc3339
+from skerry.times import parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,4 +157,8 @@ def revoke(key_ids: tuple[str, ...], *, network: str, directory: Path, form: str
 def _state(one: Any) -> str:
     if one.revoked_at is not None:
         return "revoked"
-    return f"until {rfc3339(one.expires_at)}" if isinstance(one.expires_at, datetime) else "good"
+    if not isinstance(one.expires_at, datetime):
+        return "good"
+    return (
+        "expired" if one.expires_at <= datetime.now(UTC) else f"until {one.expires_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    )

@@ -13,18 +13,19 @@ from sqlalchemy import Connection, Row, select
 
 from skerry.island.clock import VirtualClock
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import NotFound, Unavailable
+from skerry.island.engine.errors import EngineError, NotFound
 from skerry.island.engine.records import Image, Program
 from skerry.island.faces.dispersed import job_spec, local_node, profiles
 from skerry.island.faces.dispersed.call import Answer, Call
 from skerry.island.faces.dispersed.callers import ApiKey, Profile
 from skerry.island.faces.dispersed.gpu_registry import GpuRegistry
-from skerry.island.faces.dispersed.job_rows import find_run, runs_of
+from skerry.island.faces.dispersed.job_rows import RUN_COLUMNS, find_run
 from skerry.island.faces.dispersed.job_runs import JobRuns
 from skerry.island.faces.dispersed.jobs import Jobs
 from skerry.island.faces.dispersed.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.scheduler import Scheduler
 from skerry.island.faces.dispersed.tables import authorizations, nodes, transactions
+from skerry.island.faces.dispersed.tables import job_runs as job_runs_table
 from skerry.island.faces.dispersed.tables import jobs as jobs_table
 from skerry.island.store import ledger
 from skerry.island.store.tables import allocations
@@ -42,14 +43,15 @@ class ImagesFetched(Images):
     def __init__(self) -> None:
         self.held: asyncio.Event | None = None
         self.asked: list[tuple[str, tuple[str, str] | None]] = []
-        self.down = False
+        self.argv: tuple[str, ...] = ("/bin/sh", "-c", 'exec /bin/sh -c "$SKERRY_COMMAND"')
+        self.trouble: EngineError | None = None
 
     async def fetch(self, reference: str, *, credentials: tuple[str, str] | None = None) -> Image:
         self.asked.append((reference, credentials))
         if self.held is not None:
             await self.held.wait()
-        if self.down:
-            raise Unavailable("the registry does not answer")
+        if self.trouble is not None:
+            raise self.trouble
         if reference not in ("host", "registry.test/host:v1"):
             raise NotFound(f"there is no image {reference}")
         return Image(id="host", name=reference, source="test", size_bytes=12_345, created_at=START)
@@ -59,8 +61,7 @@ class ImagesFetched(Images):
         return Image(id="host", name=url, source="test", size_bytes=54_321, created_at=START)
 
     def program(self, image_id: str) -> Program:
-        argv = ("/bin/sh", "-c", 'exec /bin/sh -c "$SKERRY_COMMAND"')
-        return Program(argv=argv, env={"PATH": "/usr/bin:/bin"}, cwd="/home/user", user="")
+        return Program(argv=self.argv, env={"PATH": "/usr/bin:/bin"}, cwd="/home/user", user="")
 
 
 class Network(Lab):
@@ -179,6 +180,16 @@ class Network(Lab):
         await self.until(there)
         return found[0]
 
+    async def has_failed(self, uuid: str, runs: int) -> None:
+        """Wait until a job has had that many runs, all of which failed, and the scheduler knows."""
+
+        async def there() -> bool:
+            found = await self.runs_of(uuid)
+            return len(found) == runs and all(run.status == "FAILED" for run in found)
+
+        await self.until(there)
+        await self.scheduler.tick()
+
     async def ended(self, uuid: str) -> dict[str, Any]:
         """The job once it has ended."""
         return await self.reaches(uuid, *TERMINAL)
@@ -227,6 +238,12 @@ class Network(Lab):
             return await self.engine.driver.ids() == []
 
         await self.until(gone)
+
+
+def runs_of(connection: Connection, job_uuid: str) -> Sequence[Row[Any]]:
+    """Every run of a job, oldest first, without logs."""
+    query = select(*RUN_COLUMNS).where(job_runs_table.c.job_uuid == job_uuid)
+    return connection.execute(query.order_by(job_runs_table.c.created_at, job_runs_table.c.uuid)).all()
 
 
 def _sound(connection: Connection) -> None:

@@ -16,6 +16,7 @@ from skerry.island.faces.dispersed.lifecycle import (
     cancel,
     job_may,
     outcome,
+    pause_after,
     run_may,
 )
 
@@ -61,11 +62,11 @@ def test_what_follows_from_the_runs(job: Course, expected: str) -> None:
 
 
 def test_slots() -> None:
-    assert list(course(status="PENDING", slots=2).open_slots()) == [(0, 0), (1, 0)]
-    assert list(course("0:RUNNING", slots=2).open_slots()) == [(1, 0)]
-    assert list(course("0:FAILED", "1:RUNNING", slots=3, retries=1).open_slots()) == [(0, 1), (2, 0)]
-    assert list(course("RUNNING", status="CANCELLING", slots=2).open_slots()) == []
-    endless = course(status="PENDING", slots=2**53 - 1).open_slots()
+    assert list(course(status="PENDING", slots=2).open_slots(0)) == [(0, 0), (1, 0)]
+    assert list(course("0:RUNNING", slots=2).open_slots(0)) == [(1, 0)]
+    assert list(course("0:FAILED", "1:RUNNING", slots=3, retries=1).open_slots(0)) == [(0, 1), (2, 0)]
+    assert list(course("RUNNING", status="CANCELLING", slots=2).open_slots(0)) == []
+    endless = course(status="PENDING", slots=2**53 - 1).open_slots(0)
     assert [next(endless) for _ in range(3)] == [(0, 0), (1, 0), (2, 0)]
 
 
@@ -81,14 +82,26 @@ def test_a_wait_without_a_node_costs_a_try() -> None:
     assert course(status="PENDING", retries=1).may_wait_again()
     assert not course(status="PENDING", retries=1, waits=1).may_wait_again()
     assert not course("FAILED", status="PENDING", retries=1).may_wait_again()
-    assert list(course("FAILED", status="PENDING", retries=2, waits=1).open_slots()) == [(0, 2)]
+    assert list(course("FAILED", status="PENDING", retries=2, waits=1).open_slots(0)) == [(0, 2)]
+
+
+def test_a_slot_rests_longer_each_time_before_it_is_tried_again() -> None:
+    assert [pause_after(runs) for runs in (1, 2, 3, 4, 7, 8, 9, 10**12)] == [0, 1, 2, 4, 32, 60, 60, 60]
+    resting = Attempt(slot=0, status="FAILED", ended_at=10_000_000, before=2)
+    one = Course(status="PENDING", slots=1, retries=10**12, waits=1, attempts=(resting,))
+    assert (list(one.open_slots(11_999_999)), one.rested_at(11_999_999)) == ([], 12_000_000)
+    assert (list(one.open_slots(12_000_000)), one.rested_at(12_000_000)) == ([(0, 4)], None)
+    # Before the run ended, as far as a clock that was set back can tell.
+    assert list(one.open_slots(9_000_000)) == [(0, 4)]
+    two = Course(status="RUNNING", slots=2, retries=9, attempts=(resting,))
+    assert (list(two.open_slots(11_000_000)), two.rested_at(11_000_000)) == ([(1, 0)], 12_000_000)
 
 
 def test_without_credit_nothing_is_tried_again() -> None:
     unpaid = Course(
         status="RUNNING", slots=2, retries=5, attempts=(Attempt(slot=0, status="CANCELLED", reason=NO_CREDIT),)
     )
-    assert list(unpaid.open_slots()) == []
+    assert list(unpaid.open_slots(0)) == []
     assert unpaid.status_after() == "FAILED"
     assert outcome([]) == "CANCELLED"
 
@@ -120,7 +133,7 @@ def test_every_history_is_legal_and_ends(data: st.DataObject, slots: int, retrie
         if job.status in TERMINAL:
             break
         steps: list[Course] = []
-        for slot, number in job.open_slots():
+        for slot, number in job.open_slots(0):
             assert number == job.used(slot) <= retries
             steps.append(_with(job, (*job.attempts, Attempt(slot=slot, status="ASSIGNED"))))
         for position, run in enumerate(job.attempts):

@@ -267,6 +267,7 @@ LISTS = (
     "/v1/compute/rewards",
     "/v1/compute/ledger/authorizations",
     "/v1/compute/ledger/transactions",
+    "/v1/compute/ledger/credit-purchases",
 )
 FILTERS = (
     *("created_at", "uuid", "status", "type", "visibility", "is_official", "name", "only_available", "min_vram_gb"),

@@ -339,6 +339,23 @@ async def test_the_ledgers_filters(stage: Stage) -> None:
     assert (await stage.ok("GET", mine, pair=other, headers=bearer))["data"][0]["consumer_account_uuid"] == me
 
 
+async def test_no_credit_was_ever_bought(stage: Stage) -> None:
+    path = "/v1/compute/ledger/credit-purchases"
+    me = (await stage.ok("GET", "/v1/me"))["uuid"]
+    assert (await stage.operate("POST", f"/v1/admin/accounts/{me}/credits", {"amount_usd": 1})).status == 201
+    for query, page, limit in (
+        ("", 1, 20),
+        ("?filter%5Bstatus%5D=COMPLETED%2CPENDING&limit=5&page=2", 2, 5),
+        (f"?filter%5Bconsumer_account_uuid%5D={me}", 1, 20),
+        ("?filter%5Bcreated_at%5D=2026-04-01%2C", 1, 20),
+        (f"?filter%5Buuid%5D={me}", 1, 20),
+    ):
+        assert await stage.ok("GET", path + query) == {"data": [], "page": page, "limit": limit, "total": 0}
+    for query in ("filter%5Btype%5D=CREDIT", "filter%5Bcreated_at%5D=soon", "limit=51"):
+        await stage.fails(400, "VALIDATION_ERROR", "GET", f"{path}?{query}")
+    await stage.fails(405, "METHOD_NOT_ALLOWED", "POST", path, {})
+
+
 async def test_rewards_are_told_by_the_formula(stage: Stage) -> None:
     def first(connection: Connection) -> str:
         uuid: str = connection.execute(select(tables.nodes.c.uuid)).scalar_one()

@@ -64,6 +64,28 @@ def test_deadlines_of_those_who_are_still_there() -> None:
     waiting.leave("a")
 
 
+def test_who_rests_stands_in_no_line_until_then() -> None:
+    waiting = Waiting()
+    waiting.enter(job("a", 1), Need())
+    waiting.enter(job("b", 2), Need())
+    waiting.rest("a", 50)
+    waiting.rest("a", 70)
+    waiting.rest("nobody", 1)
+    assert ([uuid for uuid, _ in waiting.in_turn(set())], waiting.untold, waiting.rested()) == (["b"], {"b"}, 70)
+    waiting.line_up(69)
+    assert len(waiting) == 2
+    assert waiting.of(Need()) == ["b"]
+    waiting.line_up(70)
+    assert (waiting.of(Need()), waiting.untold, waiting.rested()) == (["a", "b"], {"a", "b"}, None)
+    waiting.rest("b", 90)
+    waiting.leave("b")
+    assert (waiting.rested(), waiting.of(Need())) == (None, ["a"])
+    waiting.rest("a", 90)
+    # What was learned anew of it comes first.
+    waiting.enter(job("a", 1), Need())
+    assert (waiting.rested(), waiting.of(Need())) == (None, ["a"])
+
+
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How many rows of jobs are read one by one while this lasts."""

@@ -10,8 +10,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from skerry.island.engine.errors import (
+    EngineError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
 from skerry.island.faces.dispersed import preparing
 from skerry.island.faces.dispersed.errors import Fault
+from skerry.island.faces.dispersed.job_rows import latest_runs
 from skerry.island.faces.dispersed.job_views import MOST_LOGS, logs_text
 from skerry.island.faces.dispersed.progress import Progress
 from skerry.island.faces.dispersed.tables import ssh_public_keys
@@ -42,12 +52,38 @@ async def test_a_batch_job_completes(network: Network) -> None:
 
 async def test_a_failing_job_is_tried_as_often_as_it_may(network: Network) -> None:
     uuid = await network.create("echo $$; exit 3", max_retry_count=2)
+    await network.has_failed(uuid, 2)
+    await network.pass_time(1)
     job = await network.ended(uuid)
     runs = await network.runs_of(uuid)
     assert (job["status"], job["status_reason"]) == ("FAILED", "Exit code 3")
     assert [(run.status, run.exit_code, run.attempt, run.slot) for run in runs] == [
         ("FAILED", 3, attempt, 0) for attempt in range(3)
     ]
+    await network.empty()
+
+
+async def test_a_slot_rests_before_it_is_tried_again_also_over_a_crash(network: Network) -> None:
+    uuid = await network.create("exit 1", max_retry_count=10**12)
+    for seconds, runs in ((0, 2), (1, 3), (2, 4)):
+        await network.pass_time(seconds)
+        await network.has_failed(uuid, runs)
+    assert (await network.job(uuid))["status_reason"] == "Trying again after: Exit code 1"
+    (last,) = await network.engine.store.read(latest_runs, uuid)
+    assert (last.attempt, last.runs) == (3, 4)
+    await network.crash()
+    await network.pass_time(3.9)
+    job = await network.job(uuid)
+    assert (job["status"], job["status_reason"], len(await network.runs_of(uuid))) == (
+        *("PENDING", "Trying again after: Exit code 1"),
+        4,
+    )
+    # Its assign time begins when it may be assigned again.
+    assert job["timeout_assign_at_ms"] >= network.now // 1_000 + job["max_timeout_assign_ms"]
+    await network.pass_time(0.1)
+    await network.has_failed(uuid, 5)
+    await network.cancel(uuid)
+    assert (await network.ended(uuid))["status"] == "CANCELLED"
     await network.empty()
 
 
@@ -230,25 +266,33 @@ async def test_a_start_that_takes_too_long_fails(network: Network) -> None:
     await network.empty()
 
 
-async def test_a_registry_that_is_down_is_asked_again(network: Network) -> None:
-    network.images.down = True
+@pytest.mark.parametrize("trouble", [Unavailable("the registry does not answer"), RateLimited("too many requests")])
+async def test_a_registry_that_is_down_is_asked_again_for_a_minute(network: Network, trouble: EngineError) -> None:
+    network.images.trouble = trouble
     uuid = await network.create(max_retry_count=1)
 
     async def told() -> bool:
         runs = await network.runs_of(uuid)
-        return bool(runs) and runs[-1].status_reason == "the registry does not answer"
+        job = await network.job(uuid)
+        return bool(runs) and (
+            *(runs[-1].status, runs[-1].status_reason),
+            *(job["status"], job["status_reason"]),
+        ) == ("PREPARING", trouble.message, "ASSIGNED", trouble.message)
 
     await network.until(told)
-    await network.pass_time(300)
 
     async def second() -> bool:
+        network.virtual.advance(1)
         return len(await network.runs_of(uuid)) == 2
 
     await network.until(second)
     first = (await network.runs_of(uuid))[0]
-    assert first.status_reason == "The start took longer than 300000 ms: the registry does not answer"
+    assert (first.status, first.status_reason) == ("FAILED", trouble.message)
+    # Long before its start would have been too late.
+    assert 60_000_000 <= first.completed_at - first.created_at < 200_000_000
+    assert 6 <= len(network.images.asked) < 20
     await network.until(told)
-    network.images.down = False
+    network.images.trouble = None
 
     async def asked() -> bool:
         network.virtual.advance(1)
@@ -256,6 +300,16 @@ async def test_a_registry_that_is_down_is_asked_again(network: Network) -> None:
 
     await network.until(asked)
     assert (await network.run_of(uuid))["status_reason"] is None
+    assert (await network.job(uuid))["status_reason"] is None
+    await network.empty()
+
+
+@pytest.mark.parametrize("refusal", [Unauthorized("no"), Forbidden("no"), NotFound("no"), Invalid("no")])
+async def test_a_registry_that_refuses_is_asked_once(network: Network, refusal: EngineError) -> None:
+    network.images.trouble = refusal
+    uuid = await network.create()
+    job = await network.ended(uuid)
+    assert (job["status"], job["status_reason"], len(network.images.asked)) == ("FAILED", "no", 1)
     await network.empty()
 
 
@@ -345,14 +399,29 @@ async def test_what_a_crash_of_the_machine_takes_is_lost_and_tried_again(network
     await network.empty()
 
 
-async def test_a_graceful_stop_of_the_island_is_a_loss_of_the_node(network: Network) -> None:
+async def test_a_graceful_stop_of_the_island_is_told_as_one(network: Network) -> None:
     uuid = await network.create("exec sleep 60")
     await network.reaches(uuid, "RUNNING")
     await network.scheduler.stop()
     await network.engine.close()
     await network.open()
     job = await network.ended(uuid)
-    assert (job["status"], job["status_reason"]) == ("FAILED", "node lost")
+    assert (job["status"], job["status_reason"]) == ("FAILED", "the island was stopped")
+    await network.empty()
+
+
+@pytest.mark.parametrize("task", ["BATCH", "PERSISTENT"])
+async def test_a_program_that_cannot_be_started_says_why_and_is_not_billed(network: Network, task: str) -> None:
+    network.images.argv = ("/no/such/program",)
+    before = await network.balance()
+    uuid = await network.create(task=task)
+    job = await network.ended(uuid)
+    run = await network.run_of(uuid)
+    assert (job["status"], run["status_reason"]) == ("FAILED", job["status_reason"])
+    assert job["status_reason"].startswith("could not be started: ")
+    assert (run["started_at_ms"], run["duration_ms"]) == (None, None)
+    _, transactions = await network.money()
+    assert (transactions, await network.balance()) == ([], before)
     await network.empty()
 
 

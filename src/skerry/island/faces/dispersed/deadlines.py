@@ -15,6 +15,7 @@ from skerry.island.faces.dispersed.tables import job_runs, jobs, nodes
 from skerry.island.store.prepared import Prepared
 
 NODE_LOST = "node lost"
+ISLAND_STOPPED = "the island was stopped"
 _BEGUN = ("ASSIGNED", "PREPARING")
 _ENDING = ("FAILING", "CANCELLING")
 

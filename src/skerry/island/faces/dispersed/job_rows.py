@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select
 
 from skerry.island.faces.dispersed.lifecycle import LIVE_JOBS, LIVE_RUNS, Attempt, Course
 from skerry.island.faces.dispersed.placement import GB, Need
@@ -21,7 +21,18 @@ RUN_COLUMNS = tuple(column for column in job_runs.c if column.name != "logs")
 _JOB = select(jobs).where(jobs.c.uuid == bindparam("of_uuid"))
 _RUN = select(*RUN_COLUMNS).where(job_runs.c.uuid == bindparam("of_uuid"))
 _OLDEST_FIRST = select(*RUN_COLUMNS).order_by(job_runs.c.created_at, job_runs.c.uuid)
-_RUNS = _OLDEST_FIRST.where(job_runs.c.job_uuid == bindparam("of_uuid"))
+_SLOTS = (
+    select(job_runs.c.slot, func.max(job_runs.c.attempt).label("last"), func.count().label("runs"))
+    .where(job_runs.c.job_uuid == bindparam("of_uuid"))
+    .group_by(job_runs.c.slot)
+    .subquery()
+)
+_LATEST: Select[Any] = (
+    select(*RUN_COLUMNS, _SLOTS.c.runs)
+    .join(_SLOTS, and_(job_runs.c.slot == _SLOTS.c.slot, job_runs.c.attempt == _SLOTS.c.last))
+    .where(job_runs.c.job_uuid == bindparam("of_uuid"))
+    .order_by(job_runs.c.created_at, job_runs.c.uuid)
+)
 _LIVE = _OLDEST_FIRST.where(job_runs.c.status.in_(LIVE_RUNS))
 _LIVE_THERE = _LIVE.where(job_runs.c.node_uuid == bindparam("of_uuid"))
 _ATTENDED: Select[Any] = select(job_runs.c.uuid, job_runs.c.status, job_runs.c.engine_run_id).where(
@@ -44,9 +55,12 @@ def find_run(connection: Connection, uuid: str) -> Row[Any] | None:
     return connection.execute(_RUN, {"of_uuid": uuid.lower()}).first()
 
 
-def runs_of(connection: Connection, job_uuid: str) -> Sequence[Row[Any]]:
-    """A job's runs, oldest first, without logs."""
-    return connection.execute(_RUNS, {"of_uuid": job_uuid}).all()
+def latest_runs(connection: Connection, job_uuid: str) -> Sequence[Row[Any]]:
+    """The last run of each of a job's slots, oldest first, without logs; `runs` is how many its slot has had.
+
+    Only a slot's last run can be living, and earlier ones may be more than anybody should read.
+    """
+    return connection.execute(_LATEST, {"of_uuid": job_uuid}).all()
 
 
 def live_runs(connection: Connection, node_uuid: str | None = None) -> Sequence[Row[Any]]:
@@ -73,13 +87,27 @@ def account_uuid(connection: Connection, account_id: str) -> str | None:
 
 
 def course_of(job: Row[Any], runs: Sequence[Row[Any]]) -> Course:
-    """A job's past, as the rules of its life see it."""
+    """A job's past, as the rules of its life see it.
+
+    Args:
+        job: its row.
+        runs: see `latest_runs`.
+    """
     return Course(
         status=job.status,
         slots=job.max_node_count,
         retries=job.max_retry_count,
         waits=job.retries,
-        attempts=tuple(Attempt(slot=run.slot, status=run.status, reason=run.status_reason) for run in runs),
+        attempts=tuple(
+            Attempt(
+                slot=run.slot,
+                status=run.status,
+                reason=run.status_reason,
+                ended_at=run.completed_at,
+                before=run.runs - 1,
+            )
+            for run in runs
+        ),
     )
 
 

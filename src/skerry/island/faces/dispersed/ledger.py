@@ -1,4 +1,4 @@
-"""What was held and what was settled: authorizations and transactions (protocol section 3.6)."""
+"""What was held, settled and bought: authorizations, transactions (protocol section 3.6), purchases (section 6)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from skerry.island.faces.dispersed.tables import authorizations, profiles, trans
 
 AUTHORIZATION_STATES = ("OPEN", "CLOSED", "EXPIRED")
 TRANSACTION_TYPES = ("CAPTURE", "CREDIT", "REFUND", "ADJUSTMENT")
+_PURCHASE_FILTERS = {
+    "created_at": listing.span,
+    "uuid": listing.split,
+    "status": listing.split,
+    "consumer_account_uuid": listing.split,
+}
 
 
 class LedgerViews:
@@ -25,10 +31,11 @@ class LedgerViews:
         self._store = engine.store
 
     def routes(self) -> Routes:
-        """Two lists."""
+        """Three lists."""
         return [
             ("GET", "/v1/compute/ledger/authorizations", Route(self.authorizations)),
             ("GET", "/v1/compute/ledger/transactions", Route(self.transactions)),
+            ("GET", "/v1/compute/ledger/credit-purchases", Route(self.credit_purchases)),
         ]
 
     async def authorizations(self, call: Call) -> dict[str, Any]:
@@ -49,6 +56,10 @@ class LedgerViews:
             "authorization_uuid": listing.uuids(table.c.authorization_uuid),
         }
         return await self._list(call, table, filters, transaction_view)
+
+    async def credit_purchases(self, call: Call) -> dict[str, Any]:
+        """Credit that was bought: never any, because the island sells none and its owner gives it."""
+        return listing.envelope([], listing.read_query(call.query, _PURCHASE_FILTERS), 0)
 
     async def _list(self, call: Call, table: Table, filters: dict[str, listing.Filter], view: Any) -> dict[str, Any]:
         others = any(name == "filter[consumer_account_uuid]" for name, _ in call.query) and call.operator

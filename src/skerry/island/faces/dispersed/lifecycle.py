@@ -2,11 +2,14 @@
 
 A job has `max_node_count` slots, each of which wants one run that ends well. A run that fails is followed by another in
 its slot, as long as the slot has had no more than `max_retry_count` before it; a time in which no node was found costs
-every slot one of these as well. A job ends with its last living run: slots that never found a node do not hold it up.
+every slot one of these as well. The first try after a failure may follow at once, each later one only after a pause
+that doubles from a second to a minute. A job ends with its last living run: slots that never found a node do not hold
+it up.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +33,10 @@ WANTING: tuple[JobStatus, ...] = ("PENDING", "ASSIGNED", "RUNNING")
 
 NO_CREDIT = "INSUFFICIENT_BALANCE"
 """The reason of a run that ended because its next hold was refused; it is not tried again."""
+
+LONGEST_PAUSE = 60
+"""Seconds that a slot rests at most after a run that failed."""
+_SECOND = 1_000_000
 
 _JOBS: dict[str, frozenset[str]] = {
     "PENDING": frozenset({"ASSIGNED", "CANCELLED", "FAILED"}),
@@ -64,11 +71,15 @@ class Attempt:
         slot: which of the job's places it fills.
         status: its state.
         reason: its `status_reason`.
+        ended_at: microseconds since 1970; None while it goes on.
+        before: earlier runs of its slot that are not told of one by one.
     """
 
     slot: int
     status: str
     reason: str | None = None
+    ended_at: int | None = None
+    before: int = 0
 
     @property
     def live(self) -> bool:
@@ -83,7 +94,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """A job with every run it has had, oldest first.
+    """A job with the runs it has had, oldest first; of each slot the last one is enough.
 
     Args:
         status: the job's state.
@@ -110,16 +121,32 @@ class Course:
 
     def used(self, slot: int) -> int:
         """How many of its tries a slot has spent: the number of the next run, counted from 0."""
-        return self.waits + sum(attempt.slot == slot for attempt in self.attempts)
+        return self.waits + self._runs()[slot]
 
-    def open_slots(self) -> Iterator[tuple[int, int]]:
+    def rests_until(self, slot: int) -> int:
+        """Until when a slot may not be given a node because its last run failed, microseconds since 1970."""
+        return _rests_until(self.latest()[slot], self._runs()[slot])
+
+    def rested_at(self, now: int) -> int | None:
+        """When the first of those slots may be given a node that may not now; None when there is none."""
+        if not self._wanting:
+            return None
+        resting = (_rests_until(last, runs) for last, runs in self._failed_slots() if _rests(last, runs, now))
+        return min(resting, default=None)
+
+    def open_slots(self, now: int) -> Iterator[tuple[int, int]]:
         """Slots that may be given a node now, each with the number of its try.
 
         None while the job is being cancelled or over, or when it has run out of credit.
+
+        Args:
+            now: microseconds since 1970.
         """
         if not self._wanting:
             return
-        yield from self._failed_slots()
+        for last, runs in self._failed_slots():
+            if not _rests(last, runs, now):
+                yield last.slot, self.waits + runs
         if self.waits <= self.retries:
             latest = self.latest()
             for slot in range(self.slots):
@@ -133,8 +160,7 @@ class Course:
 
     def may_wait_again(self) -> bool:
         """Whether, no node having been found in time, another such time may begin."""
-        most = max((number for _, number in self._failed_slots()), default=self.waits)
-        return most < self.retries
+        return self.waits + max((runs for _, runs in self._failed_slots()), default=0) < self.retries
 
     def status_after(self) -> JobStatus:
         """The job's state, now that its runs stand as they do; unchanged where nothing follows from them."""
@@ -155,13 +181,33 @@ class Course:
     def _wanting(self) -> bool:
         return self.status in WANTING and not any(attempt.unpaid for attempt in self.attempts)
 
-    def _failed_slots(self) -> Iterator[tuple[int, int]]:
-        """Slots whose last run failed and that have a try left, each with the number of that try."""
-        latest = self.latest()
+    def _runs(self) -> Counter[int]:
+        """How many runs each slot has had."""
+        found: Counter[int] = Counter()
+        for attempt in self.attempts:
+            found[attempt.slot] += 1 + attempt.before
+        return found
+
+    def _failed_slots(self) -> Iterator[tuple[Attempt, int]]:
+        """The last runs of slots that failed and have a try left, each with how many runs its slot has had."""
+        latest, runs = self.latest(), self._runs()
         for slot in sorted(latest):
-            number = self.used(slot)
-            if latest[slot].status == "FAILED" and number <= self.retries:
-                yield slot, number
+            if latest[slot].status == "FAILED" and self.waits + runs[slot] <= self.retries:
+                yield latest[slot], runs[slot]
+
+
+def _rests_until(last: Attempt, runs: int) -> int:
+    return 0 if last.ended_at is None else last.ended_at + pause_after(runs) * _SECOND
+
+
+def _rests(last: Attempt, runs: int, now: int) -> bool:
+    # A clock that was set back makes nobody wait until it has caught up.
+    return (last.ended_at or 0) <= now < _rests_until(last, runs)
+
+
+def pause_after(runs: int) -> int:
+    """Seconds for which a slot rests after so many runs, the last of which failed: 0, 1, 2, 4 and so on to a minute."""
+    return 0 if runs < 2 else min(1 << min(runs - 2, 6), LONGEST_PAUSE)
 
 
 def outcome(last: Iterable[Attempt]) -> JobStatus:

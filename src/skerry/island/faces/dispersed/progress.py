@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Table, and_, bindparam, select
 
 from skerry.island.engine.capacity import Capacity
 from skerry.island.faces.dispersed import billing, rewards
-from skerry.island.faces.dispersed.job_rows import account_uuid, course_of, find_job, find_run, runs_of
+from skerry.island.faces.dispersed.job_rows import account_uuid, course_of, find_job, find_run, latest_runs
 from skerry.island.faces.dispersed.job_spec import docker_of
 from skerry.island.faces.dispersed.job_views import MOST_LOGS, job_view
 from skerry.island.faces.dispersed.lifecycle import NO_CREDIT, TERMINAL, run_may
@@ -156,7 +156,10 @@ class Progress:
         image_size_bytes: int | None = None,
         trouble: str | None = None,
     ) -> None:
-        """Note what is learned of a living run: where it is reached, how large its image is, what holds it up."""
+        """Note what is learned of a living run: where it is reached, how large its image is, what holds it up.
+
+        What holds up a run is told of its job as well, unless others of its runs go on.
+        """
         run = find_run(connection, run_uuid)
         if run is None or run.status in TERMINAL:
             return
@@ -164,6 +167,8 @@ class Progress:
             _set_run(connection, run_uuid, now, node_urls=json.dumps(list(node_urls)))
         if trouble is not None and run.status == "PREPARING":
             _set_run(connection, run_uuid, now, status_reason=_short(trouble))
+            if _job(connection, run.job_uuid).status == "ASSIGNED":
+                _set_job(connection, run.job_uuid, now, status_reason=_short(trouble))
         if image_size_bytes is not None:
             _set_job(connection, run.job_uuid, now, image_size_bytes=image_size_bytes)
 
@@ -222,6 +227,7 @@ class Progress:
         exit_code: int | None = None,
         ended_at: int | None = None,
         logs: bytes | None = None,
+        begun: bool = True,
     ) -> bool:
         """A run is over: its final state, its bill, its logs, its part of the node, and what follows for its job.
 
@@ -234,6 +240,7 @@ class Progress:
             exit_code: of the program.
             ended_at: when it truly ended, microseconds since 1970; now when None.
             logs: everything it wrote, of which the end is kept; None leaves what is there.
+            begun: False when it turned out that its program never ran, so that there is nothing to bill.
 
         Returns:
             False when it was over before, or cannot end like that.
@@ -254,6 +261,8 @@ class Progress:
             "exit_code": exit_code,
             "completed_at": moment,
         }
+        if not begun:
+            values["started_at"] = None
         if logs is not None:
             values |= {"logs": logs[-MOST_LOGS:], "logs_bytes": len(logs)}
         _set_run(connection, run_uuid, now, **values)
@@ -265,7 +274,7 @@ class Progress:
 
     def cancel_job(self, connection: Connection, job: Row[Any], reason: str | None, now: int) -> None:
         """Cancel a job that goes on: at once while it is PENDING, else with each of its runs (section 5.5)."""
-        living = [run for run in runs_of(connection, job.uuid) if run.status not in TERMINAL]
+        living = [run for run in latest_runs(connection, job.uuid) if run.status not in TERMINAL]
         for run in living:
             self.cancel_soon(connection, run.uuid, reason, now)
         self.waits(job.uuid)
@@ -278,7 +287,7 @@ class Progress:
         job = _job(connection, run.job_uuid)
         others = [
             other
-            for other in runs_of(connection, run.job_uuid)
+            for other in latest_runs(connection, run.job_uuid)
             if other.uuid != run.uuid and other.status not in TERMINAL and other.status != "CANCELLING"
         ]
         if others or job.status == "CANCELLING":
@@ -292,7 +301,7 @@ class Progress:
         why = f"No node was found within {job.max_timeout_assign_ms} ms"
         if job.status_reason:
             why += f": {job.status_reason}"
-        if course_of(job, runs_of(connection, job.uuid)).may_wait_again():
+        if course_of(job, latest_runs(connection, job.uuid)).may_wait_again():
             assign_by = now // 1_000 + job.max_timeout_assign_ms
             _set_job(connection, job.uuid, now, retries=job.retries + 1, assign_by_ms=assign_by)
         else:
@@ -318,20 +327,21 @@ class Progress:
             ended: the run whose end is the occasion, if it is one.
         """
         job_uuid = job.uuid
-        runs = runs_of(connection, job_uuid)
+        runs = latest_runs(connection, job_uuid)
         course = course_of(job, runs)
         status = course.status_after()
         values: dict[str, Any] = {}
         if status == "RUNNING" and job.started_at is None:
             values["started_at"] = min(run.started_at for run in runs if run.started_at is not None)
-        if status == "ASSIGNED" and job.status == "PENDING":
+        if (job.status, status) in (("PENDING", "ASSIGNED"), ("ASSIGNED", "RUNNING")):
             values["status_reason"] = None
         if ended is not None and status in TERMINAL:
             values["completed_at"] = ended.completed_at
             if job.status != "CANCELLING":
                 values["status_reason"] = None if status == "COMPLETED" else _why(status, runs, ended)
         elif ended is not None and ended.status == "FAILED" and course.retriable():
-            values["assign_by_ms"] = now // 1_000 + job.max_timeout_assign_ms
+            begins = max(now, course.rests_until(ended.slot))
+            values["assign_by_ms"] = begins // 1_000 + job.max_timeout_assign_ms
             values["status_reason"] = _short(f"Trying again after: {ended.status_reason}")
         if status == "PENDING" or job.max_node_count > 1:
             self.waits(job_uuid)

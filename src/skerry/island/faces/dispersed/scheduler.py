@@ -23,8 +23,8 @@ from sqlalchemy import Connection, Row, Select, select
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, NoCapacity
 from skerry.island.faces.dispersed import deadlines, rewards
-from skerry.island.faces.dispersed.job_rows import attended_runs, course_of, find_job, need_of, runs_of
-from skerry.island.faces.dispersed.lifecycle import WANTING
+from skerry.island.faces.dispersed.job_rows import attended_runs, course_of, find_job, latest_runs, need_of
+from skerry.island.faces.dispersed.lifecycle import LONGEST_PAUSE, WANTING
 from skerry.island.faces.dispersed.node_offers import all_offers, usual_memory
 from skerry.island.faces.dispersed.placement import Need, Offer, place, why_not
 from skerry.island.faces.dispersed.progress import Progress
@@ -53,6 +53,7 @@ class _Round:
         refused: what there is no room for now.
         given: how many runs were made.
         gone: jobs that wait no longer.
+        resting: jobs of which no slot may be given a node before a moment, microseconds since 1970.
         unpaid: jobs of which further runs cannot be paid now.
         told: jobs that know why they wait.
         more: whether another round may find more.
@@ -62,6 +63,7 @@ class _Round:
     refused: set[Need]
     given: int = 0
     gone: list[str] = field(default_factory=list)
+    resting: dict[str, int] = field(default_factory=dict)
     unpaid: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
     more: bool = False
@@ -104,9 +106,10 @@ class Scheduler:
         """Take up what a server before this one left, then begin. This machine must be among the nodes already."""
         local = await self._engine.store.read(_local_node)
         self._local = local.uuid
+        now = self._now()
         for job in await self._engine.store.read(wanting_jobs):
-            if _wants(job, self._now()):
-                self._waiting.enter(job, need_of(job, self._usual))
+            if _wants(job, now):
+                self._enter(job, now)
         await self.worker.start(local.last_seen_at)
         self._loop = asyncio.get_running_loop().create_task(self._forever(), name="dispersed scheduler")
 
@@ -175,8 +178,8 @@ class Scheduler:
                 self.worker.attend(run)
         if len(runs) > sum(run.engine_run_id is not None for run in runs):
             self._tell()
-        deadline = self._waiting.deadline()
-        self._due_at = due if deadline is None else min(due, deadline)
+        moments = (due, self._waiting.deadline(), self._waiting.rested())
+        self._due_at = min(moment for moment in moments if moment is not None)
 
     def _tell(self) -> None:
         """Let nodes that wait for work look again."""
@@ -206,6 +209,8 @@ class Scheduler:
         done = await self._engine.store.run(self._give, self._now())
         for uuid in done.gone:
             self._waiting.leave(uuid)
+        for uuid, until in done.resting.items():
+            self._waiting.rest(uuid, until)
         self._refused = done.refused
         self._unpaid.update(done.unpaid)
         if not done.more:
@@ -217,9 +222,10 @@ class Scheduler:
         """Give nodes to jobs in their order while there is room, and tell others why they wait."""
         for uuid, job in noted_jobs(connection, self.progress.notes()).items():
             if job is not None and _wants(job, now):
-                self._waiting.enter(job, need_of(job, self._usual))
+                self._enter(job, now)
             else:
                 self._waiting.leave(uuid)
+        self._waiting.line_up(now)
         offers = {offer.node_uuid: offer for offer in all_offers(connection, self._engine, now)}
         done = _Round(offers=offers, refused=set(self._refused))
         if all(offer.full for offer in offers.values()):
@@ -233,14 +239,28 @@ class Scheduler:
         self._tell_why(connection, done, now)
         return done
 
+    def _enter(self, job: Row[Any], now: int) -> None:
+        self._waiting.enter(job, need_of(job, self._usual))
+        # With one slot, the job's assign time begins when that has rested; with more, others may be free before.
+        begins = (job.assign_by_ms - job.max_timeout_assign_ms) * 1_000
+        if job.max_node_count == 1 and begins > now:
+            self._waiting.rest(job.uuid, min(begins, now + LONGEST_PAUSE * _SECOND))
+
     def _give_one(self, connection: Connection, uuid: str, need: Need, done: _Round, now: int) -> None:
         """Give each open slot of a job a node, as far as there is room."""
         while (found := place(need, done.offers.values())) is not None:
             job = find_job(connection, uuid)
-            course = None if job is None else course_of(job, runs_of(connection, uuid))
-            slot = None if job is None or course is None or not _wants(job, now) else next(course.open_slots(), None)
-            if job is None or course is None or slot is None:
+            if job is None or not _wants(job, now):
                 done.gone.append(uuid)
+                return
+            course = course_of(job, latest_runs(connection, uuid))
+            slot = next(course.open_slots(now), None)
+            if slot is None:
+                until = course.rested_at(now)
+                if until is None:
+                    done.gone.append(uuid)
+                else:
+                    done.resting[uuid] = until
                 return
             try:
                 run = self.progress.assign(connection, job, *slot, need, found, now, further=course.live)
@@ -264,10 +284,12 @@ class Scheduler:
         if done.lasting != self._nodes:
             whom = {need: self._waiting.of(need) for need in self._waiting.needs()}
         else:
-            for uuid in self._waiting.untold.difference(done.gone):
+            for uuid in self._waiting.untold.difference(done.gone, done.resting):
                 if (need := self._waiting.need(uuid)) is not None:
                     whom.setdefault(need, []).append(uuid)
-        for need, uuids in whom.items():
+        for need, waiting in whom.items():
+            # Those who rest say already after what they are tried again.
+            uuids = [uuid for uuid in waiting if uuid not in done.resting]
             tell(connection, uuids, why_not(need, offers), now)
             done.told.update(uuids)
 

@@ -1,5 +1,7 @@
 """Jobs that wait for a node, in lines of those that need the same: the oldest of a line speaks for all behind it.
 
+A job whose failed slots must rest before they are tried again stands in no line meanwhile.
+
 A copy of what rows say, kept so that nobody reads every waiting job's row each time something happens. An entry too
 many does no harm, for a job is given a node by its row alone; its row's every change is noted by `Progress.waits`.
 """
@@ -47,6 +49,8 @@ class Waiting:
         self._entries: dict[str, Entry] = {}
         self._lines: dict[Need, list[Turn]] = {}
         self._deadlines: list[tuple[int, str]] = []
+        self._rests: dict[str, int] = {}
+        self._rested: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -57,7 +61,7 @@ class Waiting:
         pending = job.status == "PENDING"
         entry = Entry(turn=(job.created_at, job.uuid), need=need, assign_by=job.assign_by_ms if pending else None)
         self._entries[job.uuid] = entry
-        insort(self._lines.setdefault(need, []), entry.turn)
+        self._line_up(entry)
         if entry.assign_by is not None:
             heapq.heappush(self._deadlines, (entry.assign_by, job.uuid))
         if pending:
@@ -69,6 +73,42 @@ class Waiting:
         if entry is None:
             return
         self.untold.discard(uuid)
+        if self._rests.pop(uuid, None) is None:
+            self._step_out(entry)
+
+    def rest(self, uuid: str, until: int) -> None:
+        """Take a job out of its line until a moment, microseconds since 1970; nothing where it does not wait."""
+        entry = self._entries.get(uuid)
+        if entry is None:
+            return
+        self.untold.discard(uuid)
+        if uuid not in self._rests:
+            self._step_out(entry)
+        self._rests[uuid] = until
+        heapq.heappush(self._rested, (until, uuid))
+
+    def rested(self) -> int | None:
+        """When the first of those who rest lines up again, microseconds since 1970."""
+        while self._rested:
+            until, uuid = self._rested[0]
+            if self._rests.get(uuid) == until:
+                return until
+            heapq.heappop(self._rested)
+        return None
+
+    def line_up(self, now: int) -> None:
+        """Let those stand in their lines again who have rested until now."""
+        while (until := self.rested()) is not None and until <= now:
+            _, uuid = heapq.heappop(self._rested)
+            del self._rests[uuid]
+            self._line_up(self._entries[uuid])
+            if self._entries[uuid].assign_by is not None:
+                self.untold.add(uuid)
+
+    def _line_up(self, entry: Entry) -> None:
+        insort(self._lines.setdefault(entry.need, []), entry.turn)
+
+    def _step_out(self, entry: Entry) -> None:
         line = self._lines[entry.need]
         del line[bisect_left(line, entry.turn)]
         if not line:

@@ -12,13 +12,14 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine import output
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError, NotFound, Unavailable
+from skerry.island.engine.errors import EngineError, NotFound, RateLimited, Unavailable
 from skerry.island.engine.records import RunRecord
 from skerry.island.faces.dispersed import deadlines, preparing
 from skerry.island.faces.dispersed.job_rows import find_run, live_runs
@@ -39,6 +40,9 @@ _MOST_LEAVING = 16
 """Ended runs whose sandboxes are being removed at once."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_PATIENCE = 60.0
+"""Seconds after the first failure within which the preparation of a run, which holds its part of the machine, is begun
+anew."""
 _LONGEST_TIMER = 14 * 86_400.0
 """Seconds beyond which a sandbox's agent does not watch the time itself; the deadlines do."""
 
@@ -53,9 +57,11 @@ class _Carried:
         stop: set once it must end.
         looked: set once the first look at it has come to something.
         adopted: it began before this server did.
+        patience_ends: until when its preparation is tried again, seconds of the steady clock; None before it failed.
     """
 
     adopted: bool
+    patience_ends: float | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -139,7 +145,7 @@ class Worker:
             pause = _FIRST_PAUSE
             while not await self._try(uuid, carried):
                 carried.looked.set()
-                await self._pause(carried, pause)
+                await self._pause(carried, min(pause, self._patience(carried)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             carried.looked.set()
@@ -152,19 +158,37 @@ class Worker:
         try:
             try:
                 await self._steps(uuid, carried)
-            except Unavailable:
+            except (Unavailable, RateLimited):
                 raise
             except EngineError as error:
                 await self._give_up(uuid, error.message)
             except Exception:
                 log.exception("job run %s failed for a reason of the island's own", uuid)
                 await self._give_up(uuid, "The island could not carry out this run; its log says more")
-        except Unavailable as error:
+        except (Unavailable, RateLimited) as error:
             log.warning("job run %s cannot go on now: %s", uuid, error)
             with contextlib.suppress(EngineError):
-                await self._engine.store.run(self._progress.describe, uuid, self._now(), trouble=error.message)
+                return await self._out_of_patience(uuid, carried, error.message)
             return False
         return True
+
+    async def _out_of_patience(self, uuid: str, carried: _Carried, trouble: str) -> bool:
+        """Whether a run has ended because its preparation failed for too long; else what holds it up is noted."""
+        run = await self._engine.store.read(find_run, uuid)
+        if run is None or run.status != "PREPARING":
+            carried.patience_ends = None
+            return False
+        if carried.patience_ends is None:
+            carried.patience_ends = self._engine.clock.monotonic() + _PATIENCE
+        elif self._patience(carried) <= 0:
+            await self._finish(run, "FAILED", reason=trouble)
+            return True
+        await self._engine.store.run(self._progress.describe, uuid, self._now(), trouble=trouble)
+        return False
+
+    def _patience(self, carried: _Carried) -> float:
+        """Seconds left of it; without end before it is needed."""
+        return inf if carried.patience_ends is None else carried.patience_ends - self._engine.clock.monotonic()
 
     async def _pause(self, carried: _Carried, seconds: float) -> None:
         """Wait before something is tried again; not at all once the run must end."""
@@ -237,25 +261,32 @@ class Worker:
         if ended is None:
             await self._engine.runs.cancel(run.account_id, run.sandbox_id, record.id, grace=GRACE)
             ended = await self._engine.runs.wait(record.id)
-        status, reason = await self._verdict(run.uuid, ended)
+        status, reason = await self._verdict(run, ended)
         await self._finish(
             run,
             status,
             reason=reason,
             exit_code=None if ended.cause in ("lost", "timeout") else ended.exit_code,
+            begun=ended.cause != "not_found",
             ended_at=await self._true_end(run, ended, carried),
         )
 
-    async def _verdict(self, uuid: str, ended: RunRecord) -> tuple[str, str | None]:
+    async def _verdict(self, known: Row[Any], ended: RunRecord) -> tuple[str, str | None]:
         """How a run went whose program ended so, and why."""
         cause = ended.cause
-        if cause in ("exited", "signaled", "not_found"):
+        if cause in ("exited", "signaled"):
             return ("COMPLETED", None) if ended.exit_code == 0 else ("FAILED", f"Exit code {ended.exit_code}")
         if cause == "timeout":
-            run = await self._engine.store.read(find_run, uuid)
+            run = await self._engine.store.read(find_run, known.uuid)
             return "FAILED", None if run is None or run.run_by is None else deadlines.too_long(run)
-        if cause in ("lost", "stopped"):
+        if cause == "not_found":
+            # All that there is of its output is what its sandbox says.
+            said = (await self.logs(known)).decode(errors="replace").strip().removeprefix("skerry: ")
+            return "FAILED", f"could not be started: {said or 'it is not there'}"
+        if cause == "lost":
             return "FAILED", deadlines.NODE_LOST
+        if cause == "stopped":
+            return "FAILED", deadlines.ISLAND_STOPPED
         reasons = {
             "out_of_memory": "Used more memory than it was given",
             "disk_full": "Used more storage than it was given",
