@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from pathlib import Path
 
 import pytest
@@ -249,7 +250,8 @@ async def test_terminals_are_metered_and_keep_their_sandbox_awake(timeless: Lab,
     )
     seen = b""
     while b"shown" not in seen:
-        seen += await asyncio.to_thread(os.read, terminal.fd, 100)
+        await asyncio.to_thread(select.select, [terminal.fd], [], [], 30)
+        seen += os.read(terminal.fd, 100)
     clock.advance(600)
     await timeless.engine.upkeep.suspend_idle()
     assert (await timeless.engine.sandboxes.get(timeless.account, "box")).state == "running"

@@ -18,6 +18,7 @@ from tests.island.render.render_lab import PATIENCE, finished, opened, scene, un
 pytestmark = pytest.mark.anyio
 
 FRAMES = 12
+ROOT = Path(__file__).parents[3]
 SERVER = """
 import asyncio, sys
 from pathlib import Path
@@ -38,7 +39,10 @@ asyncio.run(main(Path(sys.argv[1])))
 async def killed_server(scratch: Path) -> None:
     """Let a server begin to render, and kill it after two frames."""
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVER, str(scratch), str(FRAMES), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", SERVER, str(scratch), str(FRAMES)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
     )
     assert server.stdout is not None
     try:

@@ -144,7 +144,11 @@ class Forwarder(Generic[Key]):
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, address = await loop.sock_accept(listener)
+                # Not `sock_accept`: who is cancelled the moment it has accepted loses what it has accepted.
+                connection, address = listener.accept()
+            except BlockingIOError:
+                await _readable(listener)
+                continue
             except OSError as error:
                 # Out of descriptors, or the client has left already; neither ends the listener.
                 log.warning("cannot accept on port %s: %s", listener.getsockname()[1], error)
@@ -154,10 +158,12 @@ class Forwarder(Generic[Key]):
                 connection.close()
                 await asyncio.sleep(0)
                 continue
+            connection.setblocking(False)
             link = Link(connection, peer_address(address[0]), self._clock)
             task = loop.create_task(self._serve(link, serve))
             self._links[task] = (key, link)
             task.add_done_callback(self._forget)
+            await asyncio.sleep(0)
 
     async def _serve(self, link: Link, serve: Serve) -> None:
         try:
@@ -228,6 +234,17 @@ async def _pump(source: socket.socket, target: socket.socket, seen: Callable[[],
         await asyncio.sleep(0)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+async def _readable(listener: socket.socket) -> None:
+    """Return when somebody waits at the door."""
+    loop = asyncio.get_running_loop()
+    knocked = asyncio.Event()
+    loop.add_reader(listener, knocked.set)
+    try:
+        await knocked.wait()
+    finally:
+        loop.remove_reader(listener)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -131,7 +131,7 @@ async def test_what_fails_is_begun_again_after_ever_longer_pauses(
     for count in range(1, 6):
 
         async def pausing(count: int = count) -> bool:
-            return len(pauses) == count
+            return len(pauses) >= count
 
         await stage.until(pausing)
         assert await shown(stage, node) == {
@@ -139,14 +139,15 @@ async def test_what_fails_is_begun_again_after_ever_longer_pauses(
             "uptime": 0,
             "error": "the program has exited with code 3",
         }
-        assert len(marks.lines) == count
+        assert len(marks.lines) == count == len(pauses)
 
         async def begun(count: int = count) -> bool:
             stage.clock.advance(1)
             return len(marks.lines) > count
 
         await stage.until(begun)
-    assert pauses == [1, 2, 4, 8, 16]
+    # The sixth may have failed already.
+    assert pauses[:5] == [1, 2, 4, 8, 16]
     # Attempts are kept as one log, and the oldest are forgotten.
     assert await log(stage, node) in ("oh no\n" * 3, "oh no\n" * 4)
 
