@@ -137,12 +137,14 @@ def start(
     """
     if not image and not app:
         raise click.UsageError("say what to run: --image or --app")
+    if disk is not None and disk <= 0:
+        raise click.BadParameter("a disk has 1 GiB at least", param_hint="--disk")
     envs = environment(pairs)
     with octaspace.asking(place, directory, start=True) as asked:
         client = asked.client
         template = _template(client, app) if app else None
         wanted: dict[str, Any] = {
-            "disk_size": -(-disk // GIB) if disk else _disk_of(template),
+            "disk_size": -(-disk // GIB) if disk is not None else _disk_of(template),
             "image": image or (template.image if template else None) or "",
             "app": template.uuid if template else None,
             "envs": envs or None,
