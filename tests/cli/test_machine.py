@@ -156,6 +156,7 @@ def test_what_is_no_key_stays_here(run: Run, identity: Path, tmp_path: Path) -> 
         ["start", "--image", "host", "--port", "0"],
         ["start", "--image", "host", "--node", "0"],
         ["start", "--image", "host", "--disk", "0"],
+        ["start", "--image", "host", "--disk", "20"],
         ["start", "--image", "host", "-e", "=x"],
         ["start", "--image", "host", "--port", "80", "--http-port", "80"],
         ["stop"],

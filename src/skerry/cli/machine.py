@@ -12,7 +12,7 @@ from skerry.cli.main import LazyGroup
 from skerry.cli.options import Duration, Size, environment
 from skerry.cli.places import Place, place_options
 from skerry.errors import NoCapacityError, NotFoundError
-from skerry.units import GIB
+from skerry.units import GIB, MIB
 
 if TYPE_CHECKING:
     from skerry.networks.octaspace import App, MrMachine, OctaSpace, ServiceInfo
@@ -137,8 +137,9 @@ def start(
     """
     if not image and not app:
         raise click.UsageError("say what to run: --image or --app")
-    if disk is not None and disk <= 0:
-        raise click.BadParameter("a disk has 1 GiB at least", param_hint="--disk")
+    if disk is not None and disk < MIB:
+        # A bare number is bytes, which nobody means here.
+        raise click.BadParameter("a disk is asked for in GiB, such as 20G", param_hint="--disk")
     envs = environment(pairs)
     with octaspace.asking(place, directory, start=True) as asked:
         client = asked.client

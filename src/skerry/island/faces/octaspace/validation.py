@@ -132,7 +132,9 @@ def kind_of(value: Any) -> str:
     for kind, words in _WORDS.items():
         if isinstance(value, kind):
             return words
-    return "a number"
+    if integral(value) is not None:
+        return "a number"
+    return "one that large" if value == value.to_integral_value() else "a fraction"
 
 
 def _short(number: int) -> str:
