@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,9 +99,7 @@ def check(request: MrRequest) -> None:
     Raises:
         Fault: 422.
     """
-    for port in request.ports:
-        if port in request.http_ports:
-            raise invalid(f"Port {port} is among ports and http_ports; it can be published one way only")
+    check_ports(request.ports, request.http_ports)
     for name, line in (("start_command", request.start_command), ("entrypoint", request.entrypoint)):
         words(line, name)
     if request.image:
@@ -109,6 +107,17 @@ def check(request: MrRequest) -> None:
             parse_reference(request.image)
         except Invalid as error:
             raise invalid(f"image: {error.message}") from None
+
+
+def check_ports(ports: Iterable[int], http_ports: Sequence[int]) -> None:
+    """That no port is published in two ways.
+
+    Raises:
+        Fault: 422.
+    """
+    for port in ports:
+        if port in http_ports:
+            raise invalid(f"Port {port} is among ports and http_ports; it can be published one way only")
 
 
 def words(line: str, name: str) -> tuple[str, ...]:
