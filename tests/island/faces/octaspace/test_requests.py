@@ -149,6 +149,12 @@ async def test_422_says_what_is_wrong_with_a_number(stage: Stage) -> None:
         assert told == f"node_id must be a whole number, not {kind}"
 
 
+async def test_422_more_urls_than_a_session_has(stage: Stage) -> None:
+    item = {"node_id": 1, "disk_size": 1, "image": "host", "http_ports": list(range(1, 66))}
+    told = await stage.fails(422, "VALIDATION_ERROR", "POST", "/services/mr", item)
+    assert told == "http_ports must have at most 64 ports"
+
+
 async def test_402_without_funds(stage: Stage, tmp_path: Path) -> None:
     poor = await stage.stranger(balance=0)
     assert await stage.ok("GET", "/accounts/balance", key=poor) == {"balance": 0}

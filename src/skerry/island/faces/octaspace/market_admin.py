@@ -13,7 +13,7 @@ from skerry.island.engine.errors import Invalid
 from skerry.island.faces.octaspace import apps, node_rows, profiles
 from skerry.island.faces.octaspace.call import Answer, Call, Route
 from skerry.island.faces.octaspace.errors import invalid, not_found
-from skerry.island.faces.octaspace.mr_request import check_ports, words
+from skerry.island.faces.octaspace.mr_request import MOST_HTTP_PORTS, check_ports, words
 from skerry.island.faces.octaspace.tables import apps as app_table
 from skerry.island.faces.octaspace.tables import nodes
 from skerry.island.faces.octaspace.validation import Form
@@ -75,7 +75,8 @@ class MarketAdmin:
             parse_reference(image)
         except Invalid as error:
             raise invalid(f"image: {error.message}") from None
-        command, ports, http_ports = form.text("start_command", ""), form.ports("ports"), form.ports("http_ports")
+        command, ports = form.text("start_command", ""), form.ports("ports")
+        http_ports = form.ports("http_ports", most=MOST_HTTP_PORTS)
         words(command, "start_command")
         check_ports(ports, http_ports)
         try:

@@ -16,6 +16,9 @@ from skerry.island.images.reference import parse_reference
 USUAL_DISK_GB = 10
 SSH_PORT = 22
 MOST_ITEMS = 64
+MOST_HTTP_PORTS = 64
+"""They take no port of the machine, but each is a URL in every answer about the session."""
+
 _MOST_DISK_GB = 10**6
 
 
@@ -85,7 +88,7 @@ def read(value: Any, name: str = "The body") -> MrRequest:
         app=form.text("app", "", most=64).strip().lower(),
         envs=form.variables("envs"),
         ports=tuple(form.ports("ports")),
-        http_ports=tuple(form.ports("http_ports")),
+        http_ports=tuple(form.ports("http_ports", most=MOST_HTTP_PORTS)),
         start_command=form.text("start_command", ""),
         entrypoint=form.text("entrypoint", ""),
     )

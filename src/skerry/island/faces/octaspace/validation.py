@@ -57,10 +57,13 @@ class Form:
             raise self._wrong(name, "true or false", value)
         return value
 
-    def ports(self, name: str) -> list[int]:
+    def ports(self, name: str, *, most: int = 65535) -> list[int]:
         """A list of distinct ports, 1 to 65535; empty when it is absent."""
         found: list[int] = []
-        for item in self._list(name):
+        given = self._list(name)
+        if len(given) > most:
+            raise invalid(f"{self._prefix}{name} must have at most {most} ports")
+        for item in given:
             port = integral(item)
             if port is None:
                 raise self._wrong(name, "an array of ports", item, inside=True)
