@@ -155,6 +155,8 @@ def test_what_is_no_key_stays_here(run: Run, identity: Path, tmp_path: Path) -> 
         ["start"],
         ["start", "--image", "host", "--port", "0"],
         ["start", "--image", "host", "--node", "0"],
+        ["start", "--image", "host", "--disk", "0"],
+        ["start", "--image", "host", "--disk", "20"],
         ["start", "--image", "host", "-e", "=x"],
         ["start", "--image", "host", "--port", "80", "--http-port", "80"],
         ["stop"],
@@ -223,7 +225,18 @@ def test_a_machine_that_ends_before_it_is_ready(away: Run, hosted: Hosted) -> No
     told = away("machine", "start", "--image", "x", "--node", "3", "--wait")
     assert told.status != 0
     assert told.text == f"{ID}\n"
-    assert "before it was ready" in told.stderr
+    assert "before it was ready: start failed" in told.stderr
+    told_last = {"msg": "The start has failed: image x is unknown\n", "ts": 1776161866304}
+    hosted.answers[f"GET /services/{ID}/logs?recent=true"] = {"system": [told_last], "container": ""}
+    told = away("machine", "start", "--image", "x", "--node", "3", "--wait")
+    assert told.status == 9
+    assert "before it was ready: The start has failed: image x is unknown" in told.stderr
+
+
+def test_an_empty_id_is_no_beginning_of_one(away: Run, hosted: Hosted) -> None:
+    hosted.answers["GET /sessions"] = [session()]
+    assert away("machine", "stop", "").status == 2
+    assert not [path for _, path, _ in hosted.asked if path.endswith("/stop")]
 
 
 def test_a_machine_that_is_gone_when_it_is_stopped(away: Run, hosted: Hosted) -> None:

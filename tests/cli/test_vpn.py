@@ -93,6 +93,21 @@ def test_a_vpn_that_is_not_ready_in_time_is_stopped(away: Run, network: Hosted) 
     assert stopped(network)
 
 
+def test_a_vpn_whose_configuration_cannot_be_written_is_stopped(away: Run, network: Hosted, tmp_path: Path) -> None:
+    assert away("vpn", "up", "--file", str(tmp_path / "none" / "wg0.conf")).status != 0
+    assert stopped(network)
+
+
+def test_a_vpn_that_ends_before_it_is_ready_says_why(away: Run, network: Hosted) -> None:
+    gone = (404, {"message": "Service not found"})
+    network.answers[f"GET /services/{ID}/info"] = network.answers[f"POST /services/{ID}/stop"] = gone
+    ended = session(is_ready=False, termination_reason=4, finished_at=1776161866304)
+    network.answers["GET /sessions?recent=true"] = [ended]
+    told = away("vpn", "up")
+    assert told.status == 9
+    assert "before it was ready: start failed" in told.stderr
+
+
 def test_vpns_are_listed_and_stopped(away: Run, network: Hosted) -> None:
     assert away("vpn", "ls").text.splitlines()[1].split()[:7] == [ID, "2", "wg", "ready", "203.0.113.7", "5", "7"]
     listed = away("vpn", "ls", "-o", "json")

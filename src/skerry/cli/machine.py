@@ -12,7 +12,7 @@ from skerry.cli.main import LazyGroup
 from skerry.cli.options import Duration, Size, environment
 from skerry.cli.places import Place, place_options
 from skerry.errors import NoCapacityError, NotFoundError
-from skerry.units import GIB
+from skerry.units import GIB, MIB
 
 if TYPE_CHECKING:
     from skerry.networks.octaspace import App, MrMachine, OctaSpace, ServiceInfo
@@ -137,12 +137,15 @@ def start(
     """
     if not image and not app:
         raise click.UsageError("say what to run: --image or --app")
+    if disk is not None and disk < MIB:
+        # A bare number is bytes, which nobody means here.
+        raise click.BadParameter("a disk is asked for in GiB, such as 20G", param_hint="--disk")
     envs = environment(pairs)
     with octaspace.asking(place, directory, start=True) as asked:
         client = asked.client
         template = _template(client, app) if app else None
         wanted: dict[str, Any] = {
-            "disk_size": -(-disk // GIB) if disk else _disk_of(template),
+            "disk_size": -(-disk // GIB) if disk is not None else _disk_of(template),
             "image": image or (template.image if template else None) or "",
             "app": template.uuid if template else None,
             "envs": envs or None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skerry.cli import output
+from skerry.cli import exits, output
 from skerry.cli.networks import NETWORKS
 from skerry.cli.places import Place, Target, target
 from skerry.errors import DeadlineExceededError, InvalidRequestError, NotFoundError, SkerryError
@@ -66,8 +66,11 @@ def session(client: OctaSpace, word: str, service: str, *, ended: bool = False) 
     """The session that a word means: its id, or the beginning of one.
 
     Raises:
-        NotFoundError: there is none. InvalidRequestError: there are several.
+        NotFoundError: there is none. InvalidRequestError: there are several, or nothing was said.
     """
+    if not word:
+        # Every id begins with it: a variable that was never set must not stop the only machine there is.
+        raise InvalidRequestError("an id is empty; write at least the beginning of one")
     word = word.lower()
     found = [one for one in sessions(client, service, ended=ended) if (one.uuid or "").startswith(word)]
     exact = [one for one in found if one.uuid == word]
@@ -88,8 +91,10 @@ def wait(started: Session, timeout: float, *, then: str) -> ServiceInfo:
         then: what becomes of it when the time is up, for the message.
 
     Raises:
-        DeadlineExceededError: the time is up. SkerryError: it ended before, or cannot be asked for.
+        DeadlineExceededError: the time is up. OctaSessionEndedError: it ended before; the message says why.
+        SkerryError: it cannot be asked for.
     """
+    from skerry.networks.octaspace import OctaSessionEndedError
 
     def tell(info: ServiceInfo) -> None:
         if output.drawable(sys.stderr):
@@ -100,6 +105,23 @@ def wait(started: Session, timeout: float, *, then: str) -> ServiceInfo:
     except DeadlineExceededError:
         text = f"session {started.uuid} was not ready within {timeout:g} s; {then}"
         raise DeadlineExceededError(text, network=NAME) from None
+    except OctaSessionEndedError as error:
+        words = _last_words(started)
+        if not words:
+            raise
+        text = f"session {started.uuid} ended before it was ready: {words}"
+        ended = OctaSessionEndedError(text, session=error.session, network=NAME)
+        exits.suggest(ended, "")  # the words say what to do, and `skerry status` does not
+        raise ended from None
+
+
+def _last_words(ended: Session) -> str:
+    """What the platform said last of a session, which is why it ended; empty where nobody tells."""
+    try:
+        told = ended.logs(recent=True).system or ()
+    except SkerryError:
+        return ""
+    return next((entry.msg.strip() for entry in reversed(told) if entry.msg and entry.msg.strip()), "")
 
 
 def complete(service: str) -> Any:

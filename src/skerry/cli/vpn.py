@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from skerry.cli.machine import stop_all
 from skerry.cli.main import LazyGroup
 from skerry.cli.options import Duration
 from skerry.cli.places import Place, place_options
-from skerry.errors import ConflictError, NoCapacityError
+from skerry.errors import ConflictError, NoCapacityError, NotFoundError
 
 if TYPE_CHECKING:
     from skerry.networks.octaspace import OctaSpace, ServiceInfo, VpnNode
@@ -104,13 +105,14 @@ def up(
         started = asked.client.services.vpn.start(chosen, subkind=subkind, protocol=protocol)
         try:
             info = octaspace.wait(started, timeout, then="it was stopped")
-            content = _content(info)
+            status = _hand_over(info, _content(info), path, form)
         except BaseException:
-            # Nobody would know of it, and it costs.
-            asked.client.services.session(started.uuid).stop()
+            # Nobody would know of it, and it costs. One that has ended already keeps its own reason.
+            with suppress(NotFoundError):
+                asked.client.services.session(started.uuid).stop()
             raise
     output.note(f"skerry: VPN {info.uuid} leaves the network at {info.ip}")
-    return _hand_over(info, content, path, form)
+    return status
 
 
 @vpn.command()

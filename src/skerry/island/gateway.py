@@ -126,9 +126,7 @@ class TunnelProxy:
         match = _TUNNEL_LABEL.fullmatch(label)
         found = await self._find(match.group(2), int(match.group(1))) if match else None
         if found is None:
-            await refuse(
-                scope, receive, send, 404, "No such tunnel. Ask a run of the VM for this inbound port first.\n"
-            )
+            await refuse(scope, receive, send, 404, "No such tunnel: nothing is published here, or it has ended.\n")
             return
         face, tunnel = found
         visit = await self._admit(scope, face, tunnel)
@@ -208,7 +206,7 @@ class TunnelProxy:
                 connection = await self._engine.sandboxes.dial(tunnel.account_id, tunnel.sandbox_id, tunnel.port)
         except (EngineError, OSError, TimeoutError) as error:
             reason = error.message if isinstance(error, EngineError) else "it does not answer"
-            await refuse(scope, receive, send, 502, f"Port {tunnel.port} of this VM cannot be reached: {reason}.\n")
+            await refuse(scope, receive, send, 502, f"Port {tunnel.port} cannot be reached: {reason}.\n")
             return
         with self._engine.traffic.watch(tunnel.sandbox_id, connection, accepted=False):
             await self._exchange(scope, receive, send, connection, visit)

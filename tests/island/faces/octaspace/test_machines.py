@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skerry.island.admin.auth import owner_key
 from skerry.island.faces.octaspace import states, tables
 from skerry.island.faces.octaspace.mr_request import read
 from tests.island.faces.octaspace.stage import OCTA, Stage
@@ -303,6 +304,23 @@ async def test_a_template_fills_what_is_empty(stage: Stage) -> None:
     assert info["node_hw"]["disk"] == 2 << 30
     await stage.operate("DELETE", f"/apps/{app['uuid']}")
     assert app["uuid"] not in [it["uuid"] for it in await stage.ok("GET", "/apps")]
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ('"ports": [80], "http_ports": [443, 80]', "one way only"),
+        ('"start_command": "\'"', "cannot be split"),
+        ('"extra": {"weight": 1e400}', "too large"),
+        ('"extra": {"min_disk_size": 0}', "min_disk_size"),
+    ],
+)
+async def test_a_template_that_nobody_could_start_or_read_is_refused(stage: Stage, members: str, told: str) -> None:
+    before = await stage.ok("GET", "/apps")
+    raw = f'{{"name": "x", "image": "host", {members}}}'.encode()
+    key = f"Bearer {owner_key(stage.lab.data)}"
+    assert told in await stage.fails(422, "VALIDATION_ERROR", "POST", "/admin/apps", raw=raw, key=key)
+    assert await stage.ok("GET", "/apps") == before
 
 
 async def test_progress_comes_in_order(stage: Stage) -> None:

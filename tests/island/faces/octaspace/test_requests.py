@@ -137,6 +137,24 @@ async def test_400_what_cannot_be_read(stage: Stage) -> None:
     await stage.fails(400, "BAD_REQUEST", "GET", "/services/%ff/info")
 
 
+async def test_422_says_what_is_wrong_with_a_number(stage: Stage) -> None:
+    for spelling, kind in (
+        ("1.5", "a fraction"),
+        ("1e999999999", "one that large"),
+        ('"1"', "text"),
+        ("true", "a boolean"),
+    ):
+        raw = f'{{"node_id":{spelling}}}'.encode()
+        told = await stage.fails(422, "VALIDATION_ERROR", "POST", "/services/mr", raw=raw)
+        assert told == f"node_id must be a whole number, not {kind}"
+
+
+async def test_422_more_urls_than_a_session_has(stage: Stage) -> None:
+    item = {"node_id": 1, "disk_size": 1, "image": "host", "http_ports": list(range(1, 66))}
+    told = await stage.fails(422, "VALIDATION_ERROR", "POST", "/services/mr", item)
+    assert told == "http_ports must have at most 64 ports"
+
+
 async def test_402_without_funds(stage: Stage, tmp_path: Path) -> None:
     poor = await stage.stranger(balance=0)
     assert await stage.ok("GET", "/accounts/balance", key=poor) == {"balance": 0}

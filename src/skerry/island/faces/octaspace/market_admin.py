@@ -13,6 +13,7 @@ from skerry.island.engine.errors import Invalid
 from skerry.island.faces.octaspace import apps, node_rows, profiles
 from skerry.island.faces.octaspace.call import Answer, Call, Route
 from skerry.island.faces.octaspace.errors import invalid, not_found
+from skerry.island.faces.octaspace.mr_request import MOST_HTTP_PORTS, check_ports, words
 from skerry.island.faces.octaspace.tables import apps as app_table
 from skerry.island.faces.octaspace.tables import nodes
 from skerry.island.faces.octaspace.validation import Form
@@ -74,6 +75,15 @@ class MarketAdmin:
             parse_reference(image)
         except Invalid as error:
             raise invalid(f"image: {error.message}") from None
+        command, ports = form.text("start_command", ""), form.ports("ports")
+        http_ports = form.ports("http_ports", most=MOST_HTTP_PORTS)
+        words(command, "start_command")
+        check_ports(ports, http_ports)
+        try:
+            kept = json.dumps(extra, default=float, allow_nan=False)
+        except ValueError:
+            # A list that cannot be written as JSON would be nobody's any more.
+            raise invalid("extra has a number that is too large") from None
         values = {
             "uuid": str(uuid4()),
             "name": form.text("name", most=200),
@@ -81,10 +91,10 @@ class MarketAdmin:
             "description": form.text("description", ""),
             "image": image,
             "envs": json.dumps(form.variables("envs")),
-            "extra": json.dumps(extra, default=float),
-            "ports": json.dumps(form.ports("ports")),
-            "http_ports": json.dumps(form.ports("http_ports")),
-            "start_command": form.text("start_command", ""),
+            "extra": kept,
+            "ports": json.dumps(ports),
+            "http_ports": json.dumps(http_ports),
+            "start_command": command,
         }
         uid = form.whole("uid", least=1, most=2**31 - 1) if form.has("uid") else None
         return Answer(await self._engine.store.run(_add_app, values, uid, call.now), 201)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,9 @@ from skerry.island.images.reference import parse_reference
 USUAL_DISK_GB = 10
 SSH_PORT = 22
 MOST_ITEMS = 64
+MOST_HTTP_PORTS = 64
+"""They take no port of the machine, but each is a URL in every answer about the session."""
+
 _MOST_DISK_GB = 10**6
 
 
@@ -85,7 +88,7 @@ def read(value: Any, name: str = "The body") -> MrRequest:
         app=form.text("app", "", most=64).strip().lower(),
         envs=form.variables("envs"),
         ports=tuple(form.ports("ports")),
-        http_ports=tuple(form.ports("http_ports")),
+        http_ports=tuple(form.ports("http_ports", most=MOST_HTTP_PORTS)),
         start_command=form.text("start_command", ""),
         entrypoint=form.text("entrypoint", ""),
     )
@@ -99,9 +102,7 @@ def check(request: MrRequest) -> None:
     Raises:
         Fault: 422.
     """
-    for port in request.ports:
-        if port in request.http_ports:
-            raise invalid(f"Port {port} is among ports and http_ports; it can be published one way only")
+    check_ports(request.ports, request.http_ports)
     for name, line in (("start_command", request.start_command), ("entrypoint", request.entrypoint)):
         words(line, name)
     if request.image:
@@ -109,6 +110,17 @@ def check(request: MrRequest) -> None:
             parse_reference(request.image)
         except Invalid as error:
             raise invalid(f"image: {error.message}") from None
+
+
+def check_ports(ports: Iterable[int], http_ports: Sequence[int]) -> None:
+    """That no port is published in two ways.
+
+    Raises:
+        Fault: 422.
+    """
+    for port in ports:
+        if port in http_ports:
+            raise invalid(f"Port {port} is among ports and http_ports; it can be published one way only")
 
 
 def words(line: str, name: str) -> tuple[str, ...]:

@@ -57,10 +57,13 @@ class Form:
             raise self._wrong(name, "true or false", value)
         return value
 
-    def ports(self, name: str) -> list[int]:
+    def ports(self, name: str, *, most: int = 65535) -> list[int]:
         """A list of distinct ports, 1 to 65535; empty when it is absent."""
         found: list[int] = []
-        for item in self._list(name):
+        given = self._list(name)
+        if len(given) > most:
+            raise invalid(f"{self._prefix}{name} must have at most {most} ports")
+        for item in given:
             port = integral(item)
             if port is None:
                 raise self._wrong(name, "an array of ports", item, inside=True)
@@ -132,7 +135,9 @@ def kind_of(value: Any) -> str:
     for kind, words in _WORDS.items():
         if isinstance(value, kind):
             return words
-    return "a number"
+    if integral(value) is not None:
+        return "a number"
+    return "one that large" if value == value.to_integral_value() else "a fraction"
 
 
 def _short(number: int) -> str:
