@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from skerry.island.engine.errors import Unavailable
+from skerry.island.faces.octaspace.call import Answer
 from skerry.island.faces.octaspace.schemas import SCHEMAS
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
@@ -251,3 +252,14 @@ async def test_numbers_are_exact_and_always_numbers(stage: Stage) -> None:
     answer = await stage.ask("GET", "/accounts/balance", key=rich)
     assert answer.body == b'{"balance":%d}' % (31428028938060847852 * OCTA)
     assert b'"balance":%d' % (31428028938060847852 * OCTA) in (await stage.ask("GET", "/accounts", key=rich)).body
+
+
+async def test_a_defect_is_told_as_one_whatever_it_is(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unspeakable(scope: Any, receive: Any) -> Answer:
+        return Answer(float("inf"))
+
+    monkeypatch.setattr(stage.face, "_answer", unspeakable)
+    message = await stage.fails(500, "INTERNAL_ERROR", "GET", "/accounts")
+    assert message.rpartition(" ")[2] in caplog.text

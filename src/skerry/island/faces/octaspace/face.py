@@ -177,12 +177,15 @@ class OctaSpaceFace:
                 answer, extra = Answer(b"", 204), _PREFLIGHT
             else:
                 answer = await self._answer(scope, receive)
+            # Here, because what cannot be encoded is a defect like any other.
+            body = _encoded(answer)
         except ClientGone:
             return
         except Exception as error:
             fault = _fault(error)
             answer, extra = Answer(errors.envelope(fault), fault.status), fault.headers
-        await _reply(scope, send, answer, extra)
+            body = _encoded(answer)
+        await _reply(scope, send, answer, body, extra)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         raw = raw_path(scope)
@@ -232,8 +235,11 @@ def _fault(error: Exception) -> Fault:
     return errors.unexpected(reference)
 
 
-async def _reply(scope: Scope, send: Send, answer: Answer, extra: Sequence[Header]) -> None:
-    body = answer.value if isinstance(answer.value, bytes) else wire.encode(answer.value)
+def _encoded(answer: Answer) -> bytes:
+    return answer.value if isinstance(answer.value, bytes) else wire.encode(answer.value)
+
+
+async def _reply(scope: Scope, send: Send, answer: Answer, body: bytes, extra: Sequence[Header]) -> None:
     headers = [
         (b"x-request-id", secrets.token_hex(_REQUEST_ID_BYTES).encode()),
         (b"cache-control", b"no-store"),
