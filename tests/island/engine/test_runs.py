@@ -171,7 +171,12 @@ async def test_cancelling_what_waits_for_its_turn(lab: Lab) -> None:
 async def test_signals_reach_the_command(lab: Lab) -> None:
     run = await lab.submit("trap 'echo caught; exit 9' USR1; echo begun; while :; do sleep 0.05; done")
     await lab.wrote(run, "begun")
-    assert await lab.engine.runs.signal(lab.account, "box", run.id, signal.SIGUSR1)
+
+    async def told() -> bool:
+        # What it wrote can be seen before its starter has returned.
+        return await lab.engine.runs.signal(lab.account, "box", run.id, signal.SIGUSR1)
+
+    await lab.until(told)
     ended = await lab.finish(run)
     out, _ = await lab.engine.runs.output(ended)
     assert (ended.exit_code, out) == (9, b"begun\ncaught\n")
