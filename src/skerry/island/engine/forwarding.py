@@ -1,6 +1,6 @@
 """TCP from outside into sandboxes: listening within bounds, and carrying bytes both ways.
 
-Arker's tunnels, published ports and the SSH server's own entrance all stand on this.
+Tunnels of faces, published ports and the SSH server's own entrance all stand on this.
 """
 
 from __future__ import annotations
