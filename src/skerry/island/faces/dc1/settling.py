@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.errors import PaymentRequired
-from skerry.island.faces.dc1 import events, job_rows
+from skerry.island.faces.dc1 import callbacks, events, job_rows
 from skerry.island.faces.dc1.renter_rows import CURRENCY
 from skerry.island.faces.dc1.tables import executions, providers
 from skerry.island.store import ledger
@@ -89,7 +89,9 @@ def complete(
     gpu_ms: int,
     result: str | None,
     exit_code: int | None = None,
+    status: str = "completed",
     source: str = "daemon",
+    message: str = "",
     now: int,
 ) -> Shares:
     """End a job that did its work, and pay for it; the caller has seen in this transaction that it had not ended.
@@ -97,7 +99,9 @@ def complete(
     Args:
         gpu_ms: milliseconds times GPUs.
         result: standard output.
+        status: `completed`; `cancelled` for one that is charged all the same.
         source: who says so, for the life cycle.
+        message: about its end; empty for the usual words.
         now: microseconds since 1970.
     """
     shares = divide(int(job.quote), gpu_ms, int(job.rate_per_minute), success=True)
@@ -114,11 +118,15 @@ def complete(
             entries[PLATFORM] = taken
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"job {job.job_id}", now=now)
         job_rows.add_totals(connection, job.renter_id, spent=shares.charged)
-    values = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
-    _end(connection, job, "completed", gpu_ms, exit_code, now, result=result, error=None, **values)
+    values: dict[str, Any] = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
+    if status == "cancelled" and shares.refund:
+        values["refunded_at"] = now
+    _end(connection, job, status, gpu_ms, exit_code, now, result=result, error=None, **values)
     if job.provider_id is not None:
         _count(connection, job.provider_id, total_jobs=1, total_earned=shares.provider)
-    events.add(connection, job.id, events.COMPLETED, "completed", source, "Job completed", now=now)
+    event_type = events.COMPLETED if status == "completed" else events.CANCELLED
+    events.add(connection, job.id, event_type, status, source, message or f"Job {status}", now=now)
+    callbacks.job_ended(connection, job_rows.get(connection, job.id), now)
     return shares
 
 
@@ -157,6 +165,7 @@ def give_up(
         _count(connection, job.provider_id, failed_jobs=1)
     message = error or ("Job was cancelled" if status == "cancelled" else "Job failed")
     events.add(connection, job.id, event_type, status, source, message, payload={"refunded_halala": quote}, now=now)
+    callbacks.job_ended(connection, job_rows.get(connection, job.id), now)
     return quote
 
 
