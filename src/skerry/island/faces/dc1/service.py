@@ -11,6 +11,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.job_rows import TERMINAL
+from skerry.island.faces.dc1.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.tables import jobs
 
@@ -26,6 +27,7 @@ class Service:
     def __init__(self, engine: Engine, authentication: Authentication) -> None:
         self._engine = engine
         self._authentication = authentication
+        self._renting = Renting(engine)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
@@ -34,13 +36,15 @@ class Service:
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return []
+        return [*self._renting.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
+        await self._renting.start()
 
     async def stop(self) -> None:
         """Let go of them."""
+        await self._renting.stop()
 
     async def busy(self) -> bool:
         """Whether any job goes on or waits."""
