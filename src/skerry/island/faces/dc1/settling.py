@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.errors import PaymentRequired
-from skerry.island.faces.dc1 import events, job_rows
+from skerry.island.faces.dc1 import callbacks, events, job_rows
 from skerry.island.faces.dc1.renter_rows import CURRENCY
 from skerry.island.faces.dc1.tables import executions, providers
 from skerry.island.store import ledger
@@ -75,6 +75,7 @@ def hold(connection: Connection, account_id: str, job_id: str, amount: int, *, n
         PaymentRequired: the balance does not cover it.
     """
     ledger.hold(connection, account_id, _name(job_id), Money(amount, CURRENCY), memo=f"job {job_id}", now=now)
+    callbacks.held(connection, account_id, amount, balance(connection, account_id), now)
 
 
 def balance(connection: Connection, account_id: str) -> int:
@@ -171,6 +172,7 @@ def _end(
         .where(executions.c.job == job.id, executions.c.attempt == job.attempt, executions.c.ended_at.is_(None))
         .values(ended_at=now, exit_code=exit_code, gpu_ms=gpu_ms, cost=values.get("charged"))
     )
+    callbacks.job_ended(connection, job, now)
 
 
 def _count(connection: Connection, provider_id: int, **more: int) -> None:
