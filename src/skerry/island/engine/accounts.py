@@ -143,7 +143,7 @@ class Accounts:
         Args:
             account_id: whose keys.
             network: for which network.
-            also: what else to write in the same transaction; it is given the new key.
+            also: what else to check and write in the same transaction, first of all; it is given the new key.
             key: the new key; made up unless given.
 
         Returns:
@@ -158,9 +158,9 @@ class Accounts:
         now = micros(record.created_at)
 
         def replace(connection: Connection) -> None:
+            also(connection, plain)
             end_keys(connection, account_id, network, now)
             rows.add_key(connection, record, _digest(plain), now)
-            also(connection, plain)
 
         await self._store.run(replace)
         self.forget(account_id)
@@ -249,6 +249,11 @@ def end_keys(connection: Connection, account_id: str, network: str, now: int) ->
     for key in rows.keys_of(connection, account_id):
         if key.network == network and key.revoked_at is None:
             rows.revoke_key(connection, account_id, key.id, now)
+
+
+def is_live(connection: Connection, account_id: str, key_id: str) -> bool:
+    """Whether a key still lets its account in."""
+    return any(key.id == key_id and key.revoked_at is None for key in rows.keys_of(connection, account_id))
 
 
 def _first(connection: Connection, account: Account, opening_balance: Money, now: int) -> None:

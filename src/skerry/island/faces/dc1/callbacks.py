@@ -69,7 +69,7 @@ def held(connection: Connection, account_id: str, amount: int, left: int, now: i
 
 
 def job_told(job: Row[Any], event: str, now: int) -> dict[str, Any]:
-    """The body of a job's callback: the nested form that the service sends, with the members of the documented flat one.
+    """The body of a job's callback: the nested form that the service sends, and the documented flat one around it.
 
     Args:
         event: `job.completed` or `job.failed`.

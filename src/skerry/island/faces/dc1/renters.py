@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import limits, renter_rows, wallet, wire
-from skerry.island.faces.dc1.access import ACCOUNT, TOPUP
+from skerry.island.faces.dc1.access import ACCOUNT, OWN, TOPUP
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.fields import Fields
+from skerry.island.faces.dc1.renter_keys import own
 from skerry.island.faces.dc1.tables import jobs
 
 _RECENT = 20
@@ -32,10 +33,12 @@ class Renters:
 
     def routes(self) -> Sequence[Route]:
         """What a renter asks of its own account."""
+        limit, by_id = (limits.TOPUP,), "/api/renters/{renter_id}/topup"
         return [
             Route(method="GET", path="/api/renters/me", handler=self.me, access=ACCOUNT),
             Route(method="GET", path="/api/renters/balance", handler=self.balance, access=ACCOUNT),
-            Route(method="POST", path="/api/renters/topup", handler=self.topup, access=TOPUP, limits=(limits.TOPUP,)),
+            Route(method="POST", path="/api/renters/topup", handler=self.topup, access=TOPUP, limits=limit),
+            Route(method="POST", path=by_id, handler=self.topup_own, access=OWN, limits=limit),
         ]
 
     async def me(self, call: Call) -> Answer:
@@ -75,6 +78,11 @@ class Renters:
                 "new_balance_sar": wire.sar(has),
             }
         )
+
+    async def topup_own(self, call: Call, renter_id: str) -> Answer:
+        """The same, by the account's number."""
+        own(call, renter_id)
+        return await self.topup(call)
 
 
 def profile(connection: Connection, renter: Row[Any]) -> dict[str, Any]:
