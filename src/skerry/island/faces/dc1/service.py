@@ -11,6 +11,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.job_rows import TERMINAL
+from skerry.island.faces.dc1.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.tables import jobs
 from skerry.island.faces.dc1.working import Working
@@ -29,6 +30,7 @@ class Service:
         self._engine = engine
         self._authentication = authentication
         self.working = working
+        self._renting = Renting(engine)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
@@ -37,14 +39,16 @@ class Service:
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return [*self.working.resources()]
+        return [*self.working.resources(), *self._renting.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
         await self.working.start()
+        await self._renting.start()
 
     async def stop(self) -> None:
         """Let go of them."""
+        await self._renting.stop()
         await self.working.stop()
 
     async def busy(self) -> bool:

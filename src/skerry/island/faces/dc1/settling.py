@@ -8,7 +8,7 @@ that no repetition moves anything twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -75,6 +75,7 @@ def hold(connection: Connection, account_id: str, job_id: str, amount: int, *, n
         PaymentRequired: the balance does not cover it.
     """
     ledger.hold(connection, account_id, _name(job_id), Money(amount, CURRENCY), memo=f"job {job_id}", now=now)
+    callbacks.held(connection, account_id, amount, balance(connection, account_id), now)
 
 
 def balance(connection: Connection, account_id: str) -> int:
@@ -105,6 +106,8 @@ def complete(
         now: microseconds since 1970.
     """
     shares = divide(int(job.quote), gpu_ms, int(job.rate_per_minute), success=True)
+    if job.provider_id is None:
+        shares = replace(shares, provider=0, fee=shares.charged)
     if job.account_id is not None:
         held, taken = Money(int(job.quote), CURRENCY), Money(shares.charged, CURRENCY)
         entries = {
@@ -114,8 +117,6 @@ def complete(
         }
         if job.provider_id is not None:
             entries[earnings(job.provider_id)] = Money(shares.provider, CURRENCY)
-        else:
-            entries[PLATFORM] = taken
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"job {job.job_id}", now=now)
         job_rows.add_totals(connection, job.renter_id, spent=shares.charged)
     values: dict[str, Any] = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
@@ -126,7 +127,6 @@ def complete(
         _count(connection, job.provider_id, total_jobs=1, total_earned=shares.provider)
     event_type = events.COMPLETED if status == "completed" else events.CANCELLED
     events.add(connection, job.id, event_type, status, source, message or f"Job {status}", now=now)
-    callbacks.job_ended(connection, job_rows.get(connection, job.id), now)
     return shares
 
 
@@ -165,7 +165,6 @@ def give_up(
         _count(connection, job.provider_id, failed_jobs=1)
     message = error or ("Job was cancelled" if status == "cancelled" else "Job failed")
     events.add(connection, job.id, event_type, status, source, message, payload={"refunded_halala": quote}, now=now)
-    callbacks.job_ended(connection, job_rows.get(connection, job.id), now)
     return quote
 
 
@@ -180,6 +179,7 @@ def _end(
         .where(executions.c.job == job.id, executions.c.attempt == job.attempt, executions.c.ended_at.is_(None))
         .values(ended_at=now, exit_code=exit_code, gpu_ms=gpu_ms, cost=values.get("charged"))
     )
+    callbacks.job_ended(connection, job, now)
 
 
 def _count(connection: Connection, provider_id: int, **more: int) -> None:
