@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -76,7 +77,9 @@ async def test_a_flood_is_bounded_and_the_result_survives_it(lab: ProviderLab) -
 
 
 async def test_a_job_that_takes_too_long_is_ended(lab: ProviderLab) -> None:
-    text = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('on', flush=True)\ntime.sleep(600)"
+    text = (
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('on', flush=True)\ntime.sleep(600)"
+    )
     row = await lab.done(script(lab, text, max_duration_seconds=2))
     assert row.status == "failed"
     assert outcome(row).error == "Job timed out: it may run for 2 seconds (max_duration_seconds)"
@@ -124,8 +127,6 @@ async def test_a_program_survives_its_provider(lab: ProviderLab) -> None:
     await lab.said(row, "began")
     await lab.crash()
     sandboxes, _ = await lab.engine.sandboxes.list(lab.engine.account_id)
-    import io
-
     await lab.engine.sandboxes.write_file(
         lab.engine.account_id, sandboxes[0].id, "/home/user/go", io.BytesIO(b""), 0, beneath="/home/user"
     )
