@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skerry.island.engine.engine import Engine
 from skerry.island.workers.llm.models import ModelStore
-from skerry.island.workers.llm.workers import LlmSettings, LlmWorkers
+from skerry.island.workers.llm.workers import STATE, LlmSettings, LlmWorkers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Means:
         """Look around; nothing is loaded before it is needed."""
         data = engine.settings.data_dir
         llm = await LlmWorkers.open(
-            data / "llm",
+            data / STATE,
             ModelStore.of(data),
             settings=LlmSettings(default_model=engine.settings.dc1.default_model),
             gpus=[gpu.index for gpu in engine.nodes.local.gpus],

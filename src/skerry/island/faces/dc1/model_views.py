@@ -39,9 +39,10 @@ class ModelViews:
     def routes(self) -> Sequence[Route]:
         """A model's name has a slash, which clients send as it is or escaped."""
         base, found = "/api/models", []
-        found.append(Route(method="GET", path=base, handler=self.list, access=ANYBODY))
-        for view in _VIEWS:
-            found.append(Route(method="GET", path=f"{base}/{view}", handler=self._view(view), access=ANYBODY))
+        found.append(Route(method="GET", path=base, handler=self.every, access=ANYBODY))
+        found += [
+            Route(method="GET", path=f"{base}/{view}", handler=self._view(view), access=ANYBODY) for view in _VIEWS
+        ]
         for name in ("{model}", "{org}/{model}"):
             one = f"{base}/{name}"
             deploy = {"access": RENTER_JOBS, "limits": (MODEL_DEPLOY,)}
@@ -52,7 +53,7 @@ class ModelViews:
             ]
         return found
 
-    async def list(self, call: Call) -> Answer:
+    async def every(self, call: Call) -> Answer:
         """Every model of the catalogue, as a bare array."""
         return Answer(await self._all(call))
 
@@ -90,8 +91,8 @@ class ModelViews:
     async def deploy(self, call: Call, *name: str) -> Answer:
         """Serve any model: a `vllm_serve` job of that name, with whatever else the body says of it."""
         given = call.json if isinstance(call.json, dict) else {}
-        model = "/".join(name)
-        params = given.get("params") if isinstance(given.get("params"), dict) else {}
+        model, asked = "/".join(name), given.get("params")
+        params: dict[str, Any] = asked if isinstance(asked, dict) else {}
         body = {
             "duration_minutes": _USUAL_MINUTES,
             **{key: value for key, value in given.items() if key not in ("model", "params", "job_type")},
