@@ -24,6 +24,7 @@ class Working:
         changes: who waits for jobs to change; transactions over jobs go through it.
         maker: makes jobs, for whoever needs one.
         secret: signs task specs and heartbeats.
+        submit: submits the job that a call's body describes.
 
     Args:
         engine: open.
@@ -36,8 +37,10 @@ class Working:
         self.secret = secret
         self.changes = Changes(engine.store)
         self.maker = JobMaker(settings, secret)
+        submitting = Submitting(self.changes, self.maker)
+        self.submit = submitting.submit
         self._resources: list[Resource] = [
-            Submitting(self.changes, self.maker),
+            submitting,
             JobReading(engine),
             Output(engine),
             Control(self.changes, self.maker, settings, authentication),
