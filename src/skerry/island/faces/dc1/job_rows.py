@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from skerry.island.faces.dc1.changes import touch
 from skerry.island.faces.dc1.tables import jobs, renters
 
 TERMINAL = ("completed", "failed", "cancelled")
@@ -37,6 +38,7 @@ def find(connection: Connection, ident: str | int) -> Row[Any] | None:
 
 def change(connection: Connection, job: int, now: int, **values: Any) -> None:
     """Set columns of a job, by its number."""
+    touch(connection, job)
     connection.execute(jobs.update().where(jobs.c.id == job).values(updated_at=now, **values))
 
 
