@@ -72,9 +72,7 @@ class Authentication:
         """The provider whose key this is, if it is one."""
         return await self._provider(key)
 
-    async def _anybody(
-        self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any
-    ) -> Caller:
+    async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Caller:
         """Whoever presented a key, in whichever place; nobody without one that is known."""
         token = headers.get("x-admin-token") or bearer(headers)
         caller = Caller()
@@ -128,7 +126,8 @@ class Authentication:
         provider = await self._engine.store.read(provider_rows.find, row.owner_id)
         if row.kind == key_rows.PAYOUTS:
             await self._used(row)
-        return Caller(provider=provider, key_id=row.id)
+        scopes = frozenset(json.loads(row.scopes)) if row.kind == key_rows.PAYOUTS else None
+        return Caller(provider=provider, scopes=scopes, key_id=row.id)
 
     async def _used(self, row: Row[Any]) -> None:
         now = self._now()

@@ -40,6 +40,7 @@ TOPUP = Limit(name="topup", most=10, seconds=60, by="address", error="Too many t
 LOGIN = Limit(name="login", most=10, seconds=900, by="address")
 HEARTBEAT = Limit(name="heartbeat", most=10, seconds=60, by="presented")
 MARKETPLACE = Limit(name="marketplace", most=60, seconds=60)
+PUBLIC = Limit(name="public", most=60, seconds=60, by="address")
 REGISTRY = Limit(name="registry", most=30, seconds=60, by="address")
 INFERENCE = Limit(name="inference", most=10, seconds=60)
 ADMIN = Limit(name="admin", most=30, seconds=60)

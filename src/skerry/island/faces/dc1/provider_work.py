@@ -78,9 +78,7 @@ class ProviderWork:
         ident = _ident(body.get("job_id"))
         if ident is None:
             raise Fault(400, "api_key and job_id required")
-        settled = await self._changes.run(
-            reporting.job_result, call.provider.id, ident, report_of(body), now=call.now
-        )
+        settled = await self._changes.run(reporting.job_result, call.provider.id, ident, report_of(body), now=call.now)
         if settled.earlier is not None:
             return Answer({"success": True, "message": f"Job already settled ({settled.earlier})"})
         return Answer(settled_view(settled, call.now))
@@ -91,9 +89,7 @@ class ProviderWork:
         error = body.get("error")
         seconds = body.get("gpu_seconds", body.get("duration_seconds"))
         report = report_of({**body, "success": not error, "gpu_seconds_used": seconds})
-        settled = await self._changes.run(
-            reporting.job_outcome, _who(call), ident, report, now=call.now
-        )
+        settled = await self._changes.run(reporting.job_outcome, _who(call), ident, report, now=call.now)
         job = settled.job
         if settled.again:
             told = f"Job re-queued for retry {job.retry_count}/{reporting.MOST_TRIES}"

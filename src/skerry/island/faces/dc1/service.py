@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
@@ -10,7 +11,10 @@ from skerry.island.asgi import Receive, Scope
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
+from skerry.island.faces.dc1.changes import Changes
+from skerry.island.faces.dc1.hmac_secret import hmac_secret
 from skerry.island.faces.dc1.job_rows import TERMINAL
+from skerry.island.faces.dc1.providing import Providing
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.tables import jobs
 
@@ -21,26 +25,33 @@ class Service:
     Args:
         engine: open.
         authentication: for what finds keys in bodies.
+        secret: signs task specs and heartbeats.
     """
 
-    def __init__(self, engine: Engine, authentication: Authentication) -> None:
+    def __init__(self, engine: Engine, authentication: Authentication, secret: str) -> None:
         self._engine = engine
         self._authentication = authentication
+        self._changes = Changes(engine.store)
+        self._providing = Providing(engine, self._changes, secret)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
         """Made, with what must be measured or read first."""
-        return cls(engine, authentication)
+        settings = engine.settings
+        secret = await asyncio.to_thread(hmac_secret, settings.dc1, settings.data_dir)
+        return cls(engine, authentication, secret)
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return []
+        return [*self._providing.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
+        await self._providing.start()
 
     async def stop(self) -> None:
         """Let go of them."""
+        await self._providing.stop()
 
     async def busy(self) -> bool:
         """Whether any job goes on or waits."""
