@@ -60,7 +60,7 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
     """A waiting job is a provider's from now on, as its next attempt.
 
     Args:
-        status: `running`, or `assigned` for the older way of polling.
+        status: `running`, or `assigned` for the older way of polling: it starts with its first progress then.
     """
     attempt = int(job.attempt) + 1
     job_rows.change(
@@ -72,7 +72,7 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
         attempt=attempt,
         assigned_at=now,
         picked_up_at=now,
-        started_at=now,
+        started_at=now if status == "running" else None,
         timeout_at=now + seconds(job) * 1_000_000,
         error=None,
     )

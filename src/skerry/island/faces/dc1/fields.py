@@ -95,9 +95,9 @@ class Fields:
 
     def one_of(self, name: str, words: Sequence[str], *, required: bool = True, fold: bool = False) -> str | None:
         """One of some words; in any case if they are folded."""
-        found = self._member(name, required, "string")
-        if found is None:
+        if not required and self._body.get(name) is None and (self._nulls or name not in self._body):
             return None
+        found = self._body.get(name)
         said = found.lower() if fold and isinstance(found, str) else found
         if said not in words:
             known = "|".join(f'"{word}"' for word in words)
