@@ -109,7 +109,7 @@ class ContainerJobs:
                 except EngineError as error:
                     if error.code in ("unavailable", "rate_limited", "no_capacity"):
                         raise
-                    return failure(f"The job's image or sandbox cannot be had: {error.message}")
+                    return failure(error.message)
             ended = await self._follow(record, course)
             if ended.cause not in ("lost", "stopped") or beginning == rooms.MOST_BEGINNINGS:
                 return await self._judge(job, ended, len(gpus), beginning - 1)
@@ -191,7 +191,11 @@ class ContainerJobs:
             found: Image = images.get(name)
             return found
         course.phase("pulling")
-        fetched: Image = await images.fetch(name)
+        try:
+            fetched: Image = await images.fetch(name)
+        except EngineError as error:
+            error.message = f"The image {name[:200]} cannot be had: {error.message}"
+            raise
         return fetched
 
     async def _follow(self, record: RunRecord, course: Course) -> RunRecord:

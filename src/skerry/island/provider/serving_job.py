@@ -18,6 +18,9 @@ from skerry.island.provider.text_job import NO_MODELS, PASSING, OnPhase, printed
 CHECK_SECONDS = 30.0
 """Between two looks whether a server is well."""
 
+MISSES = 3
+"""Looks in a row at which a server must not answer before it counts as dead: it may be starting again by itself."""
+
 PAUSES = (10.0, 30.0, 90.0)
 """Seconds before a server that died is started again."""
 
@@ -124,9 +127,11 @@ class ServingJobs:
     async def _serve(self, key: str, ends: float) -> str:
         """Return when the time is used up, with nothing to say, or when the server is not well, with words."""
         assert self._servers is not None
+        misses = 0
         while (left := ends - self._clock.monotonic()) > 0:
-            await self._clock.sleep(min(self._check, left))
-            if not await self._servers.well(key):
+            await self._clock.sleep(min(self._check / 6 if misses else self._check, left))
+            misses = 0 if await self._servers.well(key) else misses + 1
+            if misses == MISSES:
                 return "The model's server does not answer any more"
         return ""
 

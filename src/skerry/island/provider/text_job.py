@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from skerry.island.engine.errors import EngineError
@@ -14,6 +14,9 @@ from skerry.island.provider.task_specs import MARKER, compact
 OnPhase = Callable[[str], Awaitable[None]]
 PASSING = ("unavailable", "rate_limited", "no_capacity")
 """Codes of refusals that another try, or another provider, need not meet."""
+
+RAW_MODELS = frozenset({"microsoft/phi-2", "microsoft/phi-1_5", "google/gemma-2b"})
+"""Models that were taught no chats: they go on with the prompt as it stands."""
 
 
 class Completion(Protocol):
@@ -37,9 +40,16 @@ class LanguageModels(Protocol):
     """Whoever can ask one."""
 
     async def complete(
-        self, model: str, prompt: str, *, max_tokens: int, temperature: float, on_phase: OnPhase
+        self,
+        model: str,
+        prompt: str | None = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        max_tokens: int,
+        temperature: float,
+        on_phase: OnPhase,
     ) -> Completion:
-        """Answer a prompt; raises `EngineError`."""
+        """Go on with a prompt, or answer in a chat; raises `EngineError`."""
         ...
 
 
@@ -70,11 +80,17 @@ class TextJobs:
         if self._models is None:
             return failure(NO_MODELS)
         wanted = text_params(job.params or {}, job.model, self._allowed)
+        chat = (job.params or {}).get("messages")
+        if not isinstance(chat, list) or not chat:
+            chat = [{"role": "user", "content": wanted.prompt}]
+        raw = wanted.model in RAW_MODELS
+        prompt, messages = (wanted.prompt, None) if raw else (None, chat)
         began = self._clock()
         try:
             found = await self._models.complete(
                 wanted.model,
-                wanted.prompt,
+                prompt,
+                messages=messages,
                 max_tokens=wanted.max_tokens,
                 temperature=wanted.temperature,
                 on_phase=course.hear,

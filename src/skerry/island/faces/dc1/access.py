@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Refusal = tuple[int, str]
 
@@ -66,6 +66,22 @@ BEARER = Access(
     unknown=(401, "Invalid renter key"),
     query=("key",),
     bearer=True,
+    scopes=frozenset({"jobs.read", "admin"}),
+    unscoped=(403, "API key does not have jobs.read permission"),
+)
+OWN = Access(
+    role="renter",
+    missing=(401, "Renter API key required"),
+    unknown=(401, "Invalid renter key"),
+    query=("key",),
+    bearer=True,
+)
+"""Routes below a renter's own number."""
+
+OWN_MONEY = replace(
+    OWN,
+    scopes=frozenset({"balance.read", "billing", "admin"}),
+    unscoped=(403, "API key does not have balance.read permission"),
 )
 OPENAI = Access(
     role="renter",

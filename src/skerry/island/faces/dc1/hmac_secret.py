@@ -34,7 +34,5 @@ def hmac_secret(settings: DC1, data_dir: Path) -> str:
         write_private(path, made.encode() + b"\n")
         return made
     if not found:
-        raise ConfigurationError(
-            f"{path} is empty; put the secret back, or remove the file and every job will be unsigned"
-        )
+        raise ConfigurationError(f"{path} is empty; put the secret back, or remove the file for a new one")
     return found

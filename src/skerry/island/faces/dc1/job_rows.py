@@ -36,6 +36,11 @@ def find(connection: Connection, ident: str | int) -> Row[Any] | None:
     return connection.execute(select(jobs).where(jobs.c.job_id == text)).first()
 
 
+def get(connection: Connection, job: int) -> Row[Any]:
+    """A job by its number, which is known to be there."""
+    return connection.execute(select(jobs).where(jobs.c.id == job)).one()
+
+
 def change(connection: Connection, job: int, now: int, **values: Any) -> None:
     """Set columns of a job, by its number."""
     touch(connection, job)

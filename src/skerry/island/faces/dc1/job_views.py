@@ -141,8 +141,9 @@ def row(job: Row[Any], *, root: str, position: int | None = None, now: int) -> d
 
 def endpoint_url(job: Row[Any], root: str) -> str | None:
     """Where the model that a job serves is reached: through this island, or at a provider's own address."""
-    if job.endpoint_url is None or not job.endpoint_url.startswith(OWN_ENDPOINT):
-        return job.endpoint_url
+    kept: str | None = job.endpoint_url
+    if kept is None or not kept.startswith(OWN_ENDPOINT):
+        return kept
     return f"{root}/serve/{job.job_id}/v1"
 
 
@@ -160,7 +161,7 @@ def elapsed_micros(job: Row[Any], now: int) -> int | None:
     """For how long a job has run; None for one that has not begun."""
     if job.started_at is None:
         return None
-    return max(0, (job.completed_at or now) - job.started_at)
+    return max(0, int((job.completed_at or now) - job.started_at))
 
 
 def work_seconds(job: Row[Any]) -> int | float | None:
@@ -182,7 +183,8 @@ def work_minutes(job: Row[Any]) -> int | None:
 
 def charged(job: Row[Any]) -> int | None:
     """Halala that a job was charged; None for what goes on, and for what was cancelled and cost nothing."""
-    return None if job.status == "cancelled" and not job.charged else job.charged
+    amount: int | None = job.charged
+    return None if job.status == "cancelled" and not amount else amount
 
 
 def refunded(job: Row[Any]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
@@ -11,12 +10,12 @@ from skerry.island.asgi import Receive, Scope
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
-from skerry.island.faces.dc1.changes import Changes
-from skerry.island.faces.dc1.hmac_secret import hmac_secret
 from skerry.island.faces.dc1.job_rows import TERMINAL
 from skerry.island.faces.dc1.providing import Providing
+from skerry.island.faces.dc1.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.tables import jobs
+from skerry.island.faces.dc1.working import Working
 
 
 class Service:
@@ -25,33 +24,36 @@ class Service:
     Args:
         engine: open.
         authentication: for what finds keys in bodies.
-        secret: signs task specs and heartbeats.
+        working: jobs, and who waits for them.
     """
 
-    def __init__(self, engine: Engine, authentication: Authentication, secret: str) -> None:
+    def __init__(self, engine: Engine, authentication: Authentication, working: Working) -> None:
         self._engine = engine
         self._authentication = authentication
-        self._changes = Changes(engine.store)
-        self._providing = Providing(engine, self._changes, secret)
+        self.working = working
+        self._renting = Renting(engine)
+        self._providing = Providing(engine, working.changes, working.secret)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
         """Made, with what must be measured or read first."""
-        settings = engine.settings
-        secret = await asyncio.to_thread(hmac_secret, settings.dc1, settings.data_dir)
-        return cls(engine, authentication, secret)
+        return cls(engine, authentication, await Working.opened(engine, authentication))
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return [*self._providing.resources()]
+        return [*self.working.resources(), *self._renting.resources(), *self._providing.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
+        await self.working.start()
+        await self._renting.start()
         await self._providing.start()
 
     async def stop(self) -> None:
         """Let go of them."""
         await self._providing.stop()
+        await self._renting.stop()
+        await self.working.stop()
 
     async def busy(self) -> bool:
         """Whether any job goes on or waits."""

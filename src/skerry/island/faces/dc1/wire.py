@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -39,9 +38,10 @@ def decode(body: bytes) -> Any:
         Unreadable: no JSON in UTF-8, or too deep.
     """
     try:
-        found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer, parse_float=_fraction)
-        # Half of a pair of surrogates can be escaped, but never be written again; and a recursion ends here.
-        json.dumps(found, ensure_ascii=False).encode()
+        found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
+        # Half of a pair of surrogates, and a number beyond every float, can be read, but never be written again; and a
+        # recursion ends here.
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from None
     return found
@@ -98,13 +98,6 @@ def _integer(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError("a number has too many digits")
     return int(digits)
-
-
-def _fraction(digits: str) -> float:
-    found = float(digits)
-    if math.isinf(found):
-        raise ValueError("a number is too large")
-    return found
 
 
 def _refuse(word: str) -> NoReturn:
