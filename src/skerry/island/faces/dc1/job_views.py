@@ -161,7 +161,7 @@ def elapsed_micros(job: Row[Any], now: int) -> int | None:
     """For how long a job has run; None for one that has not begun."""
     if job.started_at is None:
         return None
-    return max(0, (job.completed_at or now) - job.started_at)
+    return max(0, int((job.completed_at or now) - job.started_at))
 
 
 def work_seconds(job: Row[Any]) -> int | float | None:

@@ -12,6 +12,7 @@ from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.job_rows import TERMINAL
 from skerry.island.faces.dc1.means import Means
+from skerry.island.faces.dc1.providing import Providing
 from skerry.island.faces.dc1.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.serving import Serving
@@ -35,6 +36,7 @@ class Service:
         self.working = working
         self._renting = Renting(engine)
         self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
+        self._providing = Providing(engine, working.changes, working.secret)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
@@ -44,16 +46,19 @@ class Service:
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return [*self.working.resources(), *self._renting.resources(), *self._serving.resources()]
+        parts = (self.working, self._renting, self._providing, self._serving)
+        return [resource for part in parts for resource in part.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
         await self.working.start()
         await self._renting.start()
         await self._serving.start()
+        await self._providing.start()
 
     async def stop(self) -> None:
         """Let go of them."""
+        await self._providing.stop()
         await self._serving.stop()
         await self._renting.stop()
         await self.working.stop()

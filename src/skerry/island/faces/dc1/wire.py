@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -99,13 +98,6 @@ def _integer(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError("a number has too many digits")
     return int(digits)
-
-
-def _fraction(digits: str) -> float:
-    found = float(digits)
-    if math.isinf(found):
-        raise ValueError("a number is too large")
-    return found
 
 
 def _refuse(word: str) -> NoReturn:
