@@ -38,7 +38,7 @@ def decode(body: bytes) -> Any:
         Unreadable: no JSON in UTF-8, or too deep.
     """
     try:
-        found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer, parse_float=_fraction)
+        found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
         # Half of a pair of surrogates, and a number beyond every float, can be read, but never be written again; and a
         # recursion ends here.
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
