@@ -19,7 +19,8 @@ class Limit:
         name: by which windows are kept apart.
         most: requests in a window.
         seconds: length of a window.
-        by: `address`, or `key` where there is one, or `path`: the key and the path.
+        by: `address`, or `key` where there is one, or `path`: the key and the path; or `presented`: whatever is
+            shown as a key, known or not.
         error: in place of the usual text; then nothing else is in the body.
     """
 
@@ -37,7 +38,9 @@ DISPATCH = Limit(name="dispatch", most=10, seconds=60)
 RETRY = Limit(name="retry", most=3, seconds=60, by="path")
 TOPUP = Limit(name="topup", most=10, seconds=60, by="address", error="Too many top-up requests. Slow down.")
 LOGIN = Limit(name="login", most=10, seconds=900, by="address")
-HEARTBEAT = Limit(name="heartbeat", most=10, seconds=60)
+OTP = Limit(name="otp", most=5, seconds=900, by="address")
+PAYMENT = Limit(name="payment", most=10, seconds=60, by="address")
+HEARTBEAT = Limit(name="heartbeat", most=10, seconds=60, by="presented")
 MARKETPLACE = Limit(name="marketplace", most=60, seconds=60)
 REGISTRY = Limit(name="registry", most=30, seconds=60, by="address")
 INFERENCE = Limit(name="inference", most=10, seconds=60)

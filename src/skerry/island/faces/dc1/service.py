@@ -11,8 +11,10 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.job_rows import TERMINAL
+from skerry.island.faces.dc1.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.tables import jobs
+from skerry.island.faces.dc1.working import Working
 
 
 class Service:
@@ -21,26 +23,33 @@ class Service:
     Args:
         engine: open.
         authentication: for what finds keys in bodies.
+        working: jobs, and who waits for them.
     """
 
-    def __init__(self, engine: Engine, authentication: Authentication) -> None:
+    def __init__(self, engine: Engine, authentication: Authentication, working: Working) -> None:
         self._engine = engine
         self._authentication = authentication
+        self.working = working
+        self._renting = Renting(engine)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
         """Made, with what must be measured or read first."""
-        return cls(engine, authentication)
+        return cls(engine, authentication, await Working.opened(engine, authentication))
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return []
+        return [*self.working.resources(), *self._renting.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
+        await self.working.start()
+        await self._renting.start()
 
     async def stop(self) -> None:
         """Let go of them."""
+        await self._renting.stop()
+        await self.working.stop()
 
     async def busy(self) -> bool:
         """Whether any job goes on or waits."""

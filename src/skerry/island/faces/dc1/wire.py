@@ -39,8 +39,9 @@ def decode(body: bytes) -> Any:
     """
     try:
         found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
-        # Half of a pair of surrogates can be escaped, but never be written again; and a recursion ends here.
-        json.dumps(found, ensure_ascii=False).encode()
+        # Half of a pair of surrogates, and a number beyond every float, can be read, but never be written again; and a
+        # recursion ends here.
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from None
     return found
