@@ -13,7 +13,7 @@ from skerry.island.engine.errors import Conflict, EngineError, Invalid, Unavaila
 from skerry.island.workers.llm.choice import Choice
 from skerry.island.workers.llm.process import EngineProcess, free_port
 from skerry.island.workers.llm.room import Claim, Room
-from skerry.island.workers.llm.values import DTYPES, OnPhase, Order, Serving
+from skerry.island.workers.llm.values import DTYPES, Loaded, OnPhase, Order, Serving
 
 log = logging.getLogger("skerry.llm")
 
@@ -64,6 +64,20 @@ class DedicatedServers:
     def keys(self) -> list[str]:
         """Of every server that was started and not stopped."""
         return [*self._servers, *(key for key in self._starting if key not in self._servers)]
+
+    def loaded(self) -> list[Loaded]:
+        """What is loaded now."""
+        return [
+            Loaded(
+                model=one.choice.model.full_name,
+                engine=one.serving.engine,
+                pid=one.process.pid,
+                memory_bytes=one.claim.need.memory_bytes,
+                key=key,
+            )
+            for key, one in self._servers.items()
+            if one.process is not None and one.process.alive
+        ]
 
     async def start(
         self,
@@ -149,9 +163,8 @@ class DedicatedServers:
     ) -> DedicatedServer:
         engine, model = choice.engine, choice.model
         context = await asyncio.to_thread(engine.context_of, model, max_model_len)
-        precision = "float16" if dtype == "auto" else dtype
         for parallel in _PARALLEL:
-            need = await asyncio.to_thread(engine.need_of, model, context, parallel, precision)
+            need = await asyncio.to_thread(engine.need_of, model, context, parallel, dtype)
             if self._room.fits(need):
                 break
         waiting: Callable[[], Awaitable[None]] | None = None
@@ -174,7 +187,7 @@ class DedicatedServers:
                     api_key=api_key,
                     context=context,
                     parallel=parallel,
-                    dtype=precision,
+                    dtype=dtype,
                     shared=False,
                     threads=self._threads,
                     gpus=claim.gpus,

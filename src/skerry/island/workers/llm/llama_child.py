@@ -85,6 +85,8 @@ def _parameters(library: Any, order: dict[str, Any]) -> Any:
     found.ui = found.endpoint_slots = found.endpoint_metrics = found.endpoint_props = False
     found.use_jinja = True
     found.offline = True
+    # A connection has a thread for itself as long as it is open, asking or not.
+    found.n_threads_http = order["connections"]
     found.warmup = order["warmup"]
     # It would otherwise shrink what was asked for until it fits, silently.
     found.fit_params = False

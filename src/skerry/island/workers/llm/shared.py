@@ -12,13 +12,14 @@ from pathlib import Path
 
 from skerry.island.engine.errors import Unavailable
 from skerry.island.workers.llm.choice import Choice, state_of
-from skerry.island.workers.llm.process import EngineProcess, new_key
+from skerry.island.workers.llm.process import EngineProcess, free_port, new_key
 from skerry.island.workers.llm.room import Claim, Room
-from skerry.island.workers.llm.values import Need, OnPhase, Order
+from skerry.island.workers.llm.values import Loaded, Need, OnPhase, Order
 
 log = logging.getLogger("skerry.llm")
 
 _PARALLEL = (4, 2, 1)
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(slots=True, eq=False)
@@ -76,13 +77,18 @@ class SharedModels:
         self._count = 0
         self._closed = False
 
-    def loaded(self) -> dict[str, int]:
-        """The process of each loaded model, by the model's name."""
-        return {
-            one.choice.model.full_name: one.start.result().pid
+    def loaded(self) -> list[Loaded]:
+        """What is loaded now."""
+        return [
+            Loaded(
+                model=one.choice.model.full_name,
+                engine=one.choice.engine.name,
+                pid=one.start.result().pid,
+                memory_bytes=one.claim.need.memory_bytes,
+            )
             for one in self._loaded.values()
-            if one.start is not None and one.start.done() and not one.over
-        }
+            if one.start is not None and one.start.done() and not one.over and one.claim is not None
+        ]
 
     @asynccontextmanager
     async def use(self, choice: Choice, on_phase: OnPhase | None = None) -> AsyncIterator[EngineProcess]:
@@ -163,12 +169,12 @@ class SharedModels:
         order = Order(
             model=model,
             alias=model.name,
-            host=f"{self._count}.sock",
-            port=None,
+            host=f"{self._count}.sock" if engine.sockets else _LOOPBACK,
+            port=None if engine.sockets else free_port(_LOOPBACK),
             api_key=new_key(),
             context=context,
             parallel=parallel,
-            dtype="float16",
+            dtype="auto",
             shared=True,
             threads=self._threads,
             gpus=entry.claim.gpus,
@@ -184,7 +190,7 @@ class SharedModels:
         model, engine = choice.model, choice.engine
         context = engine.context_of(model, self._context)
         for parallel in _PARALLEL:
-            need = engine.need_of(model, context, parallel, "float16")
+            need = engine.need_of(model, context, parallel, "auto")
             if self._room.fits(need):
                 break
         return context, parallel, need

@@ -68,6 +68,25 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model in the memory.
+
+    Args:
+        model: with its quantisation.
+        engine: `llama.cpp` or `vllm`.
+        pid: of the process.
+        memory_bytes: that were set aside for it.
+        key: of the server that it is for; None for a model that jobs share.
+    """
+
+    model: str
+    engine: str
+    pid: int
+    memory_bytes: int
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What one engine process shall serve.
 
@@ -79,7 +98,7 @@ class Order:
         api_key: asked of callers; None for nothing.
         context: tokens that each of those who ask at once may use.
         parallel: how many may ask at once.
-        dtype: `float16`, `bfloat16` or `float32`.
+        dtype: one of `DTYPES`.
         shared: whether strangers to each other ask, so that nothing is kept of what one asked.
         threads: of computation; None for as many as there are processors.
         gpus: `index`es of the GPUs to compute on.
@@ -137,8 +156,12 @@ class Engine(Protocol):
         """Of what is installed."""
 
     @property
-    def format(self) -> str:
+    def format(self) -> Literal["gguf", "weights"]:
         """Of the models that it takes."""
+
+    @property
+    def sockets(self) -> bool:
+        """Whether it can listen on a Unix socket, where only we come in."""
 
     def context_of(self, model: Model, wanted: int) -> int:
         """Tokens that a model is run with, of so many wanted. Raises Invalid for a damaged model."""
