@@ -23,7 +23,7 @@ async def opened(directory: Path, *names: str, **options: Any) -> AsyncIterator[
         if store.find(name) is None:
             store.add_demo(name)
     extra = {name: options.pop(name) for name in ("found", "gpus", "fetch") if name in options}
-    workers = await LlmWorkers.open(directory / "llm", store, settings=LlmSettings(**options), **extra)
+    workers = await LlmWorkers.open(store, settings=LlmSettings(**options), **extra)
     try:
         yield workers
     finally:

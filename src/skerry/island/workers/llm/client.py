@@ -1,4 +1,4 @@
-"""How an engine process is spoken to: OpenAI's API over a socket of this machine."""
+"""How an engine process is spoken to: OpenAI's API over loopback."""
 
 from __future__ import annotations
 
@@ -27,13 +27,11 @@ class EngineClient:
 
     Args:
         base_url: without a path.
-        socket: path of a Unix socket to connect to in place of the URL's host.
         api_key: sent with each request, unless None.
     """
 
-    def __init__(self, base_url: str, *, socket: str | None, api_key: str | None) -> None:
+    def __init__(self, base_url: str, *, api_key: str | None) -> None:
         self._base_url = base_url
-        self._socket = socket
         self._headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
         self._http: httpx2.AsyncClient | None = None
 
@@ -93,9 +91,7 @@ class EngineClient:
                 headers=self._headers,
                 # Nothing is said while a long prompt is read; whoever asks decides how long is too long.
                 timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-                transport=httpx2.AsyncHTTPTransport(
-                    uds=self._socket, limits=httpx2.Limits(max_connections=_CONNECTIONS)
-                ),
+                limits=httpx2.Limits(max_connections=_CONNECTIONS),
                 trust_env=False,
             )
         return self._http

@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from skerry.island.engine.errors import Conflict, EngineError, Invalid, Unavailable
 from skerry.island.workers.llm.choice import Choice
@@ -41,15 +40,13 @@ class DedicatedServers:
     """All of them, by their keys.
 
     Args:
-        folder: a directory of ours.
         room: shared with others.
         start_seconds: that loading may take.
         patience: seconds to wait for room.
         threads: of computation per process; None for as many as there are processors.
     """
 
-    def __init__(self, folder: Path, room: Room, *, start_seconds: float, patience: float, threads: int | None) -> None:
-        self._folder = folder
+    def __init__(self, room: Room, *, start_seconds: float, patience: float, threads: int | None) -> None:
         self._room = room
         self._start_seconds = start_seconds
         self._patience = patience
@@ -202,7 +199,6 @@ class DedicatedServers:
         except BaseException:
             self._room.give(claim)
             raise
-        assert order.port is not None
         serving = Serving(
             key=key,
             model=choice.asked,
@@ -220,9 +216,7 @@ class DedicatedServers:
         return server
 
     async def _process(self, choice: Choice, order: Order) -> EngineProcess:
-        return await EngineProcess.start(
-            order, choice.engine.launch(order), folder=self._folder, limit=self._start_seconds
-        )
+        return await EngineProcess.start(order, choice.engine.launch(order), limit=self._start_seconds)
 
     async def _watch(self, server: DedicatedServer, order: Order) -> None:
         """Start the process again whenever it ends, until it has ended too often in a row."""

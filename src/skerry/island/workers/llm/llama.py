@@ -37,7 +37,7 @@ class LlamaCpp:
     version: str
     name: str = NAME
     format: Literal["gguf", "weights"] = "gguf"
-    sockets: bool = True
+    chooses_port: bool = True
 
     def context_of(self, model: Model, wanted: int) -> int:
         """As wanted, but no more than the model was trained on."""
@@ -59,7 +59,7 @@ class LlamaCpp:
             "path": path.name,
             "alias": order.alias,
             "host": order.host,
-            "port": order.port or 0,
+            "port": order.port,
             "api_key": order.api_key,
             "context": order.context,
             "parallel": order.parallel,

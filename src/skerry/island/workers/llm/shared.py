@@ -46,7 +46,6 @@ class SharedModels:
     """One engine process per model.
 
     Args:
-        folder: of the processes' sockets.
         room: shared with others.
         context: tokens of prompt and answer together, at most.
         idle_seconds: after which a model that nobody used leaves.
@@ -57,7 +56,6 @@ class SharedModels:
 
     def __init__(
         self,
-        folder: Path,
         room: Room,
         *,
         context: int,
@@ -66,7 +64,6 @@ class SharedModels:
         patience: float,
         threads: int | None,
     ) -> None:
-        self._folder = folder
         self._room = room
         self._context = context
         self._idle_seconds = idle_seconds
@@ -74,7 +71,6 @@ class SharedModels:
         self._patience = patience
         self._threads = threads
         self._loaded: dict[tuple[Path, tuple[int, int] | None], _Loaded] = {}
-        self._count = 0
         self._closed = False
 
     def loaded(self) -> list[Loaded]:
@@ -165,12 +161,11 @@ class SharedModels:
         entry.claim = await self._room.take(
             model.full_name, need, patience=self._patience, waiting=waiting, leave=lambda: self._leave(entry)
         )
-        self._count += 1
         order = Order(
             model=model,
             alias=model.name,
-            host=f"{self._count}.sock" if engine.sockets else _LOOPBACK,
-            port=None if engine.sockets else free_port(_LOOPBACK),
+            host=_LOOPBACK,
+            port=0 if engine.chooses_port else free_port(_LOOPBACK),
             api_key=new_key(),
             context=context,
             parallel=parallel,
@@ -180,7 +175,7 @@ class SharedModels:
             gpus=entry.claim.gpus,
         )
         started = time.monotonic()
-        process = await EngineProcess.start(order, engine.launch(order), folder=self._folder, limit=self._start_seconds)
+        process = await EngineProcess.start(order, engine.launch(order), limit=self._start_seconds)
         log.info("loaded %s in %.2f s, process %d", model.full_name, time.monotonic() - started, process.pid)
         process.ended.add_done_callback(lambda _: self._forget(entry))
         return process

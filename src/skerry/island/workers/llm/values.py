@@ -93,8 +93,8 @@ class Order:
     Args:
         model: which.
         alias: the name that it answers to.
-        host: an address, or with `port` None a socket's name in the directory `folder`.
-        port: TCP port.
+        host: address to listen on.
+        port: TCP port; 0 for one that the engine chooses and tells.
         api_key: asked of callers; None for nothing.
         context: tokens that each of those who ask at once may use.
         parallel: how many may ask at once.
@@ -107,7 +107,7 @@ class Order:
     model: Model
     alias: str
     host: str
-    port: int | None
+    port: int
     api_key: str | None = field(repr=False)
     context: int
     parallel: int
@@ -124,7 +124,7 @@ class Launch:
     Args:
         argv, env, cwd: as `execve` takes them.
         told: the first line of its input.
-        announces: whether it says on its output when it is ready; otherwise it is asked for its health.
+        announces: whether it says on its output when it is ready, and where; otherwise it is asked for its health.
         device: that it computes on, when it does not say.
     """
 
@@ -160,8 +160,8 @@ class Engine(Protocol):
         """Of the models that it takes."""
 
     @property
-    def sockets(self) -> bool:
-        """Whether it can listen on a Unix socket, where only we come in."""
+    def chooses_port(self) -> bool:
+        """Whether it takes a port of 0, and tells which one it chose."""
 
     def context_of(self, model: Model, wanted: int) -> int:
         """Tokens that a model is run with, of so many wanted. Raises Invalid for a damaged model."""

@@ -43,7 +43,7 @@ class Vllm:
     version: str
     name: str = NAME
     format: Literal["gguf", "weights"] = "weights"
-    sockets: bool = False
+    chooses_port: bool = False
 
     def context_of(self, model: Model, wanted: int) -> int:
         """As wanted, but no more than the model's configuration allows."""

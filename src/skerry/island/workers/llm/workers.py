@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, NotFound, Unavailable
@@ -21,9 +20,6 @@ from skerry.island.workers.llm.process import EngineProcess, new_key
 from skerry.island.workers.llm.room import Room, default_memory
 from skerry.island.workers.llm.shared import SharedModels
 from skerry.island.workers.llm.values import Completion, Engine, Loaded, OnPhase, Serving
-
-STATE = "llm"
-"""Name of the workers' directory in an island's data directory."""
 
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
 _FORWARDED = {("GET", "models"), ("POST", "chat/completions"), ("POST", "completions")}
@@ -109,7 +105,6 @@ class LlmWorkers:
     @classmethod
     async def open(
         cls,
-        state_dir: Path,
         store: ModelStore,
         *,
         settings: LlmSettings | None = None,
@@ -120,7 +115,6 @@ class LlmWorkers:
         """Prepare; no model is loaded yet, and no engine needs to be here.
 
         Args:
-            state_dir: for what the processes need; made when missing, and nobody else's.
             store: the models.
             settings: choices of the owner.
             found: the engines to use, the preferred one first; those that are installed by default.
@@ -128,8 +122,6 @@ class LlmWorkers:
             fetch: how to get a model that is not here; None not to.
         """
         chosen = settings or LlmSettings()
-        folder = state_dir / "sockets"
-        await asyncio.to_thread(_prepare, folder)
         room = Room(
             memory_bytes=default_memory() if chosen.memory_bytes is None else chosen.memory_bytes,
             processes=chosen.processes,
@@ -141,7 +133,6 @@ class LlmWorkers:
             Chooser(store, here, default=chosen.default_model, fetch=fetch),
             room,
             SharedModels(
-                folder,
                 room,
                 context=chosen.context,
                 idle_seconds=chosen.idle_seconds,
@@ -150,7 +141,6 @@ class LlmWorkers:
                 threads=chosen.threads,
             ),
             DedicatedServers(
-                folder,
                 room,
                 start_seconds=chosen.start_seconds,
                 patience=chosen.patience,
@@ -402,11 +392,3 @@ async def _whole(process: EngineProcess, path: str, body: Mapping[str, Any]) -> 
         async for event in events:
             found.add(event)
     return found
-
-
-def _prepare(folder: Path) -> None:
-    """An empty directory that only we can enter: sockets of an earlier server lead nowhere."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    for left in folder.iterdir():
-        left.unlink()
