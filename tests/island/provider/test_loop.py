@@ -182,7 +182,8 @@ async def test_killed_again_and_again_a_job_is_done_once(lab: ProviderLab) -> No
 def test_room_is_looked_for_where_the_job_will_be() -> None:
     machine = HostStatus(name="CPU", memory_mib=24_000, free_mib=6_000, all_memory_mib=24_000, free_disk_bytes=10 * GIB)
     assert no_room("llm_inference", machine) is None
-    assert "GPU" not in (no_room("vllm_serve", machine) or "")
+    assert no_room("vllm_serve", machine) is None
+    assert "too little memory for a training job" in (no_room("training", replace(machine, free_mib=5_999)) or "")
     assert "disk is too full" in (no_room("benchmark", replace(machine, free_disk_bytes=GIB)) or "")
     cards = (
         Card(index=0, name="RTX", memory_mib=24_564, free_mib=900),
