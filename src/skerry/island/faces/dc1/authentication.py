@@ -126,7 +126,8 @@ class Authentication:
         provider = await self._engine.store.read(provider_rows.find, row.owner_id)
         if row.kind == key_rows.PAYOUTS:
             await self._used(row)
-        return Caller(provider=provider, key_id=row.id)
+        scopes = frozenset(json.loads(row.scopes)) if row.kind == key_rows.PAYOUTS else None
+        return Caller(provider=provider, scopes=scopes, key_id=row.id)
 
     async def _used(self, row: Row[Any]) -> None:
         now = self._now()

@@ -83,6 +83,10 @@ class Changes:
         result, _ = await asyncio.shield(running)
         return result
 
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Store.read`."""
+        return await self._store.read(fn, *args, **kwargs)
+
     def changed(self, *jobs: int) -> None:
         """Wake those who wait for these jobs, by their numbers, or for any."""
         for job in (*jobs, None):

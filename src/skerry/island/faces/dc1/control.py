@@ -69,11 +69,11 @@ class Control:
 
     async def pause(self, call: Call, job_id: str) -> Answer:
         """Refused: nothing here can keep a running program for later."""
-        return await self._changes.run(_pause, call, job_id)
+        return await self._changes.read(_pause, call, job_id)
 
     async def resume(self, call: Call, job_id: str) -> Answer:
         """Refused: no job is ever paused."""
-        return await self._changes.run(_resume, call, job_id)
+        return await self._changes.read(_resume, call, job_id)
 
     def _cancel(self, connection: Connection, call: Call, job_id: str) -> Answer:
         job = job_access.owned(connection, call.caller, job_id)

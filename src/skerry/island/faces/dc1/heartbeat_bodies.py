@@ -1,8 +1,8 @@
 """What a heartbeat says, in each of the forms that hosts send it (section 3.7.1). Pure functions.
 
-The network's daemon measures in `gpu_status` and `gpu_info`, the official SDK in `gpu_spec` and `resource_spec`, and the
-documentation has four members of the body itself. A value out of its range, or of a wrong kind, counts as not said:
-a host with one broken sensor is there all the same.
+The network's daemon measures in `gpu_status` and `gpu_info`, the official SDK in `gpu_spec` and `resource_spec`, and
+the documentation has four members of the body itself. A value out of its range, or of a wrong kind, counts as not
+said: a host with one broken sensor is there all the same.
 """
 
 from __future__ import annotations
@@ -264,8 +264,8 @@ def _whole(value: int | float | None) -> int | None:
 
 def _endpoint(value: Any, address: str) -> str | None:
     """A URL of the host itself. Another machine's would turn this one into a door to whatever it can reach."""
-    if value is None or value == "":
-        return value
+    if value == "":
+        return ""
     if not isinstance(value, str) or len(value) > _MOST_URL:
         return None
     try:

@@ -104,6 +104,14 @@ class JobMaker:
         check_image(wanted, isinstance(image, str) and images.is_approved(connection, image.strip()))
         return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, now)
 
+    def needs(self, connection: Connection, wanted: Submission) -> dict[str, Any]:
+        """What a job needs of a provider, as `routing.best` takes it.
+
+        Raises:
+            Fault: 400 for a container spec that is none.
+        """
+        return _needs(wanted, self._container(connection, wanted))
+
     def text_of(self, wanted: Submission) -> str:
         """The task spec of a job, as it is signed."""
         if wanted.bundle_id and not wanted.task_spec:
@@ -168,14 +176,7 @@ class JobMaker:
     def _provider(self, connection: Connection, wanted: Submission, spec: dict[str, Any], now: int) -> Row[Any] | None:
         if wanted.provider_id is not None:
             return routing.chosen(connection, wanted.provider_id, wanted.min_vram_gb, now=now)
-        return routing.best(
-            connection,
-            vram_mib=_vram_mib(wanted, spec),
-            gpu_type=wanted.gpu_type,
-            gpu_count=spec["gpu_count"],
-            compute_type=spec["compute_type"],
-            now=now,
-        )
+        return routing.best(connection, **_needs(wanted, spec), now=now)
 
     def _check_funds(self, connection: Connection, renter: Row[Any], halala: int, now: int) -> None:
         balance = settling.balance(connection, renter.account_id)
@@ -298,6 +299,15 @@ def again(job: Row[Any]) -> Submission:
 def anywhere(wanted: Submission) -> Submission:
     """The same for whichever provider fits."""
     return replace(wanted, provider_id=None)
+
+
+def _needs(wanted: Submission, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "vram_mib": _vram_mib(wanted, spec),
+        "gpu_type": wanted.gpu_type,
+        "gpu_count": spec["gpu_count"],
+        "compute_type": spec["compute_type"],
+    }
 
 
 def _vram_mib(wanted: Submission, spec: dict[str, Any]) -> int:

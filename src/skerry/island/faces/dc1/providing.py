@@ -1,4 +1,4 @@
-"""Everything that providers do and are asked for: their accounts, their work, their money (sections 3.2, 3.7 and 3.9)."""
+"""What providers do and are asked for: their accounts, their work, their money (sections 3.2, 3.7 and 3.9)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import local_provider
 from skerry.island.faces.dc1.absence import Absence
+from skerry.island.faces.dc1.admin_providers import AdminProviders
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.discovery import Discovery
+from skerry.island.faces.dc1.earnings import Earnings
 from skerry.island.faces.dc1.heartbeats import Heartbeats
+from skerry.island.faces.dc1.provider_keys import ProviderKeys
 from skerry.island.faces.dc1.provider_polls import ProviderPolls
 from skerry.island.faces.dc1.provider_work import ProviderWork
 from skerry.island.faces.dc1.providers import Providers
 from skerry.island.faces.dc1.routes import Resource
+from skerry.island.faces.dc1.withdrawals import Withdrawals
 from skerry.island.store.values import micros
 
 
@@ -35,6 +39,10 @@ class Providing:
             Discovery(engine),
             ProviderPolls(engine, changes, secret),
             ProviderWork(changes),
+            ProviderKeys(engine),
+            Earnings(engine),
+            Withdrawals(engine),
+            AdminProviders(engine),
         ]
 
     def resources(self) -> Sequence[Resource]:

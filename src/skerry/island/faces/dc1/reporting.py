@@ -30,6 +30,7 @@ MOST_RESULT = 32 << 20
 """Characters of a result."""
 
 MOST_ERROR = 4_000
+NOTHING = settling.Shares(0, 0, 0, 0, 0)
 MOST_TRIES = 2
 """How often a job is tried again when its provider says that the failure will pass."""
 
@@ -92,7 +93,7 @@ class Settled:
 
     job: Row[Any]
     earlier: str | None = None
-    shares: settling.Shares = settling.Shares(0, 0, 0, 0, 0)
+    shares: settling.Shares = NOTHING
     refunded: int = 0
     gpu_ms: int = 0
     promoted: Row[Any] | None = None

@@ -11,6 +11,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.job_rows import TERMINAL
+from skerry.island.faces.dc1.providing import Providing
 from skerry.island.faces.dc1.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.tables import jobs
@@ -31,6 +32,7 @@ class Service:
         self._authentication = authentication
         self.working = working
         self._renting = Renting(engine)
+        self._providing = Providing(engine, working.changes, working.secret)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
@@ -39,15 +41,17 @@ class Service:
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return [*self.working.resources(), *self._renting.resources()]
+        return [*self.working.resources(), *self._renting.resources(), *self._providing.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""
         await self.working.start()
         await self._renting.start()
+        await self._providing.start()
 
     async def stop(self) -> None:
         """Let go of them."""
+        await self._providing.stop()
         await self._renting.stop()
         await self.working.stop()
 

@@ -6,15 +6,22 @@ import asyncio
 from collections.abc import Sequence
 
 from skerry.island.engine.engine import Engine
+from skerry.island.faces.dc1.admin_jobs import AdminJobs
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.control import Control
+from skerry.island.faces.dc1.dispatch import Dispatch
 from skerry.island.faces.dc1.hmac_secret import hmac_secret
+from skerry.island.faces.dc1.invoices import Invoices
 from skerry.island.faces.dc1.job_making import JobMaker
 from skerry.island.faces.dc1.job_reading import JobReading
+from skerry.island.faces.dc1.job_watch import JobWatch
 from skerry.island.faces.dc1.output import Output
+from skerry.island.faces.dc1.queues import Queues
 from skerry.island.faces.dc1.routes import Resource
+from skerry.island.faces.dc1.streams import Streams
 from skerry.island.faces.dc1.submitting import Submitting
+from skerry.island.faces.dc1.telemetry import Telemetry
 
 
 class Working:
@@ -23,6 +30,7 @@ class Working:
     Attributes:
         changes: who waits for jobs to change; transactions over jobs go through it.
         maker: makes jobs, for whoever needs one.
+        watch: over jobs whose time is over.
         secret: signs task specs and heartbeats.
 
     Args:
@@ -38,10 +46,17 @@ class Working:
         self.maker = JobMaker(settings, secret)
         self._resources: list[Resource] = [
             Submitting(self.changes, self.maker),
+            Dispatch(self.changes, self.maker, settings, authentication),
             JobReading(engine),
             Output(engine),
             Control(self.changes, self.maker, settings, authentication),
+            Telemetry(engine),
+            Streams(engine, self.changes),
+            Queues(engine),
+            Invoices(engine),
+            AdminJobs(engine, self.changes, self.maker),
         ]
+        self.watch = JobWatch(engine, self.changes)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Working:
@@ -55,7 +70,9 @@ class Working:
 
     async def start(self) -> None:
         """Watch over jobs."""
+        self.watch.start()
 
     async def stop(self) -> None:
         """End watching, and every stream."""
+        await self.watch.stop()
         self.changes.close()
