@@ -22,11 +22,12 @@ from skerry.times import rfc3339
 def default_faces(engine: Engine) -> list[Face]:
     """Every face this release has."""
     from skerry.island.faces.arker.face import ArkerFace
+    from skerry.island.faces.dc1.face import DC1Face
     from skerry.island.faces.dispersed.face import DispersedFace
     from skerry.island.faces.octaspace.face import OctaSpaceFace
     from skerry.island.faces.octaspace.helpers import of_machine
 
-    return [ArkerFace(engine), DispersedFace(engine), OctaSpaceFace(engine, of_machine(engine))]
+    return [ArkerFace(engine), DispersedFace(engine), OctaSpaceFace(engine, of_machine(engine)), DC1Face(engine)]
 
 
 class App:

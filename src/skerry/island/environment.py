@@ -41,6 +41,8 @@ SETTINGS = (
     Setting("dispersed", "base_url", "DISPERSED_API_BASE_URL", path="/dispersed"),
     Setting("octaspace", "api_key", "OCTA_API_KEY", key="octaspace"),
     Setting("octaspace", "base_url", "OCTA_BASE_URL", path="/octaspace"),
+    Setting("dc1", "api_key", "DCP_RENTER_KEY", key="dc1"),
+    Setting("dc1", "base_url", "API_BASE", path="/dc1"),
 )
 
 

@@ -74,6 +74,56 @@ class OctaSpace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DC1:
+    """How this machine takes part in DC1, and the network's own switches.
+
+    Args:
+        local_provider: whether this machine carries out jobs itself.
+        slots: how many jobs it carries out at once.
+        auto_approve: whether providers that register may work without an operator's word.
+        pricing: `flat`, by the minute and job type, or `gpu`, by the model of the GPU.
+        opening_balance: credit that the first account starts with.
+        sandbox_topup: whether renters may credit themselves.
+        daily_jobs: how many jobs a renter may submit in a day, None for as many as it likes.
+        monthly_spend: halala that a renter may spend in a month, None for as many as it has.
+        hmac_secret: signs task specs and heartbeats; None for one that is made and kept in the data directory.
+        require_heartbeat_hmac: whether heartbeats must be signed.
+        admin_token: of the operator; None for the owner's key.
+        webhook_secret: signs callbacks; None for each renter's own key.
+        allow_private_webhooks: whether callbacks may lead to private addresses.
+        charge_cancelled_serving: whether a cancelled job that had served is charged for its time.
+        rate_limits: whether requests are limited at all.
+        rates: other numbers for single limits, by name as in `faces/dc1/limits.py`; None lifts one.
+        sar_usd_rate: thousandths of a riyal for a dollar.
+
+    Raises:
+        ConfigurationError: no slot, an unknown pricing, or no rate of exchange.
+    """
+
+    local_provider: bool = True
+    slots: int = 8
+    auto_approve: bool = True
+    pricing: Literal["flat", "gpu"] = "flat"
+    opening_balance: Money = Money(100_000, "SAR")
+    sandbox_topup: bool = True
+    daily_jobs: int | None = None
+    monthly_spend: int | None = None
+    hmac_secret: str | None = None
+    require_heartbeat_hmac: bool = False
+    admin_token: str | None = None
+    webhook_secret: str | None = None
+    allow_private_webhooks: bool = False
+    charge_cancelled_serving: bool = False
+    rate_limits: bool = True
+    rates: tuple[tuple[str, int | None], ...] = ()
+    sar_usd_rate: int = 3_750
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.sar_usd_rate < 1 or self.pricing not in ("flat", "gpu"):
+            raise ConfigurationError("DC1 needs a slot, a rate of exchange, and pricing that is flat or gpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Choices of one island; every field has a `SKERRY_<NAME>` environment variable where a text makes sense.
 
@@ -103,6 +153,7 @@ class Settings:
         dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
         dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
         octaspace: how this machine takes part in OctaSpace.
+        dc1: the same for DC1.
         port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
         ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
             begins to listen when the first sandbox can be logged in to.
@@ -131,6 +182,7 @@ class Settings:
     dispersed_cpu_hour: Money = Money(20_000, "USD")
     dispersed_region: str | None = None
     octaspace: OctaSpace = field(default_factory=OctaSpace)
+    dc1: DC1 = field(default_factory=DC1)
     port_range: tuple[int, int] | None = None
     ssh_port: int | None = 0
 
@@ -150,6 +202,9 @@ class Settings:
         found = dict(_read(env, "SKERRY_OCTASPACE_", _OCTASPACE_READERS))
         if found:
             values["octaspace"] = OctaSpace(**found)
+        found = dict(_read(env, "SKERRY_DC1_", _DC1_READERS))
+        if found:
+            values["dc1"] = DC1(**found)
         values.update({name: value for name, value in overrides.items() if value is not None or name in _OPTIONAL})
         return cls(**values)  # type: ignore[arg-type]
 
@@ -194,6 +249,28 @@ def _count(text: str) -> int:
     if found < 1:
         raise ValueError("it must be at least 1")
     return found
+
+
+def _riyals(text: str) -> Money:
+    return _price(text, "SAR")
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        raise ValueError("it is on or off")
+    return text.lower() in ("1", "true", "yes", "on")
+
+
+def _pricing(text: str) -> str:
+    if text not in ("flat", "gpu"):
+        raise ValueError("it is flat or gpu")
+    return text
+
+
+def _rates(text: str) -> tuple[tuple[str, int | None], ...]:
+    """Such as `submit=60,register=off`."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    return tuple((name.strip(), _maybe(value.strip())) for name, _, value in pairs)
 
 
 def _form(text: str) -> str:
@@ -247,6 +324,24 @@ _OCTASPACE_READERS: dict[str, Callable[[str], Any]] = {
     "country_iso": str,
     "latitude": float,
     "longitude": float,
+}
+_DC1_READERS: dict[str, Callable[[str], Any]] = {
+    "local_provider": _switch,
+    "slots": _count,
+    "auto_approve": _switch,
+    "pricing": _pricing,
+    "opening_balance": _riyals,
+    "sandbox_topup": _switch,
+    "daily_jobs": _maybe,
+    "monthly_spend": _maybe,
+    "hmac_secret": str,
+    "require_heartbeat_hmac": _switch,
+    "admin_token": str,
+    "webhook_secret": str,
+    "allow_private_webhooks": _switch,
+    "charge_cancelled_serving": _switch,
+    "rate_limits": _switch,
+    "rates": _rates,
 }
 # For these, None says something that leaving it out does not.
 _OPTIONAL = ("ssh_port", "requests_per_minute")

@@ -16,7 +16,7 @@ from skerry.island.settings import Settings
 from tests.island.engine.double import DoubleDriver, Images
 
 PATIENCE = 60.0
-PREFIXES = {"arker": "ark_live_", "dc1": "dc1_", "run402": "run402_"}
+PREFIXES = {"arker": "ark_live_", "run402": "run402_"}
 
 
 class Lab:

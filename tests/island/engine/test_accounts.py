@@ -57,7 +57,7 @@ async def test_spoiled_credentials_are_replaced(double: Lab, content: str) -> No
     (double.data / "credentials.json").write_text(content)
     await double.open()
     assert double.account == account
-    assert await double.engine.accounts.authenticate("dc1", double.engine.credentials["dc1"])
+    assert await double.engine.accounts.authenticate("run402", double.engine.credentials["run402"])
 
 
 async def test_no_key_is_stored(double: Lab) -> None:
@@ -74,7 +74,7 @@ async def test_wrong_keys(double: Lab) -> None:
     for network, key in (
         ("arker", ""),
         ("arker", "ark_live_wrong"),
-        ("dc1", double.engine.credentials["arker"]),
+        ("run402", double.engine.credentials["arker"]),
         ("nothing", double.engine.credentials["arker"]),
         ("arker", double.engine.credentials["arker"] + "x"),
         ("arker", "\udcff"),

@@ -1,0 +1,221 @@
+"""The DC1 face as an ASGI application: who asks, which row answers, and every answer's headers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from sqlalchemy import Connection
+
+from skerry.island.admin.auth import owner_key
+from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
+from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import EngineError
+from skerry.island.faces.dc1 import errors, key_rows, limits, renter_rows, requests, wire
+from skerry.island.faces.dc1.authentication import Authentication
+from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
+from skerry.island.faces.dc1.errors import Fault, Header
+from skerry.island.faces.dc1.limits import Limit, RateLimits
+from skerry.island.faces.dc1.routes import Resource, Routes
+from skerry.island.faces.dc1.service import Service
+from skerry.island.faces.dc1.system import System
+from skerry.island.gateway import Tunnel, refuse
+from skerry.island.store import ledger
+from skerry.island.store.values import micros
+
+NETWORK = key_rows.NETWORK
+_CORS: tuple[Header, ...] = ((b"access-control-allow-origin", b"*"), (b"x-content-type-options", b"nosniff"))
+_PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, X-Renter-Key, X-Provider-Key, X-Admin-Token, X-Idempotency-Key",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+
+log = logging.getLogger("skerry.island.dc1")
+
+
+class DC1Face:
+    """Speaks DC1's protocol: `/api` and, in the manner of OpenAI, `/v1`.
+
+    Args:
+        engine: open.
+    """
+
+    name = NETWORK
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        settings = engine.settings.dc1
+        self._limits = RateLimits(settings.rate_limits, dict(settings.rates), engine.clock.monotonic)
+        # Whatever comes of a start, what it had begun ends, the last first.
+        self._begun = AsyncExitStack()
+        self._routes: Routes
+        self._authentication: Authentication
+        self.service: Service
+
+    async def start(self) -> None:
+        """Have the first account's key and renter; take up jobs."""
+        engine = self._engine
+        key = await engine.bearer_key(NETWORK, key_rows.RENTER_PREFIX, key_rows.MASTER_LENGTH)
+        await engine.store.run(self._first, key, micros(engine.clock.now()))
+        token = engine.settings.dc1.admin_token
+        if token is None:
+            token = await asyncio.to_thread(owner_key, engine.settings.data_dir)
+        self._authentication = Authentication(engine, token)
+        self.service = await Service.opened(engine, self._authentication)
+        self._routes = Routes(self._resources())
+        self._begun.push_async_callback(self.service.stop)
+        await self.service.start()
+
+    async def stop(self) -> None:
+        """End what was begun; jobs go on and are found again."""
+        await self._begun.aclose()
+
+    async def busy(self) -> bool:
+        """Whether any job goes on or waits."""
+        return await self.service.busy()
+
+    async def tunnel(self, label: str, port: int) -> Tunnel | None:
+        """None: this network has no tunnels by host name."""
+        return None
+
+    def admits(self, tunnel: Tunnel, token: str) -> bool:
+        """False, for the same reason."""
+        return False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "websocket":
+            await refuse(scope, receive, send, 404, "There is nothing here.\n")
+            return
+        extra: Sequence[Header] = ()
+        try:
+            if scope["method"] == "OPTIONS":
+                answer, extra = Answer(b"", 204), _PREFLIGHT
+            else:
+                answer, extra = await self._answer(scope, receive)
+            # Here, because what cannot be encoded is a defect like any other.
+            body = answer.value if _ready(answer) else wire.encode(answer.value)
+        except ClientGone:
+            return
+        except Exception as error:
+            fault = _fault(error)
+            answer, extra = Answer(fault.body, fault.status), fault.headers
+            body = wire.encode(answer.value)
+        await _reply(scope, receive, send, answer, body, extra)
+
+    def _resources(self) -> Sequence[Resource]:
+        return [System(self._engine), *self.service.resources()]
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[Answer, tuple[Header, ...]]:
+        raw = raw_path(scope)
+        address = requests.address_of(scope)
+        headers = requests.headers_of(scope)
+        query = requests.query_of(scope)
+        served = await self.service.served(scope, receive, raw)
+        if served is not None:
+            return served, ()
+        self._limits.take(limits.EVERYTHING, headers.get("x-renter-key") or headers.get("x-provider-key") or address)
+        route, values = self._routes.find(scope["method"], raw)
+        body, json = await requests.read(scope, receive)
+        if route.keyed:
+            query = {**query, "key": values.pop(0)}
+        early = self._take(route, Caller(), address, raw, early=True)
+        caller = await self._authentication.admit(route.access, headers, query, json)
+        told = self._take(route, caller, address, raw, early=False) or early
+        call = Call(
+            caller=caller,
+            address=address,
+            query=query,
+            headers=headers,
+            raw=body,
+            json=json,
+            root=requests.root_of(scope),
+            now=micros(self._engine.clock.now()),
+        )
+        return await route.handler(call, *values), told
+
+    def _take(self, route: Route, caller: Caller, address: str, raw: bytes, *, early: bool) -> tuple[Header, ...]:
+        """Count a request against its route's limits: by address before anybody is known, by key after."""
+        told: tuple[Header, ...] = ()
+        for limit in route.limits:
+            if (limit.by == "address") == early:
+                told = self._limits.take(limit, _who(limit, caller, address, raw))
+        return told
+
+    def _first(self, connection: Connection, key: str, now: int) -> None:
+        engine = self._engine
+        known = renter_rows.of_account(connection, engine.account_id)
+        sealed = None if known is None else known.sealed_key
+        renter = renter_rows.ensure(connection, engine.account_id, "local", now)
+        opening = engine.settings.dc1.opening_balance
+        entries = {"grant": -opening, ledger.owner(engine.account_id): opening}
+        ledger.transfer(connection, f"grant:dc1:{engine.account_id}", entries, memo="opening balance", now=now)
+        if sealed is None:
+            context = renter_rows.key_context(renter.id)
+            renter_rows.change(connection, renter.id, now, sealed_key=engine.vault.seal(key.encode(), context))
+
+
+def _who(limit: Limit, caller: Caller, address: str, raw: bytes) -> str:
+    key = caller.key_id or address
+    return address if limit.by == "address" else f"{key} {raw!r}" if limit.by == "path" else key
+
+
+def _ready(answer: Answer) -> bool:
+    return isinstance(answer.value, bytes) or hasattr(answer.value, "__aiter__")
+
+
+def _fault(error: Exception) -> Fault:
+    """Any failure in the network's words; a defect is logged and keeps its inside to itself."""
+    if isinstance(error, Fault):
+        return error
+    known = errors.from_engine(error) if isinstance(error, EngineError) else None
+    if known is not None:
+        return known
+    reference = errors.new_reference()
+    log.error("unexpected error [%s]", reference, exc_info=error)
+    return errors.unexpected(reference)
+
+
+async def _reply(
+    scope: Scope, receive: Receive, send: Send, answer: Answer, body: Any, extra: Sequence[Header]
+) -> None:
+    headers = [*_CORS, *answer.headers, *extra]
+    if answer.status != 204:
+        headers.append((b"content-type", answer.media.encode()))
+    if isinstance(body, bytes):
+        if answer.status != 204:
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        return
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        async with aclosing(body):
+            while True:
+                part = asyncio.ensure_future(anext(body, None))
+                await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not part.done():
+                    part.cancel()
+                    await asyncio.gather(part, return_exceptions=True)
+                    return
+                found = part.result()
+                if found is None:
+                    break
+                await send({"type": "http.response.body", "body": found, "more_body": True})
+    finally:
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

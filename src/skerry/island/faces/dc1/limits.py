@@ -1,0 +1,101 @@
+"""How often somebody may ask (section 2.7): windows that begin with the first request; kept in memory only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry.island.faces.dc1.errors import Fault, Header
+
+_MOST_WINDOWS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One limit.
+
+    Args:
+        name: by which windows are kept apart.
+        most: requests in a window.
+        seconds: length of a window.
+        by: `address`, or `key` where there is one, or `path`: the key and the path.
+        error: in place of the usual text; then nothing else is in the body.
+    """
+
+    name: str
+    most: int
+    seconds: int
+    by: str = "key"
+    error: str = ""
+
+
+EVERYTHING = Limit(name="all", most=300, seconds=60, error="Rate limit exceeded.")
+REGISTER = Limit(name="register", most=5, seconds=600, by="address")
+SUBMIT = Limit(name="submit", most=10, seconds=60)
+DISPATCH = Limit(name="dispatch", most=10, seconds=60)
+RETRY = Limit(name="retry", most=3, seconds=60, by="path")
+TOPUP = Limit(name="topup", most=10, seconds=60, by="address", error="Too many top-up requests. Slow down.")
+LOGIN = Limit(name="login", most=10, seconds=900, by="address")
+HEARTBEAT = Limit(name="heartbeat", most=10, seconds=60)
+MARKETPLACE = Limit(name="marketplace", most=60, seconds=60)
+REGISTRY = Limit(name="registry", most=30, seconds=60, by="address")
+INFERENCE = Limit(name="inference", most=10, seconds=60)
+ADMIN = Limit(name="admin", most=30, seconds=60)
+WEBHOOKS = Limit(name="webhooks", most=10, seconds=3_600)
+ROTATION = Limit(name="rotation", most=3, seconds=86_400)
+EXPORT = Limit(name="export", most=1, seconds=86_400)
+DELETION = Limit(name="deletion", most=1, seconds=86_400)
+TEMPLATE_DEPLOY = Limit(name="template", most=10, seconds=60)
+MODEL_DEPLOY = Limit(name="deploy", most=20, seconds=60)
+
+
+class RateLimits:
+    """Counts requests.
+
+    Args:
+        enabled: whether there are limits at all.
+        overrides: other numbers for some limits, by name; None lifts one.
+        monotonic: seconds that only grow.
+    """
+
+    def __init__(self, enabled: bool, overrides: dict[str, int | None], monotonic: Callable[[], float]) -> None:
+        self._enabled = enabled
+        self._overrides = overrides
+        self._monotonic = monotonic
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def take(self, limit: Limit, who: str) -> tuple[Header, ...]:
+        """Count a request; the headers that tell how many are left.
+
+        Raises:
+            Fault: 429 with the whole seconds to wait, when there were too many.
+        """
+        most = self._overrides.get(limit.name, limit.most)
+        if not self._enabled or most is None:
+            return ()
+        now = self._monotonic()
+        begun, count = self._windows.get((limit.name, who), (now, 0))
+        if begun + limit.seconds <= now:
+            begun, count = now, 0
+        wait = max(1, math.ceil(begun + limit.seconds - now))
+        headers = (
+            (b"ratelimit-policy", f"{most};w={limit.seconds}".encode()),
+            (b"ratelimit-limit", str(most).encode()),
+            (b"ratelimit-remaining", str(max(0, most - count - 1)).encode()),
+            (b"ratelimit-reset", str(wait).encode()),
+        )
+        if count >= most:
+            refused = (*headers, (b"retry-after", str(wait).encode()))
+            if limit.error:
+                raise Fault(429, limit.error, headers=refused)
+            told = {"retryAfterSeconds": limit.seconds, "retryAfterMs": limit.seconds * 1_000}
+            raise Fault(429, "Rate limit exceeded", headers=refused, **told)
+        if len(self._windows) >= _MOST_WINDOWS:
+            self._forget(now)
+        self._windows[limit.name, who] = begun, count + 1
+        return headers
+
+    def _forget(self, now: float) -> None:
+        """Windows older than an hour count nothing that matters as much as memory does."""
+        self._windows = {key: window for key, window in self._windows.items() if window[0] + 3_600 > now}

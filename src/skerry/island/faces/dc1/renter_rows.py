@@ -1,0 +1,55 @@
+"""Renters: accounts of the engine by the network's own words (section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from skerry.island.faces.dc1.tables import renters
+
+CURRENCY = "SAR"
+OPENING_HALALA = 1_000
+"""What a new renter has."""
+
+
+def find(connection: Connection, renter_id: int) -> Row[Any] | None:
+    """A renter by number."""
+    return connection.execute(select(renters).where(renters.c.id == renter_id)).first()
+
+
+def of_account(connection: Connection, account_id: str) -> Row[Any] | None:
+    """The renter that an account is."""
+    return connection.execute(select(renters).where(renters.c.account_id == account_id)).first()
+
+
+def by_email(connection: Connection, email: str) -> Row[Any] | None:
+    """A renter by address, which is kept in lower case."""
+    return connection.execute(select(renters).where(renters.c.email == email.lower())).first()
+
+
+def add(connection: Connection, account_id: str, *, name: str, email: str, now: int, **more: Any) -> Row[Any]:
+    """A new, active renter; the ledger and the keys are the caller's affair."""
+    values = {"account_id": account_id, "name": name, "email": email.lower(), "status": "active", **more}
+    connection.execute(renters.insert().values(total_jobs=0, total_spent=0, created_at=now, updated_at=now, **values))
+    found = of_account(connection, account_id)
+    assert found is not None
+    return found
+
+
+def ensure(connection: Connection, account_id: str, name: str, now: int) -> Row[Any]:
+    """The renter that an account is; made when this network sees the account for the first time."""
+    known = of_account(connection, account_id)
+    if known is not None:
+        return known
+    return add(connection, account_id, name=name[:120] or account_id, email=f"{account_id}@island.invalid", now=now)
+
+
+def change(connection: Connection, renter_id: int, now: int, **values: Any) -> None:
+    """Set columns."""
+    connection.execute(renters.update().where(renters.c.id == renter_id).values(updated_at=now, **values))
+
+
+def key_context(renter_id: int) -> str:
+    """Under what a renter's master key is sealed, with which callbacks are signed."""
+    return f"dc1 renter:{renter_id}:key"

@@ -1,0 +1,75 @@
+"""Reading a request: its parameters, its body, and how it reached the island (section 2.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from skerry.island.asgi import BodyTooLarge, Receive, Scope, header, read_body
+from skerry.island.faces.dc1 import wire
+from skerry.island.faces.dc1.errors import Fault
+
+_MOST_PARAMETERS = 100
+
+
+def root_of(scope: Scope) -> str:
+    """Address of the face as the caller reached it."""
+    server = scope.get("server") or ("127.0.0.1", 80)
+    host = header(scope["headers"], b"host") or f"{server[0]}:{server[1]}"
+    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
+
+
+def address_of(scope: Scope) -> str:
+    """The client's IP address."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Headers by lower-case name; the first of each name counts."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """The parameters of a request; the first of each name counts.
+
+    Raises:
+        Fault: 400 for what is no percent-encoding of UTF-8.
+    """
+    return _pairs(scope.get("query_string", b"").decode("latin-1"), "The query is not percent-encoding of UTF-8")
+
+
+async def read(scope: Scope, receive: Receive) -> tuple[bytes, Any]:
+    """The body of a request as it came, and what it says; an empty object without one.
+
+    Raises:
+        Fault: 400 for what is no JSON, 413 for too much.
+    """
+    try:
+        raw = await read_body(scope, receive, wire.MOST_BODY_BYTES)
+    except BodyTooLarge:
+        raise Fault(413, f"A body has at most {wire.MOST_BODY_BYTES >> 20} MB") from None
+    if not raw.strip():
+        return raw, {}
+    if (header(scope["headers"], b"content-type") or "").startswith("application/x-www-form-urlencoded"):
+        return raw, _pairs(raw.decode("latin-1"), "Invalid form")
+    try:
+        return raw, wire.decode(raw)
+    except wire.Unreadable:
+        raise Fault(400, "Invalid JSON") from None
+
+
+def _pairs(text: str, refusal: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=_MOST_PARAMETERS
+        )
+    except (ValueError, UnicodeDecodeError):
+        raise Fault(400, refusal) from None
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found

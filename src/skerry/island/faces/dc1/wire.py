@@ -1,0 +1,103 @@
+"""How the face writes JSON, moments and amounts, and how it reads JSON (sections 2.1 and 2.10)."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from skerry.island.store.values import moment
+
+MOST_BODY_BYTES = 50 << 20
+SCHEMA_VERSION = "2026-03-20.v1"
+HALALA_PER_USD = 375
+_MOST_DEPTH = 100
+_MOST_DIGITS = 400
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Unreadable(Exception):
+    """A body that is no JSON text."""
+
+
+def encode(value: Any) -> bytes:
+    """A body as compact JSON, nothing escaped that need not be."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_number).encode()
+
+
+def text(value: Any) -> str:
+    """A structure as compact JSON text, as it is stored and signed."""
+    return encode(value).decode()
+
+
+def decode(body: bytes) -> Any:
+    """A body's value; strings are kept to the byte, numbers with a fraction become floats.
+
+    Raises:
+        Unreadable: no JSON in UTF-8, or too deep.
+    """
+    try:
+        found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
+        # Half of a pair of surrogates can be escaped, but never be written again; and a recursion ends here.
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(str(error)) from None
+    return found
+
+
+def iso(micros: int) -> str:
+    """A moment as `2026-03-22T19:30:00.000Z`."""
+    return moment(micros).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def maybe_iso(micros: int | None) -> str | None:
+    """As `iso`; None stays None."""
+    return None if micros is None else iso(micros)
+
+
+def stamp(micros: int | None, *, millis: bool = True) -> str | None:
+    """A moment as databases write it: `2026-03-22 20:00:00.000`, in UTC without saying so."""
+    if micros is None:
+        return None
+    found = moment(micros)
+    return found.strftime("%Y-%m-%d %H:%M:%S") + (f".{found.microsecond // 1_000:03d}" if millis else "")
+
+
+def sar(halala: int) -> int | float:
+    """Halala in riyals, as a JSON number: the shortest that means the same."""
+    whole, rest = divmod(halala, 100)
+    return whole if rest == 0 else float(Decimal(halala) / 100)
+
+
+def sar_text(halala: int, digits: int = 2) -> str:
+    """Halala in riyals, with a fixed number of digits."""
+    return f"{Decimal(halala) / 100:.{digits}f}"
+
+
+def usd(halala: int) -> int | float:
+    """Halala in US dollars, rounded to six places."""
+    found = (Decimal(halala) / HALALA_PER_USD).quantize(Decimal("0.000001"))
+    return int(found) if found == found.to_integral() else float(found)
+
+
+def number(written: str) -> int | float:
+    """A number that was stored as text."""
+    found = float(written)
+    return int(found) if found.is_integer() else found
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral() else float(value)
+    raise TypeError(f"{type(value).__name__} is nothing of JSON")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("a number has too many digits")
+    return int(digits)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")

@@ -1,0 +1,58 @@
+"""The recorded conversation with the real service, played against the face."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.island.faces.dc1.replay import BEFORE, Replay
+from tests.island.faces.dc1.stage import Stage
+from tests.vectors.cases import DATA
+
+CASES: list[dict[str, Any]] = [
+    case
+    for case in json.loads((DATA / "dc1.json").read_text(encoding="utf-8"))
+    if case["case"].startswith("observed.") and not case["case"].startswith(("observed.old.", "observed.rl."))
+]
+
+DIFFERENT: dict[str, dict[str, str]] = {}
+"""What the face does otherwise, by case and member, with the reason."""
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The whole conversation."""
+
+    async def play() -> dict[str, list[str]]:
+        stage = Stage(tmp_path_factory.mktemp("replay"), dc1={"pricing": "gpu", "auto_approve": False})
+        await stage.open()
+        replay = Replay(stage)
+        try:
+            for case in CASES:
+                try:
+                    if case["case"] in BEFORE:
+                        await BEFORE[case["case"]](replay)
+                    await replay.play(case)
+                except (AssertionError, KeyError) as error:
+                    replay.faults[case["case"]] = [f"not played: {error}"[:400]]
+        finally:
+            await stage.close()
+        return replay.faults
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("name", [case["case"] for case in CASES if case["emulate"] is not False])
+def test_as_recorded(name: str, faults: dict[str, list[str]]) -> None:
+    different = DIFFERENT.get(name, {})
+    wrong = [fault for fault in faults[name] if not any(fault.startswith(member) for member in different)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_data_is_where_it_was() -> None:
+    assert isinstance(DATA, Path)
+    assert len(CASES) > 170
