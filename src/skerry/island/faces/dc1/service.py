@@ -11,10 +11,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.job_rows import TERMINAL
-<<<<<<< HEAD
-=======
 from skerry.island.faces.dc1.local_work import LocalWork
->>>>>>> provider
 from skerry.island.faces.dc1.means import Means
 from skerry.island.faces.dc1.providing import Providing
 from skerry.island.faces.dc1.renting import Renting
@@ -39,14 +36,10 @@ class Service:
         self._authentication = authentication
         self.working = working
         self._renting = Renting(engine)
-<<<<<<< HEAD
         self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
         self._providing = Providing(engine, working.changes, working.secret)
-=======
-        self._providing = Providing(engine, working.changes, working.secret)
         self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
-        self._local = LocalWork(engine, working.changes, working.secret, means.llm)
->>>>>>> provider
+        self._local = LocalWork(engine, working.changes, working.secret, means)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
@@ -56,26 +49,13 @@ class Service:
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-<<<<<<< HEAD
         parts = (self.working, self._renting, self._providing, self._serving)
         return [resource for part in parts for resource in part.resources()]
-=======
-        return [
-            *self.working.resources(),
-            *self._renting.resources(),
-            *self._providing.resources(),
-            *self._serving.resources(),
-        ]
->>>>>>> provider
 
     async def start(self) -> None:
         """Take up jobs."""
         await self.working.start()
         await self._renting.start()
-<<<<<<< HEAD
-        await self._serving.start()
-=======
->>>>>>> provider
         await self._providing.start()
         await self._serving.start()
         await self._local.start()
@@ -85,10 +65,6 @@ class Service:
         await self._local.stop()
         await self._serving.stop()
         await self._providing.stop()
-<<<<<<< HEAD
-        await self._serving.stop()
-=======
->>>>>>> provider
         await self._renting.stop()
         await self.working.stop()
 
