@@ -23,6 +23,7 @@ ROOT_COMMANDS = {
     "machine": ("skerry.cli.machine:machine", "Rent machines, and log in to them."),
     "vpn": ("skerry.cli.vpn:vpn", "Start VPN relays, and print their configuration."),
     "image": ("skerry.cli.image:image", "List, pull, build, import and remove images."),
+    "model": ("skerry.cli.model:model", "List, add, fetch and remove language models."),
     "render": ("skerry.cli.render:render", "Install Blender for the island, and measure how fast it renders."),
     "call": ("skerry.cli.call:call", "Make any call of a network."),
     "key": ("skerry.cli.key:key", "List, make and revoke API keys of the island."),
