@@ -25,6 +25,7 @@ ROOT_COMMANDS = {
     "image": ("skerry.cli.image:image", "List, pull, build, import and remove images."),
     "model": ("skerry.cli.model:model", "List, add, fetch and remove language models."),
     "render": ("skerry.cli.render:render", "Install Blender for the island, and measure how fast it renders."),
+    "diffusion": ("skerry.cli.diffusion:diffusion", "Install diffusers for the island, and draw pictures."),
     "call": ("skerry.cli.call:call", "Make any call of a network."),
     "key": ("skerry.cli.key:key", "List, make and revoke API keys of the island."),
     "credit": ("skerry.cli.credit:credit", "Add credit to an account of the island."),
