@@ -282,9 +282,10 @@ async def test_a_process_that_dies_is_started_again(workers: LlmWorkers) -> None
 async def test_a_stream_says_that_its_process_died(workers: LlmWorkers) -> None:
     async def read() -> None:
         async with workers.chat({"model": "tiny", "messages": HELLO, "stream": True, "max_tokens": 2000}) as answer:
+            await anext(answer.events())
+            os.kill(pids(workers)["tiny"], signal.SIGKILL)
             async for _ in answer.events():
-                if pid := pids(workers).get("tiny"):
-                    os.kill(pid, signal.SIGKILL)
+                pass
 
     with pytest.raises(Unavailable, match="ended while it was answering"):
         await read()

@@ -186,9 +186,11 @@ async def test_a_job_fetches_what_it_needs(there: Hub, tmp_path: Path) -> None:
     async with opened(tmp_path, "tiny", default_model="tiny", fetch=hub.fetcher(store)) as workers:
         answer = await workers.complete("org/m", "a", max_tokens=1, on_phase=on_phase)
         assert (answer.model, phases[0]) == ("org/m", "downloading_model")
-        # One that the hub has not has the default stand in.
-        assert (await workers.complete("org/none", "a", max_tokens=1)).model == "tiny"
-    async with opened(tmp_path, "tiny", fetch=hub.fetcher(store)) as workers:
+        # One that the hub has not has the default stand in, and is not asked for again at once.
+        for _ in range(2):
+            assert (await workers.complete("org/none", "a", max_tokens=1)).model == "tiny"
+        assert there.asked.count("/api/models/org/none") == 1
+    async with opened(tmp_path, "tiny", hub=True) as workers:
         with pytest.raises(NotFound, match="the hub has no such repository"):
             await workers.complete("org/none", "a", max_tokens=1)
 

@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, NotFound, Unavailable
-from skerry.island.workers.llm import engines, requests
+from skerry.island.workers.llm import engines, hub, requests
 from skerry.island.workers.llm.assembly import PIECES, Assembly
 from skerry.island.workers.llm.choice import Chooser, Fetch
 from skerry.island.workers.llm.client import Died, Forwarded
@@ -18,37 +17,13 @@ from skerry.island.workers.llm.dedicated import DedicatedServers
 from skerry.island.workers.llm.models import Model, ModelStore
 from skerry.island.workers.llm.process import EngineProcess, new_key
 from skerry.island.workers.llm.room import Room, default_memory
+from skerry.island.workers.llm.settings import LlmSettings
 from skerry.island.workers.llm.shared import SharedModels
 from skerry.island.workers.llm.values import Completion, Engine, Loaded, OnPhase, Serving
 
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
 _FORWARDED = {("GET", "models"), ("POST", "chat/completions"), ("POST", "completions")}
 _DYING_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmSettings:
-    """What the owner of the machine can choose.
-
-    Args:
-        default_model: stands in for models that are not here; None refuses them.
-        memory_bytes: for all models together; None for three quarters of the machine's.
-        processes: models loaded at once, at most.
-        context: tokens of prompt and answer together, for models that jobs share.
-        idle_seconds: after which a model that nobody used leaves the memory.
-        start_seconds: that loading a model may take.
-        patience: seconds that a job waits for others to leave room.
-        threads: of computation for each model; None for as many as there are processors.
-    """
-
-    default_model: str | None = None
-    memory_bytes: int | None = None
-    processes: int = 4
-    context: int = 4096
-    idle_seconds: float = 300.0
-    start_seconds: float = 600.0
-    patience: float = 120.0
-    threads: int | None = None
 
 
 class Answer:
@@ -119,9 +94,11 @@ class LlmWorkers:
             settings: choices of the owner.
             found: the engines to use, the preferred one first; those that are installed by default.
             gpus: `index`es of this machine's.
-            fetch: how to get a model that is not here; None not to.
+            fetch: how to get a model that is not here; as the settings say by default.
         """
         chosen = settings or LlmSettings()
+        if fetch is None and chosen.hub:
+            fetch = hub.fetcher(store)
         room = Room(
             memory_bytes=default_memory() if chosen.memory_bytes is None else chosen.memory_bytes,
             processes=chosen.processes,
