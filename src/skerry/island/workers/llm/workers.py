@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, NotFound, Unavailable
 from skerry.island.workers.llm import engines, hub, requests
 from skerry.island.workers.llm.assembly import PIECES, Assembly
-from skerry.island.workers.llm.choice import Chooser, Fetch
+from skerry.island.workers.llm.choice import Choice, Chooser, Fetch
 from skerry.island.workers.llm.client import Died, Forwarded
 from skerry.island.workers.llm.dedicated import DedicatedServers
 from skerry.island.workers.llm.models import Model, ModelStore
@@ -175,31 +175,18 @@ class LlmWorkers:
         else:
             body["messages"] = requests.check_messages(messages)
         choice = await self._chooser.choose(model, on_phase)
-        for last in (False, True):
-            async with self._shared.use(choice, on_phase) as process:
-                if on_phase is not None:
-                    await on_phase("generating")
-                asked = time.monotonic()
-                try:
-                    answer = await _whole(process, _CHAT if prompt is None else _COMPLETIONS, body)
-                except Died:
-                    if last:
-                        raise
-                    # It may die of this request, so it is asked once more and not again.
-                    await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
-                    continue
-                now = time.monotonic()
-                return Completion(
-                    text=answer.text,
-                    model=process.order.alias,
-                    prompt_tokens=answer.usage["prompt_tokens"],
-                    completion_tokens=answer.usage["completion_tokens"],
-                    seconds=now - asked,
-                    total_seconds=now - began,
-                    device=process.device,
-                    finish_reason=answer.finish_reason or "stop",
-                )
-        raise AssertionError("the second try returns or raises")
+        process, answer, asked = await self._ask(choice, _CHAT if prompt is None else _COMPLETIONS, body, on_phase)
+        now = time.monotonic()
+        return Completion(
+            text=answer.text,
+            model=process.order.alias,
+            prompt_tokens=answer.usage["prompt_tokens"],
+            completion_tokens=answer.usage["completion_tokens"],
+            seconds=now - asked,
+            total_seconds=now - began,
+            device=process.device,
+            finish_reason=answer.finish_reason or "stop",
+        )
 
     @asynccontextmanager
     async def chat(self, body: Mapping[str, Any], *, on_phase: OnPhase | None = None) -> AsyncIterator[Answer]:
@@ -223,15 +210,24 @@ class LlmWorkers:
             raise Invalid("model is required")
         checked = requests.chat_body(body, name)
         choice = await self._chooser.choose(name, on_phase)
-        async with self._shared.use(choice, on_phase) as process:
-            if on_phase is not None:
-                await on_phase("generating")
-            checked["model"] = process.order.alias
-            if checked.get("stream"):
-                async with process.client.stream(_CHAT, checked) as events:
-                    yield Answer(process, None, events)
-            else:
-                yield Answer(process, (await _whole(process, _CHAT, checked)).chat(), None)
+        if not checked.get("stream"):
+            process, whole, _ = await self._ask(choice, _CHAT, checked, on_phase)
+            yield Answer(process, whole.chat(), None)
+            return
+        for last in (False, True):
+            async with self._shared.use(choice, on_phase) as process, AsyncExitStack() as stack:
+                if on_phase is not None:
+                    await on_phase("generating")
+                asked = {**checked, "model": process.order.alias}
+                try:
+                    events = await stack.enter_async_context(process.client.stream(_CHAT, asked))
+                except Died:
+                    if last:
+                        raise
+                    await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
+                    continue
+                yield Answer(process, None, events)
+                return
 
     async def serve(
         self,
@@ -361,11 +357,24 @@ class LlmWorkers:
         await self._shared.aclose()
         await self._room.settled()
 
-
-async def _whole(process: EngineProcess, path: str, body: Mapping[str, Any]) -> Assembly:
-    """All that an engine answers to a request."""
-    found = Assembly()
-    async with process.client.stream(path, {**body, **PIECES, "model": process.order.alias}) as events:
-        async for event in events:
-            found.add(event)
-    return found
+    async def _ask(
+        self, choice: Choice, path: str, body: Mapping[str, Any], on_phase: OnPhase | None
+    ) -> tuple[EngineProcess, Assembly, float]:
+        """All that an engine answers, and when it was asked; of a second process where the first dies of it."""
+        for last in (False, True):
+            async with self._shared.use(choice, on_phase) as process:
+                if on_phase is not None:
+                    await on_phase("generating")
+                asked, found = time.monotonic(), Assembly()
+                try:
+                    request = {**body, **PIECES, "model": process.order.alias}
+                    async with process.client.stream(path, request) as events:
+                        async for event in events:
+                            found.add(event)
+                    return process, found, asked
+                except Died:
+                    if last:
+                        raise
+                    # It may die of this request, so it is asked once more and not again.
+                    await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
+        raise AssertionError("the second try returns or raises")
