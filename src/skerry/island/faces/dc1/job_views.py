@@ -80,7 +80,8 @@ def row(job: Row[Any], *, root: str, position: int | None = None, now: int) -> d
         "started_at": wire.maybe_iso(job.started_at),
         "first_token_at": wire.maybe_iso(job.first_token_at),
         "completed_at": wire.maybe_iso(job.completed_at),
-        "updated_at": wire.iso(job.updated_at),
+        # The network tells this of jobs that have begun to answer, or were given back to the queue.
+        "updated_at": wire.iso(job.updated_at) if job.first_token_at or job.retry_count else None,
         "created_at": wire.iso(job.created_at),
         "duration_minutes": wire.number(job.duration_minutes),
         "logs_jsonl": None,
