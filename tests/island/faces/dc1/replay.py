@@ -277,7 +277,7 @@ BEFORE: dict[str, Step] = {
     "observed.daemon.result.custom": _after(3.3),
     "observed.daemon.result.failed": _after(2.0, _failing),
     "observed.daemon.fail_endpoint": _failing_too,
-    "observed.jobs.submit.prewarm_bug": _finish_test,
+    "observed.jobs.submit.autoroute": _finish_test,
     "observed.provider.job_history": _dispatch_failed,
 }
 """What the recording left out, by the case that needs it."""
