@@ -204,7 +204,8 @@ def _begin(connection: Connection, job: Row[Any], provider_id: int, now: int) ->
     """The job runs from now on, if it did not."""
     if job.status in job_rows.WAITING:
         provider = provider_rows.find(connection, provider_id)
-        if provider is None or not provider_rows.may_work(provider, now):
+        # Whoever went offline meanwhile has begun all the same; whoever must not work has not.
+        if provider is None or provider.approval != "approved" or provider.suspended:
             return None
         job = claiming.begin(connection, job, provider_id, now=now)
     elif job.status in ("assigned", "pulling"):
