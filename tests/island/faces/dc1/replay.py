@@ -193,6 +193,17 @@ async def _poll(replay: Replay) -> None:
     assert answer.json["job"] is not None
 
 
+def _after(seconds: float, *steps: Step) -> Step:
+    """Let the time pass in which a job was carried out: nobody is paid for more than there was."""
+
+    async def step(replay: Replay) -> None:
+        for earlier in steps:
+            await earlier(replay)
+        replay.stage.clock.advance(seconds)
+
+    return step
+
+
 async def _other_renter(replay: Replay) -> None:
     answer = await replay.stage.ask("POST", "/api/renters/register", {"name": "Poor", "email": "poor@example.sa"})
     assert answer.status == 201, answer.body
@@ -246,6 +257,10 @@ async def _finish_test(replay: Replay) -> None:
     assert answer.status == 200, answer.body
 
 
+async def _nowhere_to_run(replay: Replay) -> None:
+    await _submit(replay, "job_nowhere", provider_id=None, gpu_requirements={"min_vram_gb": 600})
+
+
 async def _dispatch_failed(replay: Replay) -> None:
     body = {"job_type": "llm_inference", "duration_minutes": 2}
     answer = await replay.stage.rent("POST", "/api/jobs", body, key=replay.names["renter_key"])
@@ -261,10 +276,14 @@ BEFORE: dict[str, Step] = {
     "observed.jobs.submit.llm.ok": _more_credit,
     "observed.jobs.logs.all": _boom,
     "observed.jobs.get.queued": _two_waiting,
-    "observed.daemon.result.image": _poll,
-    "observed.daemon.result.failed": _failing,
+    "observed.daemon.result.llm": _after(42.5),
+    "observed.daemon.result.image": _after(9.9, _poll),
+    "observed.daemon.result.custom": _after(3.3),
+    "observed.daemon.result.failed": _after(2.0, _failing),
     "observed.daemon.fail_endpoint": _failing_too,
-    "observed.jobs.submit.prewarm_bug": _finish_test,
+    "observed.jobs.submit.autoroute": _finish_test,
+    "observed.jobs.result.legacy": _after(30.0, _poll),
+    "observed.jobs.history": _nowhere_to_run,
     "observed.provider.job_history": _dispatch_failed,
 }
 """What the recording left out, by the case that needs it."""

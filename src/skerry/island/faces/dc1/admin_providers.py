@@ -60,7 +60,7 @@ class AdminProviders:
         ]
 
     async def list(self, call: Call) -> Answer:
-        """Providers by page, the newest first; `status` is a comma list, `search` looks in names, addresses and GPUs."""
+        """Providers by page, the newest first; `status` is a comma list, `search` looks at names, addresses, GPUs."""
         page, limit = call.whole("page", 1, 1, 1_000_000), call.whole("limit", 50, 1, 200)
         words = [word for word in call.query.get("status", "").split(",") if word]
         search = call.query.get("search", "").strip()[:100]
@@ -135,9 +135,7 @@ class AdminProviders:
         number = await self._change(provider_id, order, call.now)
         provider = await self._engine.store.read(provider_access.known, number)
         told = {"success": True, "provider_id": number, "preload_model": model}
-        return Answer(
-            {**told, "preload_status": provider.preload_status, "model_preload_status": provider.preload_status}
-        )
+        return Answer({**told, "preload_status": provider.preload_status})
 
     async def rotate_key(self, call: Call, provider_id: str) -> Answer:
         """A new key for a provider; the old one is dead at once."""

@@ -187,4 +187,4 @@ def _history(connection: Connection, provider_id: int, limit: int, offset: int) 
 def _minutes(job: Any) -> int | None:
     if job.started_at is None or job.completed_at is None:
         return None
-    return max(1, -(-(job.completed_at - job.started_at) // 60_000_000))
+    return max(1, -(-int(job.completed_at - job.started_at) // 60_000_000))

@@ -128,8 +128,7 @@ class Withdrawals:
         if cents is None or cents < LEAST_USD * 100:
             least = LEAST_USD * rate
             message = f"Minimum payout is ${LEAST_USD}"
-            extra = {"message": message, "minimumUsd": LEAST_USD, "minimumSar": wire.sar(least // 10)}
-            raise Fault(400, "BELOW_MINIMUM", **extra)
+            raise Fault(400, "BELOW_MINIMUM", message=message, minimumUsd=LEAST_USD, minimumSar=wire.sar(least // 10))
         # Thousandths of a riyal for a dollar; fractions of a halala stay with the provider.
         amount = min(cents * rate // 1_000, _MOST_HALALA)
         row = await self._ask(call, amount, "payout", {"amount_usd_cents": cents}, "payout", status=402)
