@@ -183,9 +183,9 @@ def work_minutes(job: Row[Any]) -> int | None:
 
 
 def charged(job: Row[Any]) -> int | None:
-    """Halala that a job was charged; None for what goes on, and for what was cancelled and cost nothing."""
+    """Halala that a job was charged; None for what goes on, was cancelled for nothing, or has never begun."""
     amount: int | None = job.charged
-    return None if job.status == "cancelled" and not amount else amount
+    return None if not amount and (job.status == "cancelled" or job.started_at is None) else amount
 
 
 def refunded(job: Row[Any]) -> int:
