@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +14,13 @@ from sqlalchemy import Row
 
 from skerry._kernel.sse import EventParser
 from skerry.errors import ProtocolError
-from skerry.island.engine.errors import EngineError, Unavailable
+from skerry.island.engine.errors import Unavailable
 from skerry.island.faces.dc1 import job_rows
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.chat_requests import Wanted
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.means import Means
+from skerry.island.faces.dc1.results import marked
 from skerry.island.store.store import Store
 
 _CONNECT_SECONDS = 5.0
@@ -101,7 +101,7 @@ class Answerer:
         """Whether this machine can answer for a model now."""
         return await self._means.can_answer(model)
 
-    async def replies(self, wanted: Wanted, chosen: Chosen) -> AsyncIterator[Reply]:
+    async def replies(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         """The answer, in parts if they are wanted.
 
         Raises:
@@ -112,7 +112,7 @@ class Answerer:
             async for reply in replies:
                 yield reply
 
-    async def _own(self, wanted: Wanted, chosen: Chosen) -> AsyncIterator[Reply]:
+    async def _own(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         async with self._means.llm.chat(wanted.body) as answer:
             if not wanted.stream:
                 yield _whole(answer.body, answer.model)
@@ -123,7 +123,7 @@ class Answerer:
                     yield reply
             yield gathered.end(wanted)
 
-    async def _endpoint(self, wanted: Wanted, chosen: Chosen) -> AsyncIterator[Reply]:
+    async def _endpoint(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         """Ask the server that a provider told of, where its heartbeats come from and nowhere else."""
         assert chosen.url is not None
         if chosen.address is None or urlsplit(chosen.url).hostname != chosen.address:
@@ -146,7 +146,7 @@ class Answerer:
         except (httpx2.HTTPError, ProtocolError, ValueError, TypeError):
             raise Fault(503, "no_providers_available", message="The provider's endpoint does not answer") from None
 
-    async def _job(self, wanted: Wanted, chosen: Chosen) -> AsyncIterator[Reply]:
+    async def _job(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         """Wait until a provider has carried the job out."""
         with self._changes.watching(chosen.job) as watch:
             while True:
@@ -227,8 +227,6 @@ def _whole(body: dict[str, Any], model: str | None) -> Reply:
 
 
 def _of_job(job: Row[Any], wanted: Wanted) -> Reply:
-    from skerry.island.faces.dc1.results import marked
-
     found = marked(job.result or "") or {}
     text = str(found.get("response") or found.get("output") or (job.result or "").strip())
     return Reply(
@@ -264,6 +262,3 @@ async def _events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
             found = json.loads(event.data)
             if isinstance(found, dict):
                 yield found
-
-
-__all__ = ["Answerer", "Chosen", "EngineError", "Gathered", "Reply", "asyncio", "guess"]

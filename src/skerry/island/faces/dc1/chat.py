@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -109,7 +109,7 @@ class Chat:
                     return Answer(await self._settled(wanted, chosen, reply))
         raise AssertionError("the last reply is done")
 
-    async def _pieces(self, wanted: Wanted, chosen: Chosen) -> AsyncIterator[bytes]:
+    async def _pieces(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[bytes]:
         """Server-sent events; whatever goes wrong is one of them, since the status was sent before."""
         text, settled = "", False
         try:
@@ -132,7 +132,7 @@ class Chat:
                 await asyncio.shield(self._complete(chosen, Reply(text=text, done=True), wanted))
         yield b"data: [DONE]\n\n"
 
-    async def _replies(self, wanted: Wanted, chosen: Chosen) -> AsyncIterator[Reply]:
+    async def _replies(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         """What the model says, its last part done.
 
         Raises:
@@ -293,8 +293,8 @@ class Chat:
 
 
 def _failed(wanted: Wanted, chosen: Chosen, why: str) -> Fault:
-    found = {"job_id": chosen.job_id, "status": "failed", "details": why}
-    return Fault(502, "inference_failed", **found, diagnostics=_diagnostics(wanted, chosen.job_id))
+    told = _diagnostics(wanted, chosen.job_id)
+    return Fault(502, "inference_failed", job_id=chosen.job_id, status="failed", details=why, diagnostics=told)
 
 
 def _diagnostics(wanted: Wanted, job_id: str | None) -> dict[str, Any]:

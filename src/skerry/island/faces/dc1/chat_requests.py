@@ -47,13 +47,15 @@ class Wanted:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The same as a request of OpenAI's."""
+        """The same as a request of OpenAI's; a stream's tokens are counted at its end."""
+        counted = {"stream_options": {"include_usage": True}} if self.stream else {}
         return {
             "model": self.model,
             "messages": self.messages,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "stream": self.stream,
+            **counted,
             **self.more,
         }
 

@@ -71,9 +71,9 @@ def of_model(gpu_model: str | None) -> Tier:
 
 
 def for_memory(vram_gb: int) -> Tier:
-    """The cheapest tier with so much memory; the largest where none has."""
+    """The smallest tier with so much memory, the cheapest of several; the largest where none has."""
     enough = [tier for tier in TIERS if tier.min_vram_gb >= vram_gb]
-    return min(enough, key=lambda tier: tier.usd_per_hour, default=TIERS[0])
+    return min(enough, key=lambda tier: (tier.min_vram_gb, tier.usd_per_hour), default=TIERS[0])
 
 
 def elsewhere(tier: Tier, *, riyals: bool = True) -> dict[str, float]:

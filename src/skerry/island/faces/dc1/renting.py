@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skerry.island.engine.engine import Engine
+from skerry.island.faces.dc1.admin_finance import AdminFinance
+from skerry.island.faces.dc1.admin_images import AdminImages
+from skerry.island.faces.dc1.admin_overview import AdminOverview
+from skerry.island.faces.dc1.admin_renters import AdminRenters
 from skerry.island.faces.dc1.deliveries import Deliveries
 from skerry.island.faces.dc1.farewells import Farewells
 from skerry.island.faces.dc1.logins import Logins
@@ -52,6 +56,10 @@ class Renting:
             Payments(engine),
             Presets(engine),
             Farewells(engine),
+            AdminOverview(engine),
+            AdminRenters(engine),
+            AdminFinance(engine),
+            AdminImages(engine),
         ]
 
     async def start(self) -> None:

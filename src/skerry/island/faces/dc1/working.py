@@ -32,6 +32,7 @@ class Working:
         maker: makes jobs, for whoever needs one.
         watch: over jobs whose time is over.
         secret: signs task specs and heartbeats.
+        submit: submits the job that a call's body describes.
 
     Args:
         engine: open.
@@ -44,8 +45,10 @@ class Working:
         self.secret = secret
         self.changes = Changes(engine.store)
         self.maker = JobMaker(settings, secret)
+        submitting = Submitting(self.changes, self.maker)
+        self.submit = submitting.submit
         self._resources: list[Resource] = [
-            Submitting(self.changes, self.maker),
+            submitting,
             Dispatch(self.changes, self.maker, settings, authentication),
             JobReading(engine),
             Output(engine),
