@@ -71,5 +71,7 @@ def _pairs(text: str, refusal: str) -> dict[str, str]:
     except (ValueError, UnicodeDecodeError):
         raise Fault(400, refusal) from None
     for name, value in pairs:
+        if "\x00" in value:
+            raise Fault(400, refusal)
         found.setdefault(name, value)
     return found
