@@ -53,30 +53,9 @@ QUERIES = [
     "/api/admin/finance/transactions",
 ]
 NAMES = [
-    "name",
-    "email",
-    "organization",
-    "use_case",
-    "phone",
-    "amount_halala",
-    "amount_sar",
-    "payment_method",
-    "webhook_url",
-    "url",
-    "secret",
-    "events",
-    "label",
-    "scopes",
-    "permissions",
-    "expires_at",
-    "confirm",
-    "reason",
-    "ids",
-    "action",
-    "image_ref",
-    "digest",
-    "image_type",
-    "token",
+    *("name", "email", "organization", "use_case", "phone", "amount_halala", "amount_sar", "payment_method"),
+    *("webhook_url", "url", "secret", "events", "label", "scopes", "permissions", "expires_at", "confirm", "reason"),
+    *("ids", "action", "image_ref", "digest", "image_type", "token"),
 ]
 WORDS = st.sampled_from(
     ["a@b.sa", "inference", "job.failed", "credit", "suspend", "bank_transfer", "https://203.0.114.5/", "acme/tool:1"]
