@@ -140,6 +140,7 @@ def _helpers(directory: Path) -> Iterator[Check]:
     yield from _relays()
     yield from _templates()
     yield from _render(directory)
+    yield from _diffusion(directory)
 
 
 def _templates() -> Iterator[Check]:
@@ -180,3 +181,17 @@ def _render(directory: Path) -> Iterator[Check]:
         yield Check("render", "missing", error.message)
     else:
         yield Check("render", "ok", f"Blender {found.version}, {found.program}")
+
+
+def _diffusion(directory: Path) -> Iterator[Check]:
+    from skerry.island.engine.errors import EngineError
+    from skerry.island.workers.image import environment
+    from skerry.island.workers.image.choices import STATE, DiffusionChoices
+
+    try:
+        found = environment.find(directory / STATE, DiffusionChoices.from_env())
+    except (EngineError, ConfigurationError) as error:
+        yield Check("pictures", "missing", str(error))
+    else:
+        versions = dict(found.versions)
+        yield Check("pictures", "ok", f"diffusers {versions['diffusers']}, torch {versions['torch']}, {found.python}")

@@ -24,6 +24,8 @@ ROOT_COMMANDS = {
     "vpn": ("skerry.cli.vpn:vpn", "Start VPN relays, and print their configuration."),
     "image": ("skerry.cli.image:image", "List, pull, build, import and remove images."),
     "render": ("skerry.cli.render:render", "Install Blender for the island, and measure how fast it renders."),
+    "diffusion": ("skerry.cli.diffusion:diffusion", "Install diffusers for the island, and draw pictures."),
+    "provider": ("skerry.cli.provider:provider", "Work for a DC1 platform: register, take jobs, see what they earn."),
     "call": ("skerry.cli.call:call", "Make any call of a network."),
     "key": ("skerry.cli.key:key", "List, make and revoke API keys of the island."),
     "credit": ("skerry.cli.credit:credit", "Add credit to an account of the island."),

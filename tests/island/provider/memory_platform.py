@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -142,10 +143,10 @@ class MemoryPlatform:
         self._row(job)
 
     async def wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._work.wait(), seconds)
-        except TimeoutError:
-            return
+        # Not `wait_for`, which can lose a cancellation on Python 3.11.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._work.wait()
         self._work.clear()
 
     def _row(self, job: ProviderJob) -> Row:

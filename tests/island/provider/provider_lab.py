@@ -1,4 +1,4 @@
-"""A provider for tests: an engine with real sandboxes, a platform in memory, a loop that can be killed and restarted."""
+"""A provider for tests: an engine with real sandboxes, a platform in memory, a loop that can be killed."""
 
 from __future__ import annotations
 

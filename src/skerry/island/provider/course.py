@@ -147,7 +147,8 @@ class Course:
     async def told(self, seconds: float) -> None:
         """Wait until all was told, or for so long."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     def _line(self, text: str, level: Level, stream: str, place: int) -> None:
         if self._accepted > MOST_LINES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,9 +33,9 @@ class ExecutorOptions:
     """
 
     containers: ContainerOptions = field(default_factory=ContainerOptions)
-    llm_models: Collection[str] | None = LLM_MODELS
-    image_models: Collection[str] | None = IMAGE_MODELS
-    serve_models: Collection[str] | None = SERVE_MODELS
+    llm_models: Container[str] | None = LLM_MODELS
+    image_models: Container[str] | None = IMAGE_MODELS
+    serve_models: Container[str] | None = SERVE_MODELS
     free_mib: Mapping[str, int] = field(default_factory=lambda: dict(FREE_MIB))
     free_disk: int = FREE_DISK
 

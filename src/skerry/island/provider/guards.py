@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skerry.island.provider.records import HostStatus
+from skerry.island.provider.records import SERVING_TYPE, TEXT_TYPES, HostStatus
 from skerry.units import GIB, MIB, format_size
 
 FREE_MIB: Mapping[str, int] = {
@@ -20,6 +20,9 @@ FREE_MIB: Mapping[str, int] = {
 """MiB of GPU memory that must be free before a job of a type begins, as the network's daemon has it."""
 
 OTHER_MIB = 2_000
+MODEL_MIB_WITHOUT_GPU = 2_000
+"""The same for language models on processors: those are quantised, and their workers weigh each before it is loaded."""
+
 FREE_DISK = 5 * GIB
 
 
@@ -27,7 +30,6 @@ def no_room(
     job_type: str,
     status: HostStatus,
     *,
-    needed: int | None = None,
     needs: Mapping[str, int] = FREE_MIB,
     free_disk: int = FREE_DISK,
 ) -> str | None:
@@ -36,7 +38,6 @@ def no_room(
     Args:
         job_type: one of section 5.5.
         status: the machine as it is now.
-        needed: bytes of memory that the job is known to need, in place of its type's usual ones.
         needs: MiB by job type.
         free_disk: bytes of disk that must be free.
     """
@@ -45,7 +46,10 @@ def no_room(
             f"The provider's disk is too full: {format_size(status.free_disk_bytes)} are free, "
             f"{format_size(free_disk)} must be"
         )
-    wanted = needs.get(job_type, OTHER_MIB) * MIB if needed is None else needed
+    mib = needs.get(job_type, OTHER_MIB if needs else 0)
+    if not status.cards and (job_type in TEXT_TYPES or job_type == SERVING_TYPE):
+        mib = min(mib, MODEL_MIB_WITHOUT_GPU)
+    wanted = mib * MIB
     free = max((card.free_mib for card in status.cards), default=status.free_mib) * MIB
     if free < wanted:
         what = "GPU memory" if status.cards else "memory"

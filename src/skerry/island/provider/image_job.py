@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from skerry.island.engine.errors import EngineError
@@ -66,7 +66,7 @@ class ImageJobs:
         clock: seconds that only grow.
     """
 
-    def __init__(self, pictures: Pictures | None, allowed: Collection[str] | None, clock: Callable[[], float]) -> None:
+    def __init__(self, pictures: Pictures | None, allowed: Container[str] | None, clock: Callable[[], float]) -> None:
         self._pictures = pictures
         self._allowed = allowed
         self._clock = clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from skerry.island.engine.errors import EngineError, NoCapacity, Unavailable
@@ -13,6 +13,7 @@ from skerry.island.provider.records import Endpoint
 from skerry.island.provider.text_job import OnPhase
 
 if TYPE_CHECKING:
+    from skerry.island.workers.llm.models import ModelStore
     from skerry.island.workers.llm.values import Serving
     from skerry.island.workers.llm.workers import LlmWorkers
 
@@ -22,6 +23,27 @@ PORTS = range(8100, 8200)
 _HEALTH_SECONDS = 10.0
 
 log = logging.getLogger("skerry.provider")
+
+
+class ModelsHere(Container[str]):
+    """Models that may be asked for: some by name, and whichever are on this machine.
+
+    Args:
+        store: of this machine.
+        names: beside those.
+    """
+
+    def __init__(self, store: ModelStore, names: Container[str]) -> None:
+        self._store = store
+        self._names = names
+
+    def __contains__(self, name: object) -> bool:
+        if name in self._names:
+            return True
+        try:
+            return isinstance(name, str) and self._store.find(name) is not None
+        except EngineError:
+            return False
 
 
 class ModelServers:

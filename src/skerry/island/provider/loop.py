@@ -282,8 +282,10 @@ class ProviderLoop:
     async def _unwanted(self, carried: _Carried) -> None:
         """Return once a job shall not go on."""
         while not carried.unwanted.is_set():
+            # Not `wait_for`, which can lose a cancellation on Python 3.11.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(carried.unwanted.wait(), self._options.look)
+                async with asyncio.timeout(self._options.look):
+                    await carried.unwanted.wait()
                 return
             try:
                 if not await self._platform.wanted(carried.job):

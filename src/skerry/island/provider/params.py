@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ def text_of(value: Any, default: str) -> str:
     return value if isinstance(value, str) and value else default
 
 
-def chosen_model(asked: Any, allowed: Collection[str] | None, default: str) -> str:
+def chosen_model(asked: Any, allowed: Container[str] | None, default: str) -> str:
     """The model that is used: the one asked for if it is allowed, silently the default otherwise.
 
     Args:
@@ -141,7 +141,7 @@ class ContainerParams:
     env: dict[str, str]
 
 
-def text_params(params: Params, model: str | None = None, allowed: Collection[str] | None = LLM_MODELS) -> TextParams:
+def text_params(params: Params, model: str | None = None, allowed: Container[str] | None = LLM_MODELS) -> TextParams:
     """Of an `llm_inference` job.
 
     Args:
@@ -162,7 +162,7 @@ def text_params(params: Params, model: str | None = None, allowed: Collection[st
 
 
 def image_params(
-    params: Params, model: str | None = None, allowed: Collection[str] | None = IMAGE_MODELS
+    params: Params, model: str | None = None, allowed: Container[str] | None = IMAGE_MODELS
 ) -> ImageParams:
     """Of an `image_generation` job; arguments as in `text_params`."""
     seed = _integer(params.get("seed"))
@@ -178,7 +178,7 @@ def image_params(
 
 
 def serve_params(
-    params: Params, model: str | None = None, allowed: Collection[str] | None = SERVE_MODELS
+    params: Params, model: str | None = None, allowed: Container[str] | None = SERVE_MODELS
 ) -> ServeParams:
     """Of a `vllm_serve` job; arguments as in `text_params`."""
     dtype = params.get("dtype")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import platform as this_platform
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import skerry
 from skerry._kernel.options import RequestOptions
 from skerry.errors import SkerryError
 from skerry.island.clock import Clock
+from skerry.island.provider.heartbeat_body import heartbeat_body
 from skerry.island.provider.journal import Journal
 from skerry.island.provider.platform import PlatformRefused, PlatformUnavailable
 from skerry.island.provider.records import HostStatus, LogLine, Outcome, ProviderJob, failure
@@ -24,9 +23,6 @@ from skerry.networks.dc1.models import Claim, Job
 
 REPORT_SECONDS = 120.0
 """How long a result may take on its way (section 5.7)."""
-
-DAEMON_VERSION = "3.4.0"
-"""The network's daemon whose contract this one keeps; servers ask older ones to update."""
 
 # A job that waits again was taken from us; one whose state is not known is not.
 _OURS = frozenset({"running", "assigned", "pulling", "paused", "unknown"})
@@ -55,20 +51,7 @@ class RemotePlatform:
 
     async def heartbeat(self, status: HostStatus) -> None:
         """Say how the machine is, as the network's daemon does; signed where the client has the secret."""
-        gpu = heartbeat_of(status)
-        report: dict[str, Any] = {
-            "gpu_status": gpu,
-            "gpu_info": {name: gpu[name] for name in _INFO if name in gpu},
-            "provider_hostname": socket.gethostname()[:200],
-            "cached_models": list(status.models),
-            "gpu_slots": {
-                "total": status.slots,
-                "active": status.active,
-                "free": max(0, status.slots - status.active),
-            },
-            "uptime": status.uptime,
-            "draining": status.draining,
-        }
+        report = heartbeat_body(status)
         if self._provider_ip is not None:
             report["provider_ip"] = self._provider_ip
         async with _translated():
@@ -199,40 +182,6 @@ class RemotePlatform:
         log.info("job %s was given to this provider, and is taken up", job.job_id)
         self._journal.claimed(job)
         return job
-
-
-_INFO = ("gpu_name", "vram_mb", "driver_version", "cuda_version")
-
-
-def heartbeat_of(status: HostStatus) -> dict[str, Any]:
-    """A machine's measurements in the network's words; what is not known is left out."""
-    told: dict[str, Any] = {
-        "gpu_name": status.name[:200],
-        "gpu_vram_mib": status.memory_mib,
-        "vram_mb": status.all_memory_mib,
-        "free_vram_mib": status.free_mib,
-        "memory_used_mb": max(0, status.memory_mib - status.free_mib),
-        "gpu_util_pct": status.busy_percent,
-        "temp_c": status.cards[0].celsius if status.cards else None,
-        "power_w": status.cards[0].watts if status.cards else None,
-        "driver_version": status.driver_version,
-        "daemon_version": DAEMON_VERSION,
-        "python_version": this_platform.python_version(),
-        "os_info": f"{this_platform.system()} {this_platform.release()} skerry/{skerry.__version__}"[:120],
-        "gpu_count": status.gpu_count,
-        "compute_capability": status.compute_capability,
-        "cuda_version": status.cuda_version,
-        "all_gpus": [
-            {
-                "index": card.index,
-                "gpu_name": card.name,
-                "gpu_vram_mib": card.memory_mib,
-                "free_vram_mib": card.free_mib,
-            }
-            for card in status.cards[:32]
-        ],
-    }
-    return {name: value for name, value in told.items() if value is not None}
 
 
 def job_of_claim(claim: Claim, clock: Clock) -> ProviderJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Container
 from typing import Protocol
 
 from skerry.island.clock import Clock
@@ -60,7 +60,7 @@ class ServingJobs:
     def __init__(
         self,
         servers: Servers | None,
-        allowed: Collection[str] | None,
+        allowed: Container[str] | None,
         clock: Clock,
         *,
         check: float = CHECK_SECONDS,
@@ -76,7 +76,7 @@ class ServingJobs:
         """Serve, tell where, and see that it stays well; the time that was paid for being used up is success."""
         if self._servers is None:
             return failure(NO_MODELS)
-        wanted = self._wanted(job)
+        wanted = await asyncio.to_thread(self._wanted, job)
         began = self._clock.monotonic()
         ends = began + self._left(job)
         restarts = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from skerry.island.engine.errors import EngineError
@@ -69,7 +70,7 @@ class TextJobs:
     """
 
     def __init__(
-        self, models: LanguageModels | None, allowed: Collection[str] | None, clock: Callable[[], float]
+        self, models: LanguageModels | None, allowed: Container[str] | None, clock: Callable[[], float]
     ) -> None:
         self._models = models
         self._allowed = allowed
@@ -79,7 +80,7 @@ class TextJobs:
         """Ask, and write the answer as the network's own programs do."""
         if self._models is None:
             return failure(NO_MODELS)
-        wanted = text_params(job.params or {}, job.model, self._allowed)
+        wanted = await asyncio.to_thread(text_params, job.params or {}, job.model, self._allowed)
         chat = (job.params or {}).get("messages")
         if not isinstance(chat, list) or not chat:
             chat = [{"role": "user", "content": wanted.prompt}]

@@ -42,7 +42,7 @@ class Authentication:
             Fault: the route's own refusal.
         """
         if access.role == "anybody":
-            return await self._anybody(access, headers, query)
+            return await self._anybody(access, headers, query, body)
         if access.role == "admin":
             given = headers.get("x-admin-token") or bearer(headers)
             if not given or not self._is_admin(given):
@@ -72,12 +72,14 @@ class Authentication:
         """The provider whose key this is, if it is one."""
         return await self._provider(key)
 
-    async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
+    async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Caller:
         """Whoever presented a key, in whichever place; nobody without one that is known."""
         token = headers.get("x-admin-token") or bearer(headers)
         caller = Caller()
         if token and self._is_admin(token):
             caller = Caller(admin=True, key_id="admin")
+        if access.body and (key := _in_body(body)):
+            caller = await self._either(key, caller)
         for name in ("x-renter-key", "x-provider-key"):
             if key := _trimmed(headers.get(name)):
                 caller = await self._either(key, caller)
@@ -124,7 +126,8 @@ class Authentication:
         provider = await self._engine.store.read(provider_rows.find, row.owner_id)
         if row.kind == key_rows.PAYOUTS:
             await self._used(row)
-        return Caller(provider=provider, key_id=row.id)
+        scopes = frozenset(json.loads(row.scopes)) if row.kind == key_rows.PAYOUTS else None
+        return Caller(provider=provider, scopes=scopes, key_id=row.id)
 
     async def _used(self, row: Row[Any]) -> None:
         now = self._now()
@@ -160,8 +163,8 @@ def presented(access: Access, headers: Mapping[str, str], query: Mapping[str, st
         header = _trimmed(bearer(headers))
     asked = next((found for name in access.query if (found := _trimmed(query.get(name)))), "")
     places = [asked, header] if access.query_first else [header, asked]
-    if access.body and isinstance(body, dict) and isinstance(body.get("api_key"), str):
-        places.insert(0, _trimmed(body["api_key"]))
+    if access.body:
+        places.insert(0, _in_body(body))
     return next((found for found in places if found), "")
 
 
@@ -169,6 +172,12 @@ def bearer(headers: Mapping[str, str]) -> str:
     """The token of an `authorization` header; empty without one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _in_body(body: Any) -> str:
+    members = body if isinstance(body, dict) else {}
+    given = (members.get(name) for name in ("api_key", "key"))
+    return next((_trimmed(found) for found in given if isinstance(found, str) and found.strip()), "")
 
 
 def _trimmed(key: str | None) -> str:

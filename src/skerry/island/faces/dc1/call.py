@@ -95,7 +95,9 @@ class Answer:
     @classmethod
     def stream(cls, parts: AsyncIterator[bytes], media: str = "text/event-stream") -> Answer:
         """A stream, sent part by part; its iterator is closed when the client leaves."""
-        return cls(parts, media=media, headers=((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")))
+        return cls(
+            parts, media=media, headers=((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+        )
 
 
 Handler = Callable[..., Awaitable[Answer]]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select
 
 from skerry.island.faces.dc1 import events, job_rows, provider_rows
 from skerry.island.faces.dc1.tables import executions, jobs
+
+SERVING = "vllm_serve"
+"""The job type that serves a model until its time is over."""
 
 USUAL_SECONDS = 600
 """`max_duration_seconds` of a job that has none."""
@@ -56,7 +60,7 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
     """A waiting job is a provider's from now on, as its next attempt.
 
     Args:
-        status: `running`, or `assigned` for the older way of polling.
+        status: `running`, or `assigned` for the older way of polling: it starts with its first progress then.
     """
     attempt = int(job.attempt) + 1
     job_rows.change(
@@ -68,7 +72,7 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
         attempt=attempt,
         assigned_at=now,
         picked_up_at=now,
-        started_at=now,
+        started_at=now if status == "running" else None,
         timeout_at=now + seconds(job) * 1_000_000,
         error=None,
     )
@@ -81,7 +85,9 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
 
 
 def seconds(job: Row[Any]) -> int:
-    """How long an attempt may take."""
+    """How long an attempt may take: what serves a model does so for as long as was paid for (section 5.4)."""
+    if job.job_type == SERVING:
+        return max(1, math.ceil(float(job.duration_minutes) * 60))
     return int(job.max_duration_seconds or USUAL_SECONDS)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from skerry.island.faces.dc1 import wire
+from skerry.island.faces.dc1.changes import touch
 from skerry.island.faces.dc1.tables import events
 
 SUBMITTED = "job.submitted"
@@ -40,6 +41,7 @@ def add(
         source: `renter`, `daemon`, `admin` or `system`.
         now: microseconds since 1970.
     """
+    touch(connection, job)
     last = connection.execute(select(func.max(events.c.sequence_no)).where(events.c.job == job)).scalar()
     connection.execute(
         events.insert().values(

@@ -15,7 +15,7 @@ from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.faces.dc1 import errors, key_rows, limits, renter_rows, requests, wire
-from skerry.island.faces.dc1.authentication import Authentication
+from skerry.island.faces.dc1.authentication import Authentication, presented
 from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
 from skerry.island.faces.dc1.errors import Fault, Header
 from skerry.island.faces.dc1.limits import Limit, RateLimits
@@ -122,10 +122,10 @@ class DC1Face:
         self._limits.take(limits.EVERYTHING, headers.get("x-renter-key") or headers.get("x-provider-key") or address)
         route, values = self._routes.find(scope["method"], raw)
         body, json = await requests.read(scope, receive)
-        if route.keyed:
-            query = {**query, "key": values.pop(0)}
-        early = self._take(route, Caller(), address, raw, early=True)
-        caller = await self._authentication.admit(route.access, headers, query, json)
+        where = {**query, "key": values.pop(0)} if route.keyed else query
+        shown = presented(route.access, headers, where, json) if route.access.role != "anybody" else ""
+        early = self._take(route, Caller(key_id=key_rows.digest(shown) if shown else ""), address, raw, early=True)
+        caller = await self._authentication.admit(route.access, headers, where, json)
         told = self._take(route, caller, address, raw, early=False) or early
         call = Call(
             caller=caller,
@@ -140,10 +140,10 @@ class DC1Face:
         return await route.handler(call, *values), told
 
     def _take(self, route: Route, caller: Caller, address: str, raw: bytes, *, early: bool) -> tuple[Header, ...]:
-        """Count a request against its route's limits: by address before anybody is known, by key after."""
+        """Count a request against its route's limits: by address or by what was presented before anybody is known."""
         told: tuple[Header, ...] = ()
         for limit in route.limits:
-            if (limit.by == "address") == early:
+            if (limit.by in ("address", "presented")) == early:
                 told = self._limits.take(limit, _who(limit, caller, address, raw))
         return told
 
@@ -199,10 +199,15 @@ async def _reply(
         async with aclosing(body):
             while True:
                 part = asyncio.ensure_future(anext(body, None))
-                await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not part.done():
-                    part.cancel()
-                    await asyncio.gather(part, return_exceptions=True)
+                try:
+                    await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    # A generator that is still at work cannot be closed.
+                    left = not part.done()
+                    if left:
+                        part.cancel()
+                        await asyncio.gather(part, return_exceptions=True)
+                if left:
                     return
                 found = part.result()
                 if found is None:

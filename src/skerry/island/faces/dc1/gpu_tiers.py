@@ -6,9 +6,10 @@ What others ask is a table of the network's own documents, by the memory that a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from skerry.networks.dc1.pricing import CLASSES, GPU_OTHER, GPU_RATES, round_half_up
+from skerry.networks.dc1.pricing import CLASSES, GPU_OTHER, GPU_RATES
 
 SAR_PER_USD = 3.75
 
@@ -70,9 +71,9 @@ def of_model(gpu_model: str | None) -> Tier:
 
 
 def for_memory(vram_gb: int) -> Tier:
-    """The cheapest tier with so much memory; the largest where none has."""
+    """The smallest tier with so much memory, the cheapest of several; the largest where none has."""
     enough = [tier for tier in TIERS if tier.min_vram_gb >= vram_gb]
-    return min(enough, key=lambda tier: tier.usd_per_hour, default=TIERS[0])
+    return min(enough, key=lambda tier: (tier.min_vram_gb, tier.usd_per_hour), default=TIERS[0])
 
 
 def elsewhere(tier: Tier, *, riyals: bool = True) -> dict[str, float]:
@@ -86,9 +87,9 @@ def elsewhere(tier: Tier, *, riyals: bool = True) -> dict[str, float]:
 
 
 def short(value: float, digits: int = 2) -> float:
-    """Rounded half up, as the network's JavaScript does it; whole numbers without a point."""
-    found = round_half_up(value * 10**digits) / 10**digits
-    return int(found) if found == int(found) else found
+    """Rounded half up by the exact value of the number, as JavaScript's `toFixed`; whole numbers without a point."""
+    found = Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return int(found) if found == found.to_integral() else float(found)
 
 
 def snapshot(gpu_model: str | None, pricing_class: str) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def snapshot(gpu_model: str | None, pricing_class: str) -> dict[str, Any]:
         "display_name": tier.display_name,
         "tier": tier.tier,
         "rate_per_hour_usd": tier.usd_per_hour,
-        "rate_per_hour_sar": round(tier.usd_per_hour * SAR_PER_USD, 4),
+        "rate_per_hour_sar": short(tier.usd_per_hour * SAR_PER_USD, 4),
         "pricing_class": pricing_class,
         "multiplier": short(CLASSES.get(pricing_class, 1.0)),
         "sar_usd_rate": SAR_PER_USD,

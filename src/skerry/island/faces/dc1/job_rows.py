@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from skerry.island.faces.dc1.changes import touch
 from skerry.island.faces.dc1.tables import jobs, renters
 
 TERMINAL = ("completed", "failed", "cancelled")
@@ -35,8 +36,14 @@ def find(connection: Connection, ident: str | int) -> Row[Any] | None:
     return connection.execute(select(jobs).where(jobs.c.job_id == text)).first()
 
 
+def get(connection: Connection, job: int) -> Row[Any]:
+    """A job by its number, which is known to be there."""
+    return connection.execute(select(jobs).where(jobs.c.id == job)).one()
+
+
 def change(connection: Connection, job: int, now: int, **values: Any) -> None:
     """Set columns of a job, by its number."""
+    touch(connection, job)
     connection.execute(jobs.update().where(jobs.c.id == job).values(updated_at=now, **values))
 
 

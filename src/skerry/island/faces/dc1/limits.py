@@ -19,7 +19,8 @@ class Limit:
         name: by which windows are kept apart.
         most: requests in a window.
         seconds: length of a window.
-        by: `address`, or `key` where there is one, or `path`: the key and the path.
+        by: `address`, or `key` where there is one, or `path`: the key and the path; or `presented`: whatever is
+            shown as a key, known or not.
         error: in place of the usual text; then nothing else is in the body.
     """
 
@@ -39,8 +40,9 @@ TOPUP = Limit(name="topup", most=10, seconds=60, by="address", error="Too many t
 LOGIN = Limit(name="login", most=10, seconds=900, by="address")
 OTP = Limit(name="otp", most=5, seconds=900, by="address")
 PAYMENT = Limit(name="payment", most=10, seconds=60, by="address")
-HEARTBEAT = Limit(name="heartbeat", most=10, seconds=60)
+HEARTBEAT = Limit(name="heartbeat", most=10, seconds=60, by="presented")
 MARKETPLACE = Limit(name="marketplace", most=60, seconds=60)
+PUBLIC = Limit(name="public", most=60, seconds=60, by="address")
 REGISTRY = Limit(name="registry", most=30, seconds=60, by="address")
 INFERENCE = Limit(name="inference", most=10, seconds=60)
 ADMIN = Limit(name="admin", most=30, seconds=60)

@@ -8,7 +8,7 @@ that no repetition moves anything twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -90,7 +90,9 @@ def complete(
     gpu_ms: int,
     result: str | None,
     exit_code: int | None = None,
+    status: str = "completed",
     source: str = "daemon",
+    message: str = "",
     now: int,
 ) -> Shares:
     """End a job that did its work, and pay for it; the caller has seen in this transaction that it had not ended.
@@ -98,10 +100,14 @@ def complete(
     Args:
         gpu_ms: milliseconds times GPUs.
         result: standard output.
+        status: `completed`; `cancelled` for one that is charged all the same.
         source: who says so, for the life cycle.
+        message: about its end; empty for the usual words.
         now: microseconds since 1970.
     """
     shares = divide(int(job.quote), gpu_ms, int(job.rate_per_minute), success=True)
+    if job.provider_id is None:
+        shares = replace(shares, provider=0, fee=shares.charged)
     if job.account_id is not None:
         held, taken = Money(int(job.quote), CURRENCY), Money(shares.charged, CURRENCY)
         entries = {
@@ -111,15 +117,16 @@ def complete(
         }
         if job.provider_id is not None:
             entries[earnings(job.provider_id)] = Money(shares.provider, CURRENCY)
-        else:
-            entries[PLATFORM] = taken
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"job {job.job_id}", now=now)
         job_rows.add_totals(connection, job.renter_id, spent=shares.charged)
-    values = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
-    _end(connection, job, "completed", gpu_ms, exit_code, now, result=result, error=None, **values)
+    values: dict[str, Any] = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
+    if status == "cancelled" and shares.refund:
+        values["refunded_at"] = now
+    _end(connection, job, status, gpu_ms, exit_code, now, result=result, error=None, **values)
     if job.provider_id is not None:
         _count(connection, job.provider_id, total_jobs=1, total_earned=shares.provider)
-    events.add(connection, job.id, events.COMPLETED, "completed", source, "Job completed", now=now)
+    event_type = events.COMPLETED if status == "completed" else events.CANCELLED
+    events.add(connection, job.id, event_type, status, source, message or f"Job {status}", now=now)
     return shares
 
 

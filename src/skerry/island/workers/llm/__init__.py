@@ -5,9 +5,20 @@ Both are optional, found by `engines.find` and never imported here.
 
 from __future__ import annotations
 
+from skerry.island.workers.llm.client import Forwarded
 from skerry.island.workers.llm.engines import available
 from skerry.island.workers.llm.models import Model, ModelStore
 from skerry.island.workers.llm.values import Completion, Serving
 from skerry.island.workers.llm.workers import Answer, LlmSettings, LlmWorkers
 
-__all__ = ["Answer", "Completion", "LlmSettings", "LlmWorkers", "Model", "ModelStore", "Serving", "available"]
+__all__ = [
+    "Answer",
+    "Completion",
+    "Forwarded",
+    "LlmSettings",
+    "LlmWorkers",
+    "Model",
+    "ModelStore",
+    "Serving",
+    "available",
+]

@@ -97,6 +97,13 @@ class Chooser:
             self._known[name] = found, state
 
     def _absence(self, name: str) -> str:
+        other = self._store.find(name, formats=("weights", "gguf"))
+        if other is not None:
+            if other.format == "weights":
+                return (
+                    f"{name} is here as safetensors, which only vLLM on a GPU loads; llama.cpp needs it as a GGUF file"
+                )
+            return f"{name} is here as a GGUF file, which only llama.cpp loads; {llama.MISSING.partition('; ')[2]}"
         here = [model.name for model in self._store.ls(None)]
         listed = f"; here are {', '.join(dict.fromkeys(here[:10]))}" if here else ""
         default = "" if self._default is None else f", nor the default one, {self._default}"

@@ -1,9 +1,10 @@
-"""How an engine process is spoken to: OpenAI's API over a socket of this machine."""
+"""How an engine process is spoken to: OpenAI's API over loopback."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import httpx2
 
 _CONNECT_SECONDS = 10.0
+# Fewer than the engine has threads for (see `llama`): a connection more would wait until an idle one is given up.
+_CONNECTIONS = 32
 _LONGEST_ERROR = 65_536
 
 
@@ -24,13 +27,11 @@ class EngineClient:
 
     Args:
         base_url: without a path.
-        socket: path of a Unix socket to connect to in place of the URL's host.
         api_key: sent with each request, unless None.
     """
 
-    def __init__(self, base_url: str, *, socket: str | None, api_key: str | None) -> None:
+    def __init__(self, base_url: str, *, api_key: str | None) -> None:
         self._base_url = base_url
-        self._socket = socket
         self._headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
         self._http: httpx2.AsyncClient | None = None
 
@@ -44,21 +45,6 @@ class EngineClient:
             return False
         return answer.status_code == 200
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The whole answer to a request.
-
-        Raises:
-            Invalid: the engine refuses the request. Unavailable: it cannot answer, or has died.
-        """
-        async with self._send(path, body) as answer:
-            try:
-                found = msgspec.json.decode(await answer.aread())
-            except msgspec.DecodeError:
-                raise Unavailable("the model's process gave an answer that cannot be read") from None
-        if not isinstance(found, dict):
-            raise Unavailable("the model's process gave an answer that is no object")
-        return found
-
     @asynccontextmanager
     async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The events of an answer as they come; leaving the context ends the generation.
@@ -68,6 +54,27 @@ class EngineClient:
         """
         async with self._send(path, body) as answer:
             yield _events(answer)
+
+    @asynccontextmanager
+    async def forward(self, method: str, path: str, content: bytes) -> AsyncIterator[Forwarded]:
+        """Any request as it stands, and whatever the engine answers; leaving the context ends the generation.
+
+        Raises:
+            Unavailable: the engine has died.
+        """
+        import httpx2
+
+        headers = {"content-type": "application/json"} if content else {}
+        request = self._client().build_request(method, path, content=content, headers=headers)
+        try:
+            answer = await self._client().send(request, stream=True)
+            try:
+                kind = answer.headers.get("content-type", "application/json")
+                yield Forwarded(answer.status_code, kind, answer.aiter_raw())
+            finally:
+                await answer.aclose()
+        except httpx2.TransportError as error:
+            raise Died(str(error)) from None
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -83,8 +90,8 @@ class EngineClient:
                 base_url=self._base_url,
                 headers=self._headers,
                 # Nothing is said while a long prompt is read; whoever asks decides how long is too long.
-                timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None),
-                transport=httpx2.AsyncHTTPTransport(uds=self._socket, limits=httpx2.Limits(max_connections=None)),
+                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+                limits=httpx2.Limits(max_connections=_CONNECTIONS),
                 trust_env=False,
             )
         return self._http
@@ -109,6 +116,21 @@ class EngineClient:
                 await answer.aclose()
         except httpx2.TransportError as error:
             raise Died(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """An engine's own answer.
+
+    Args:
+        status: of HTTP.
+        content_type: of its body.
+        pieces: the body as it comes.
+    """
+
+    status: int
+    content_type: str
+    pieces: AsyncIterator[bytes]
 
 
 class Died(Unavailable):

@@ -7,13 +7,12 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from skerry.island.engine.errors import Conflict, EngineError, Invalid, Unavailable
 from skerry.island.workers.llm.choice import Choice
 from skerry.island.workers.llm.process import EngineProcess, free_port
 from skerry.island.workers.llm.room import Claim, Room
-from skerry.island.workers.llm.values import DTYPES, OnPhase, Order, Serving
+from skerry.island.workers.llm.values import DTYPES, Loaded, OnPhase, Order, Serving
 
 log = logging.getLogger("skerry.llm")
 
@@ -41,15 +40,13 @@ class DedicatedServers:
     """All of them, by their keys.
 
     Args:
-        folder: a directory of ours.
         room: shared with others.
         start_seconds: that loading may take.
         patience: seconds to wait for room.
         threads: of computation per process; None for as many as there are processors.
     """
 
-    def __init__(self, folder: Path, room: Room, *, start_seconds: float, patience: float, threads: int | None) -> None:
-        self._folder = folder
+    def __init__(self, room: Room, *, start_seconds: float, patience: float, threads: int | None) -> None:
         self._room = room
         self._start_seconds = start_seconds
         self._patience = patience
@@ -64,6 +61,20 @@ class DedicatedServers:
     def keys(self) -> list[str]:
         """Of every server that was started and not stopped."""
         return [*self._servers, *(key for key in self._starting if key not in self._servers)]
+
+    def loaded(self) -> list[Loaded]:
+        """What is loaded now."""
+        return [
+            Loaded(
+                model=one.choice.model.full_name,
+                engine=one.serving.engine,
+                pid=one.process.pid,
+                memory_bytes=one.claim.need.memory_bytes,
+                key=key,
+            )
+            for key, one in self._servers.items()
+            if one.process is not None and one.process.alive
+        ]
 
     async def start(
         self,
@@ -149,9 +160,8 @@ class DedicatedServers:
     ) -> DedicatedServer:
         engine, model = choice.engine, choice.model
         context = await asyncio.to_thread(engine.context_of, model, max_model_len)
-        precision = "float16" if dtype == "auto" else dtype
         for parallel in _PARALLEL:
-            need = await asyncio.to_thread(engine.need_of, model, context, parallel, precision)
+            need = await asyncio.to_thread(engine.need_of, model, context, parallel, dtype)
             if self._room.fits(need):
                 break
         waiting: Callable[[], Awaitable[None]] | None = None
@@ -174,7 +184,7 @@ class DedicatedServers:
                     api_key=api_key,
                     context=context,
                     parallel=parallel,
-                    dtype=precision,
+                    dtype=dtype,
                     shared=False,
                     threads=self._threads,
                     gpus=claim.gpus,
@@ -189,7 +199,6 @@ class DedicatedServers:
         except BaseException:
             self._room.give(claim)
             raise
-        assert order.port is not None
         serving = Serving(
             key=key,
             model=choice.asked,
@@ -207,9 +216,7 @@ class DedicatedServers:
         return server
 
     async def _process(self, choice: Choice, order: Order) -> EngineProcess:
-        return await EngineProcess.start(
-            order, choice.engine.launch(order), folder=self._folder, limit=self._start_seconds
-        )
+        return await EngineProcess.start(order, choice.engine.launch(order), limit=self._start_seconds)
 
     async def _watch(self, server: DedicatedServer, order: Order) -> None:
         """Start the process again whenever it ends, until it has ended too often in a row."""

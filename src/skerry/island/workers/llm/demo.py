@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def write(path: Path) -> None:
         fresh.unlink(missing_ok=True)
 
 
+@cache
 def content() -> bytes:
     """The bytes of the file."""
     tokens = [*_SPECIAL, *(f"<0x{number:02X}>" for number in range(_BYTES))]

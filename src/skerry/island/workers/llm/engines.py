@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skerry.island.workers.llm import llama
+from skerry.island.workers.llm import llama, vllm
 from skerry.island.workers.llm.values import Engine
 
 
 def find(gpus: Sequence[int] = ()) -> list[Engine]:
-    """The engines that can be used on this machine.
+    """The engines that can be used on this machine: vLLM where there is a GPU for it, and llama.cpp.
 
     Args:
         gpus: `index`es of its GPUs.
     """
-    found: list[Engine] = []
-    here = llama.find()
-    if here is not None:
-        found.append(here)
-    return found
+    here: list[Engine | None] = [vllm.find(gpus), llama.find()]
+    return [engine for engine in here if engine is not None]
 
 
 def available(gpus: Sequence[int] = ()) -> str | None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from skerry.island.engine.errors import Invalid
 from skerry.island.workers.llm import gguf
@@ -22,10 +23,11 @@ MISSING = "llama.cpp is not installed; pip install 'skerry[llm]'"
 
 _CHILD = Path(__file__).with_name("llama_child.py")
 _PASSED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "TMPDIR", "TZ")
-_CACHE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+_CACHE_BYTES = {"auto": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 # The process and the library, and what a pass over a batch of prompt tokens takes.
 _PROCESS, _BATCH = 64 * MIB, 512
-_WORTH_WARMING = 64 * MIB
+_CONNECTIONS = 64
+_SMALL = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class LlamaCpp:
 
     version: str
     name: str = NAME
-    format: str = "gguf"
+    format: Literal["gguf", "weights"] = "gguf"
+    chooses_port: bool = True
 
     def context_of(self, model: Model, wanted: int) -> int:
         """As wanted, but no more than the model was trained on."""
@@ -56,14 +59,16 @@ class LlamaCpp:
             "path": path.name,
             "alias": order.alias,
             "host": order.host,
-            "port": order.port or 0,
+            "port": order.port,
             "api_key": order.api_key,
             "context": order.context,
             "parallel": order.parallel,
-            "dtype": order.dtype,
+            "dtype": "float16" if order.dtype == "auto" else order.dtype,
             "keep_prompts": not order.shared,
-            "threads": order.threads,
-            "warmup": order.model.size_bytes > _WORTH_WARMING,
+            # What is computed in microseconds is not worth waiting for other threads.
+            "threads": order.threads or (1 if order.model.size_bytes < _SMALL else 0),
+            "connections": _CONNECTIONS,
+            "warmup": order.model.size_bytes >= _SMALL,
         }
         env = {name: os.environ[name] for name in _PASSED if name in os.environ}
         return Launch(

@@ -1,8 +1,8 @@
 """The process around one llama.cpp server: a program of its own, since no other process shall load that library.
 
 The first line of its standard input says what to serve; the end of the input, or the death of whoever started it, is
-its own end. It answers with one line on standard output, `{"ready": ...}` or `{"error": ...}`. Standard library only,
-beside `xllamacpp`.
+its own end. It answers with one line on standard output, `{"ready": ADDRESS, "device": ...}` or `{"error": ...}`.
+Standard library only, beside `xllamacpp`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     except Exception as error:
         _say({"error": str(error) or type(error).__name__})
         return
-    _say({"ready": True, "device": "cuda" if any("GPU" in device for device in devices) else "cpu"})
+    _say({"ready": server.listening_address, "device": "cuda" if any("GPU" in device for device in devices) else "cpu"})
     threading.Event().wait()
     del server
 
@@ -59,7 +59,7 @@ def _confine() -> None:
 
 
 def _end_with_input() -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):
         pass
     os._exit(0)
 
@@ -85,6 +85,8 @@ def _parameters(library: Any, order: dict[str, Any]) -> Any:
     found.ui = found.endpoint_slots = found.endpoint_metrics = found.endpoint_props = False
     found.use_jinja = True
     found.offline = True
+    # A connection has a thread for itself as long as it is open, asking or not.
+    found.n_threads_http = order["connections"]
     found.warmup = order["warmup"]
     # It would otherwise shrink what was asked for until it fits, silently.
     found.fit_params = False

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import secrets
 import socket
 from collections import deque
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -41,66 +38,46 @@ class EngineProcess:
         self,
         order: Order,
         process: asyncio.subprocess.Process,
-        client: EngineClient,
         said: asyncio.StreamReader | None,
-        socket: Path | None,
     ) -> None:
         self.order = order
-        self.client = client
+        self.client = EngineClient(_address(order.host, order.port), api_key=order.api_key)
         self.device = "cpu"
         self._process = process
         self._said = said
-        self._socket = socket
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._reading = asyncio.ensure_future(self._read())
         self.ended: asyncio.Future[int] = asyncio.ensure_future(self._wait())
 
     @classmethod
-    async def start(cls, order: Order, launch: Launch, *, folder: Path, limit: float) -> EngineProcess:
+    async def start(cls, order: Order, launch: Launch, *, limit: float) -> EngineProcess:
         """Start a process, and return when it serves.
 
         Args:
             order: what it shall serve.
             launch: how.
-            folder: where its socket is to be, for an order without a port.
             limit: seconds that it may take.
 
         Raises:
             Unavailable: it ended, or was not ready in time; the message has the reason.
         """
-        held = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            told = launch.told
-            path = None
-            if order.port is None:
-                (folder / order.host).unlink(missing_ok=True)
-                # The whole path may be longer than a socket's address. The number is the same in both processes.
-                path = f"/proc/self/fd/{held}/{order.host}"
-                told = {**(told or {}), "host": path}
             process = await asyncio.create_subprocess_exec(
                 *launch.argv,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE if launch.announces else asyncio.subprocess.STDOUT,
-                pass_fds=[held] if order.port is None else [],
                 env=launch.env,
                 cwd=launch.cwd,
                 limit=_LONGEST_LINE,
                 start_new_session=True,
             )
         except OSError as error:
-            os.close(held)
             raise Unavailable(f"the model's process cannot be started: {error}") from None
-        except BaseException:
-            os.close(held)
-            raise
-        client = EngineClient(_address(order), socket=path, api_key=order.api_key)
-        said = process.stderr if launch.announces else process.stdout
-        found = cls(order, process, client, said, folder / order.host if order.port is None else None)
-        found.ended.add_done_callback(lambda _: os.close(held))
+        found = cls(order, process, process.stderr if launch.announces else process.stdout)
         try:
             async with asyncio.timeout(limit):
-                await found._become_ready(launch, told)
+                await found._become_ready(launch)
         except TimeoutError:
             await found.stop()
             raise Unavailable(f"{order.model.full_name} was not loaded within {limit:g} s") from None
@@ -135,15 +112,13 @@ class EngineProcess:
         except TimeoutError:
             self._kill()
             await asyncio.shield(self.ended)
-        if self._socket is not None:
-            self._socket.unlink(missing_ok=True)
 
-    async def _become_ready(self, launch: Launch, told: dict[str, Any] | None) -> None:
+    async def _become_ready(self, launch: Launch) -> None:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        if told is not None:
-            stdin.write(msgspec.json.encode(told) + b"\n")
+        if launch.told is not None:
+            stdin.write(msgspec.json.encode(launch.told) + b"\n")
         self.device = launch.device
         if launch.announces:
             line = await stdout.readline()
@@ -152,6 +127,8 @@ class EngineProcess:
                 await self._reading_done()
                 raise Unavailable(f"{self.order.model.full_name} cannot be loaded: {self.complaint() or said['error']}")
             self.device = said["device"]
+            port = int(said["ready"].rpartition(":")[2])
+            self.client = EngineClient(_address(self.order.host, port), api_key=self.order.api_key)
         while not await self.client.healthy():
             if not self.alive:
                 await self._reading_done()
@@ -200,9 +177,6 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _address(order: Order) -> str:
-    if order.port is None:
-        return "http://model"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(order.host, order.host)  # noqa: S104 - it is not bound to
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{order.port}"
+def _address(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is not bound to
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from skerry.island.engine.errors import Unavailable
 from skerry.island.workers.llm.choice import Choice, state_of
-from skerry.island.workers.llm.process import EngineProcess, new_key
+from skerry.island.workers.llm.process import EngineProcess, free_port, new_key
 from skerry.island.workers.llm.room import Claim, Room
-from skerry.island.workers.llm.values import Need, OnPhase, Order
+from skerry.island.workers.llm.values import Loaded, Need, OnPhase, Order
 
 log = logging.getLogger("skerry.llm")
 
 _PARALLEL = (4, 2, 1)
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +46,6 @@ class SharedModels:
     """One engine process per model.
 
     Args:
-        folder: of the processes' sockets.
         room: shared with others.
         context: tokens of prompt and answer together, at most.
         idle_seconds: after which a model that nobody used leaves.
@@ -56,7 +56,6 @@ class SharedModels:
 
     def __init__(
         self,
-        folder: Path,
         room: Room,
         *,
         context: int,
@@ -65,7 +64,6 @@ class SharedModels:
         patience: float,
         threads: int | None,
     ) -> None:
-        self._folder = folder
         self._room = room
         self._context = context
         self._idle_seconds = idle_seconds
@@ -73,16 +71,20 @@ class SharedModels:
         self._patience = patience
         self._threads = threads
         self._loaded: dict[tuple[Path, tuple[int, int] | None], _Loaded] = {}
-        self._count = 0
         self._closed = False
 
-    def loaded(self) -> dict[str, int]:
-        """The process of each loaded model, by the model's name."""
-        return {
-            one.choice.model.full_name: one.start.result().pid
+    def loaded(self) -> list[Loaded]:
+        """What is loaded now."""
+        return [
+            Loaded(
+                model=one.choice.model.full_name,
+                engine=one.choice.engine.name,
+                pid=one.start.result().pid,
+                memory_bytes=one.claim.need.memory_bytes,
+            )
             for one in self._loaded.values()
-            if one.start is not None and one.start.done() and not one.over
-        }
+            if one.start is not None and one.start.done() and not one.over and one.claim is not None
+        ]
 
     @asynccontextmanager
     async def use(self, choice: Choice, on_phase: OnPhase | None = None) -> AsyncIterator[EngineProcess]:
@@ -159,22 +161,21 @@ class SharedModels:
         entry.claim = await self._room.take(
             model.full_name, need, patience=self._patience, waiting=waiting, leave=lambda: self._leave(entry)
         )
-        self._count += 1
         order = Order(
             model=model,
             alias=model.name,
-            host=f"{self._count}.sock",
-            port=None,
+            host=_LOOPBACK,
+            port=0 if engine.chooses_port else free_port(_LOOPBACK),
             api_key=new_key(),
             context=context,
             parallel=parallel,
-            dtype="float16",
+            dtype="auto",
             shared=True,
             threads=self._threads,
             gpus=entry.claim.gpus,
         )
         started = time.monotonic()
-        process = await EngineProcess.start(order, engine.launch(order), folder=self._folder, limit=self._start_seconds)
+        process = await EngineProcess.start(order, engine.launch(order), limit=self._start_seconds)
         log.info("loaded %s in %.2f s, process %d", model.full_name, time.monotonic() - started, process.pid)
         process.ended.add_done_callback(lambda _: self._forget(entry))
         return process
@@ -184,7 +185,7 @@ class SharedModels:
         model, engine = choice.model, choice.engine
         context = engine.context_of(model, self._context)
         for parallel in _PARALLEL:
-            need = engine.need_of(model, context, parallel, "float16")
+            need = engine.need_of(model, context, parallel, "auto")
             if self._room.fits(need):
                 break
         return context, parallel, need

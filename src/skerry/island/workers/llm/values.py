@@ -68,18 +68,37 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model in the memory.
+
+    Args:
+        model: with its quantisation.
+        engine: `llama.cpp` or `vllm`.
+        pid: of the process.
+        memory_bytes: that were set aside for it.
+        key: of the server that it is for; None for a model that jobs share.
+    """
+
+    model: str
+    engine: str
+    pid: int
+    memory_bytes: int
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What one engine process shall serve.
 
     Args:
         model: which.
         alias: the name that it answers to.
-        host: an address, or with `port` None a socket's name in the directory `folder`.
-        port: TCP port.
+        host: address to listen on.
+        port: TCP port; 0 for one that the engine chooses and tells.
         api_key: asked of callers; None for nothing.
         context: tokens that each of those who ask at once may use.
         parallel: how many may ask at once.
-        dtype: `float16`, `bfloat16` or `float32`.
+        dtype: one of `DTYPES`.
         shared: whether strangers to each other ask, so that nothing is kept of what one asked.
         threads: of computation; None for as many as there are processors.
         gpus: `index`es of the GPUs to compute on.
@@ -88,7 +107,7 @@ class Order:
     model: Model
     alias: str
     host: str
-    port: int | None
+    port: int
     api_key: str | None = field(repr=False)
     context: int
     parallel: int
@@ -105,7 +124,7 @@ class Launch:
     Args:
         argv, env, cwd: as `execve` takes them.
         told: the first line of its input.
-        announces: whether it says on its output when it is ready; otherwise it is asked for its health.
+        announces: whether it says on its output when it is ready, and where; otherwise it is asked for its health.
         device: that it computes on, when it does not say.
     """
 
@@ -137,8 +156,12 @@ class Engine(Protocol):
         """Of what is installed."""
 
     @property
-    def format(self) -> str:
+    def format(self) -> Literal["gguf", "weights"]:
         """Of the models that it takes."""
+
+    @property
+    def chooses_port(self) -> bool:
+        """Whether it takes a port of 0, and tells which one it chose."""
 
     def context_of(self, model: Model, wanted: int) -> int:
         """Tokens that a model is run with, of so many wanted. Raises Invalid for a damaged model."""

@@ -7,24 +7,22 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, NotFound, Unavailable
 from skerry.island.workers.llm import engines, requests
+from skerry.island.workers.llm.assembly import PIECES, Assembly
 from skerry.island.workers.llm.choice import Chooser, Fetch
-from skerry.island.workers.llm.client import Died
+from skerry.island.workers.llm.client import Died, Forwarded
 from skerry.island.workers.llm.dedicated import DedicatedServers
 from skerry.island.workers.llm.models import Model, ModelStore
 from skerry.island.workers.llm.process import EngineProcess, new_key
 from skerry.island.workers.llm.room import Room, default_memory
 from skerry.island.workers.llm.shared import SharedModels
-from skerry.island.workers.llm.values import Completion, Engine, OnPhase, Serving
-
-STATE = "llm"
-"""Name of the workers' directory in an island's data directory."""
+from skerry.island.workers.llm.values import Completion, Engine, Loaded, OnPhase, Serving
 
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
+_FORWARDED = {("GET", "models"), ("POST", "chat/completions"), ("POST", "completions")}
 _DYING_SECONDS = 2.0
 
 
@@ -107,7 +105,6 @@ class LlmWorkers:
     @classmethod
     async def open(
         cls,
-        state_dir: Path,
         store: ModelStore,
         *,
         settings: LlmSettings | None = None,
@@ -118,7 +115,6 @@ class LlmWorkers:
         """Prepare; no model is loaded yet, and no engine needs to be here.
 
         Args:
-            state_dir: for what the processes need; made when missing, and nobody else's.
             store: the models.
             settings: choices of the owner.
             found: the engines to use, the preferred one first; those that are installed by default.
@@ -126,8 +122,6 @@ class LlmWorkers:
             fetch: how to get a model that is not here; None not to.
         """
         chosen = settings or LlmSettings()
-        folder = state_dir / "sockets"
-        await asyncio.to_thread(_prepare, folder)
         room = Room(
             memory_bytes=default_memory() if chosen.memory_bytes is None else chosen.memory_bytes,
             processes=chosen.processes,
@@ -139,7 +133,6 @@ class LlmWorkers:
             Chooser(store, here, default=chosen.default_model, fetch=fetch),
             room,
             SharedModels(
-                folder,
                 room,
                 context=chosen.context,
                 idle_seconds=chosen.idle_seconds,
@@ -148,7 +141,6 @@ class LlmWorkers:
                 threads=chosen.threads,
             ),
             DedicatedServers(
-                folder,
                 room,
                 start_seconds=chosen.start_seconds,
                 patience=chosen.patience,
@@ -212,16 +204,24 @@ class LlmWorkers:
                     await on_phase("generating")
                 asked = time.monotonic()
                 try:
-                    answer = await process.client.post(
-                        _CHAT if prompt is None else _COMPLETIONS, {**body, "model": process.order.alias}
-                    )
+                    answer = await _whole(process, _CHAT if prompt is None else _COMPLETIONS, body)
                 except Died:
                     if last:
                         raise
                     # It may die of this request, so it is asked once more and not again.
                     await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
                     continue
-                return _completion(answer, process, began, asked)
+                now = time.monotonic()
+                return Completion(
+                    text=answer.text,
+                    model=process.order.alias,
+                    prompt_tokens=answer.usage["prompt_tokens"],
+                    completion_tokens=answer.usage["completion_tokens"],
+                    seconds=now - asked,
+                    total_seconds=now - began,
+                    device=process.device,
+                    finish_reason=answer.finish_reason or "stop",
+                )
         raise AssertionError("the second try returns or raises")
 
     @asynccontextmanager
@@ -254,7 +254,7 @@ class LlmWorkers:
                 async with process.client.stream(_CHAT, checked) as events:
                     yield Answer(process, None, events)
             else:
-                yield Answer(process, await process.client.post(_CHAT, checked), None)
+                yield Answer(process, (await _whole(process, _CHAT, checked)).chat(), None)
 
     async def serve(
         self,
@@ -336,6 +336,32 @@ class LlmWorkers:
             raise Unavailable(found.failure)
         return found.serving
 
+    @asynccontextmanager
+    async def forward(self, key: str, method: str, path: str, content: bytes = b"") -> AsyncIterator[Forwarded]:
+        """Ask the server of a key as its holder would, and pass on what it answers, piece by piece.
+
+        Args:
+            key: of a server that was started by `serve`.
+            method, path: `GET models`, `POST chat/completions` or `POST completions`: what comes after `/v1/`.
+            content: the body.
+
+        Raises:
+            NotFound: no such server, or path. Unavailable: the server has ended, or is just being started again.
+
+        Example:
+            >>> async with workers.forward("job-1", "POST", "chat/completions", body) as answer:
+            ...     async for piece in answer.pieces:
+            ...         await send(piece)
+        """
+        self.serving(key)
+        if (method, path) not in _FORWARDED:
+            raise NotFound(f"a model's server does not answer {method} /v1/{path[:80]}")
+        found = self._dedicated.get(key)
+        if found is None or found.process is None:
+            raise Unavailable("the model's process has ended and is being started again", retry_after=1.0)
+        async with found.process.client.forward(method, f"/v1/{path}", content) as answer:
+            yield answer
+
     def servings(self) -> list[str]:
         """The keys of every server that was started and not stopped."""
         return self._dedicated.keys()
@@ -344,9 +370,9 @@ class LlmWorkers:
         """End a server; harmless when there is none."""
         await self._dedicated.stop(key)
 
-    def loaded(self) -> dict[str, int]:
-        """The process of each model that jobs share and that is loaded now, by the model's name."""
-        return self._shared.loaded()
+    def loaded(self) -> list[Loaded]:
+        """Every model that is in the memory now."""
+        return [*self._shared.loaded(), *self._dedicated.loaded()]
 
     async def models(self) -> list[Model]:
         """Every model that is here."""
@@ -359,28 +385,10 @@ class LlmWorkers:
         await self._room.settled()
 
 
-def _completion(answer: dict[str, Any], process: EngineProcess, began: float, asked: float) -> Completion:
-    now = time.monotonic()
-    try:
-        choice, usage = answer["choices"][0], answer["usage"]
-        text = choice["text"] if "text" in choice else choice["message"].get("content")
-        return Completion(
-            text=text or "",
-            model=process.order.alias,
-            prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(usage["completion_tokens"]),
-            seconds=now - asked,
-            total_seconds=now - began,
-            device=process.device,
-            finish_reason=str(choice.get("finish_reason") or "stop"),
-        )
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise Unavailable("the model's process gave an answer without choices or usage") from None
-
-
-def _prepare(folder: Path) -> None:
-    """An empty directory that only we can enter: sockets of an earlier server lead nowhere."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    for left in folder.iterdir():
-        left.unlink()
+async def _whole(process: EngineProcess, path: str, body: Mapping[str, Any]) -> Assembly:
+    """All that an engine answers to a request."""
+    found = Assembly()
+    async with process.client.stream(path, {**body, **PIECES, "model": process.order.alias}) as events:
+        async for event in events:
+            found.add(event)
+    return found

@@ -1,0 +1,339 @@
+"""Provider accounts: made, looked at, paused, brought online and offline (sections 1.1, 3.2 and 3.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Row
+
+from skerry.island.engine.engine import Engine
+from skerry.island.faces.dc1 import (
+    heartbeat_bodies,
+    key_rows,
+    limits,
+    provider_access,
+    provider_rows,
+    provider_views,
+    wire,
+)
+from skerry.island.faces.dc1.access import ANYBODY, PROVIDER, PROVIDER_ACCOUNT, PROVIDER_BY_ID
+from skerry.island.faces.dc1.call import Answer, Call, Route
+from skerry.island.faces.dc1.errors import Fault
+from skerry.island.faces.dc1.fields import Fields
+
+SYSTEMS = ("windows", "linux", "mac", "darwin")
+HEARTBEAT_SECONDS = 30
+_LEAST_VRAM_GB = 4
+_RUN_MODES = ("always-on", "manual", "scheduled")
+_TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
+_WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
+_BOUNDS = {"gpu_usage_cap_pct": (0, 100), "vram_reserve_gb": (0, 1_024), "temp_limit_c": (30, 120)}
+
+
+class Providers:
+    """Answers for provider accounts.
+
+    Args:
+        engine: open.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> Sequence[Route]:
+        """Accounts and presence."""
+        register = (limits.REGISTER,)
+
+        def route(method: str, path: str, handler: Any, access: Any = PROVIDER) -> Route:
+            return Route(method=method, path=f"/api/providers/{path}", handler=handler, access=access)
+
+        return [
+            Route(
+                method="POST", path="/api/providers/register", handler=self.register, access=ANYBODY, limits=register
+            ),
+            route("GET", "me", self.me, PROVIDER_ACCOUNT),
+            route("GET", "status", self.status, PROVIDER_ACCOUNT),
+            route("GET", "self-test", self.self_test, PROVIDER_ACCOUNT),
+            route("GET", "me/metrics", self.metrics, PROVIDER_ACCOUNT),
+            route("GET", "{id}/liveness", self.liveness, ANYBODY),
+            route("POST", "readiness", self.readiness),
+            route("POST", "pause", self.pause),
+            route("POST", "resume", self.resume),
+            route("POST", "preferences", self.preferences),
+            route("POST", "{id}/online", self.online, PROVIDER_BY_ID),
+            route("POST", "{id}/offline", self.offline, PROVIDER_BY_ID),
+            route("PATCH", "me/gpu-profile", self.gpu_profile),
+            route("PATCH", "me/wallet", self.wallet),
+        ]
+
+    async def register(self, call: Call) -> Answer:
+        """A new account; its key is told this once."""
+        fields = Fields(call.json, nulls=True)
+        name = fields.text("name", least=2, most=100)
+        email = fields.text("email", email=True, most=320)
+        gpu_model = fields.text("gpu_model", least=1, most=120)
+        system = fields.one_of("os", SYSTEMS, fold=True)
+        phone, location = (
+            fields.text("phone", most=40, required=False),
+            fields.text("location", most=200, required=False),
+        )
+        spec = call.json.get("resource_spec") if isinstance(call.json, dict) else None
+        if spec is not None and not isinstance(spec, dict | str):
+            fields.wrong("resource_spec", "Invalid input")
+        kept = heartbeat_bodies.spec_text(spec)
+        if spec and isinstance(spec, dict | str) and kept is None:
+            fields.wrong("resource_spec", f"Too big: expected string to have <={heartbeat_bodies.MOST_SPEC} characters")
+        for field in ("name", "gpu_model", "phone", "location"):
+            if "\x00" in (str(call.json.get(field)) if isinstance(call.json, dict) else ""):
+                fields.wrong(field, "Invalid input")
+        fields.check()
+        more = {"phone": phone, "location": location, "resource_spec": kept}
+        key = key_rows.make(key_rows.PROVIDER)
+        provider_id = await self._engine.store.run(
+            self._add, key, call.now, name=name, email=str(email), gpu_model=gpu_model, os=system, **more
+        )
+        installer = f"/api/providers/installer?key={key}&os={quote(str(call.json['os']))}"
+        message = f"Welcome {name}! Your API key is ready. Download the installer to get started."
+        told = {"success": True, "provider_id": provider_id, "api_key": key, "installer_url": installer}
+        return Answer({**told, "message": message})
+
+    async def me(self, call: Call) -> Answer:
+        """The account and its latest jobs."""
+        return Answer(await self._engine.store.read(provider_views.account, call.provider, call.now))
+
+    async def status(self, call: Call) -> Answer:
+        """How the network sees it."""
+        return Answer(provider_views.status(call.provider, call.now))
+
+    async def metrics(self, call: Call) -> Answer:
+        """Measurements of its latest heartbeat."""
+        known = provider_rows.profile(call.provider)
+        names = ("gpu_util_pct", "memory_used_mb", "free_vram_mib", "temp_c", "power_w", "all_gpus", "model_cache")
+        return Answer(
+            {
+                "provider_id": call.provider.id,
+                "status": call.provider.status,
+                "last_heartbeat": wire.maybe_iso(call.provider.last_heartbeat),
+                "metrics": {**{name: known.get(name) for name in names}, **known.get("metrics", {})},
+                "uptime_percent": provider_views.long_uptime(call.provider, call.now),
+            }
+        )
+
+    async def self_test(self, call: Call) -> Answer:
+        """What is still missing before work may come."""
+        provider, known = call.provider, provider_rows.profile(call.provider)
+        checks = known.get("checks", {})
+        detected = bool(known.get("gpu_name"))
+        found = {
+            "key_valid": True,
+            "gpu_detected": detected,
+            "docker_accessible": bool(checks.get("docker")),
+            "network_reachable": provider_rows.is_live(provider, call.now),
+            "vram_available_gb": provider_views.vram_gb(provider),
+        }
+        ready = detected and found["network_reachable"] and provider.approval == "approved" and not provider.suspended
+        return Answer(
+            {
+                "ready": ready,
+                "checks": found,
+                "next_step": _next_step(provider, found),
+                "provider_id": provider.id,
+                "gpu_model": provider_rows.model_of(provider),
+                "status": provider.status,
+            }
+        )
+
+    async def liveness(self, call: Call, provider_id: str) -> Answer:
+        """Whether it was heard of lately; anybody may ask."""
+        number = provider_access.number(provider_id)
+        provider = await self._engine.store.read(provider_access.known, number)
+        age = provider_rows.age_seconds(provider, call.now)
+        word = "offline" if age is None or age >= 90 else "degraded" if age >= 30 else "online"
+        return Answer(
+            {
+                "provider_id": provider.id,
+                "liveness_status": word,
+                "last_heartbeat": wire.maybe_iso(provider.last_heartbeat),
+                "heartbeat_age_seconds": provider_views.age(provider, call.now),
+            }
+        )
+
+    async def readiness(self, call: Call) -> Answer:
+        """What it found out about itself."""
+        body = call.json if isinstance(call.json, dict) else {}
+        checks = body.get("checks", {})
+        if not isinstance(checks, dict) or len(wire.text(checks)) > heartbeat_bodies.MOST_SPEC:
+            raise Fault(400, "checks must be an object")
+        memory = heartbeat_bodies.number(checks, "vram_gb", _LEAST_VRAM_GB, 1_000_000)
+        ready = checks.get("cuda") is True and checks.get("pytorch") is True and memory is not None
+        word = "ready" if ready else "failed"
+        await self._engine.store.run(_note, call.provider.id, call.now, {"checks": checks}, readiness=word)
+        return Answer({"success": True, "readiness_status": word, "checks": checks})
+
+    async def pause(self, call: Call) -> Answer:
+        """Take no more work; what goes on goes on."""
+        await self._engine.store.run(_present, call.provider.id, call.now, paused=1, status="paused")
+        return Answer({"success": True, "status": "paused"})
+
+    async def resume(self, call: Call) -> Answer:
+        """Take work again."""
+        await self._engine.store.run(_present, call.provider.id, call.now, paused=0, status="online")
+        return Answer({"success": True, "status": "online"})
+
+    async def preferences(self, call: Call) -> Answer:
+        """When and how far it lets itself be used; what is not said stays."""
+        body = call.json if isinstance(call.json, dict) else {}
+        wishes = _wishes(body)
+        provider = await self._engine.store.run(_prefer, call.provider.id, call.now, wishes)
+        return Answer({"success": True, "preferences": provider_views.preferences(provider)})
+
+    async def online(self, call: Call, provider_id: str) -> Answer:
+        """Be there from now on. Approves itself where nobody needs to approve."""
+        number = provider_access.own(call, provider_id)
+        body = call.json if isinstance(call.json, dict) else {}
+        models = body.get("loaded_models")
+        loaded = [model for model in models[:500] if isinstance(model, str)] if isinstance(models, list) else []
+        told: dict[str, Any] = {"declared_vram_gb": heartbeat_bodies.number(body, "vramGb", 0, 1_000_000)}
+        if loaded:
+            told["cached_models"] = loaded
+        model = heartbeat_bodies.text(body, "gpuModel", 200)
+        more = {} if model is None else {"gpu_model": model}
+        await self._engine.store.run(self._come, number, call.now, told, more)
+        message = f"Provider online. Send heartbeat every {HEARTBEAT_SECONDS}s to stay live."
+        return Answer(
+            {
+                "online": True,
+                "provider_id": number,
+                "status": "online",
+                "expires_at": wire.iso(call.now + provider_rows.OFFLINE_SECONDS * 1_000_000),
+                "heartbeat_interval_seconds": HEARTBEAT_SECONDS,
+                "loaded_models": loaded,
+                "message": message,
+            }
+        )
+
+    async def offline(self, call: Call, provider_id: str) -> Answer:
+        """Be away from now on."""
+        number = provider_access.own(call, provider_id)
+        await self._engine.store.run(_present, number, call.now, status="offline")
+        told = {"offline": True, "provider_id": number, "status": "offline"}
+        return Answer({**told, "offline_at": wire.iso(call.now)})
+
+    async def gpu_profile(self, call: Call) -> Answer:
+        """Say what the GPU is, where nothing detects it."""
+        body = call.json if isinstance(call.json, dict) else {}
+        found = heartbeat_bodies.read({"gpu_status": body, "gpu_spec": body}, call.address)
+        types = body.get("supported_compute_types")
+        values: dict[str, Any] = {}
+        if types is not None:
+            if (
+                not isinstance(types, list)
+                or not types
+                or any(kind not in provider_rows.COMPUTE_TYPES for kind in types)
+            ):
+                known = ", ".join(provider_rows.COMPUTE_TYPES)
+                raise Fault(400, f"supported_compute_types must be a list of: {known}")
+            values["compute_types"] = wire.text(types)
+        if found.vram_mib is not None:
+            values["vram_mib"] = found.vram_mib
+        if found.gpu_count is not None:
+            values["gpu_count"] = found.gpu_count
+        told = {name: value for name, value in found.profile.items() if name not in ("gpu_status", "cached_models")}
+        if not told and not values:
+            raise Fault(400, "No valid GPU profile fields provided")
+        told |= {"profile_source": "manual", "profile_updated_at": call.now}
+        provider = await self._engine.store.run(_note, call.provider.id, call.now, told, **values)
+        view = await self._engine.store.read(provider_views.account, provider, call.now)
+        return Answer({"success": True, "provider": view["provider"]})
+
+    async def wallet(self, call: Call) -> Answer:
+        """Where payouts to a chain would go; null takes it back."""
+        body = call.json if isinstance(call.json, dict) else {}
+        address = body.get("wallet_address")
+        if address is not None and (not isinstance(address, str) or not _WALLET.fullmatch(address)):
+            raise Fault(400, "wallet_address must be a valid EVM address (0x followed by 40 hex characters)")
+        changed = {"wallet_address": address, "wallet_updated_at": call.now}
+        await self._engine.store.run(_note, call.provider.id, call.now, {}, **changed)
+        told = {"success": True, "wallet_address": address, "wallet_address_updated_at": wire.iso(call.now)}
+        return Answer(told)
+
+    def _add(self, connection: Connection, /, key: str, now: int, *, email: str, **values: Any) -> int:
+        if provider_rows.by_email(connection, email) is not None:
+            raise Fault(409, "A provider with this email already exists")
+        if self._engine.settings.dc1.auto_approve:
+            values |= {"approval": "approved", "approved_at": now}
+        provider_id = provider_rows.add(connection, email=email, now=now, **values)
+        key_rows.add(connection, key_rows.PROVIDER, provider_id, key, hint=key[-4:], now=now)
+        sealed = self._engine.vault.seal(key.encode(), provider_rows.key_context(provider_id))
+        provider_rows.change(connection, provider_id, now, sealed_key=sealed)
+        return provider_id
+
+    def _come(
+        self, connection: Connection, provider_id: int, now: int, told: dict[str, Any], more: dict[str, Any]
+    ) -> None:
+        provider = provider_access.known(connection, provider_id)
+        if provider.suspended:
+            raise Fault(403, "Provider is suspended")
+        if provider.approval != "approved":
+            if provider.approval != "pending" or not self._engine.settings.dc1.auto_approve:
+                raise Fault(403, "Provider is not approved yet")
+            more = {**more, "approval": "approved", "approved_at": now}
+        _note(connection, provider_id, now, told, status="online", paused=0, last_heartbeat=now, **more)
+
+
+def _note(connection: Connection, /, provider_id: int, now: int, told: dict[str, Any], **values: Any) -> Row[Any]:
+    """Lay what was told over the profile, and set columns."""
+    provider = provider_access.known(connection, provider_id)
+    if told:
+        kept = {name: value for name, value in told.items() if value is not None}
+        values["profile"] = wire.text({**provider_rows.profile(provider), **kept})
+    provider_rows.change(connection, provider_id, now, **values)
+    return provider_access.known(connection, provider_id)
+
+
+def _present(connection: Connection, /, provider_id: int, now: int, **values: Any) -> None:
+    """Set whether it is there, unless the operator has suspended it."""
+    provider = provider_access.known(connection, provider_id)
+    if provider.suspended:
+        raise Fault(403, "Provider is suspended")
+    if values.get("status") == "online" and provider.approval != "approved":
+        raise Fault(403, "Provider is not approved yet")
+    provider_rows.change(connection, provider_id, now, **values)
+
+
+def _prefer(connection: Connection, provider_id: int, now: int, wishes: dict[str, Any]) -> Row[Any]:
+    provider = provider_access.known(connection, provider_id)
+    chosen = wire.text({**provider_views.preferences(provider), **wishes})
+    provider_rows.change(connection, provider_id, now, preferences=chosen)
+    return provider_access.known(connection, provider_id)
+
+
+def _wishes(body: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if body.get("run_mode") is not None:
+        if body["run_mode"] not in _RUN_MODES:
+            raise Fault(400, f"run_mode must be one of: {', '.join(_RUN_MODES)}")
+        found["run_mode"] = body["run_mode"]
+    for name in ("scheduled_start", "scheduled_end"):
+        if body.get(name) is not None:
+            if not isinstance(body[name], str) or not _TIME.fullmatch(body[name]):
+                raise Fault(400, f"{name} must be a time HH:MM")
+            found[name] = body[name]
+    for name, (least, most) in _BOUNDS.items():
+        if body.get(name) is not None:
+            value = heartbeat_bodies.number(body, name, least, most)
+            if value is None:
+                raise Fault(400, f"{name} must be a number from {least} to {most}")
+            found[name] = value
+    return found
+
+
+def _next_step(provider: Row[Any], checks: dict[str, Any]) -> str:
+    if provider.approval != "approved":
+        return "wait_for_approval"
+    if not checks["network_reachable"]:
+        return "start_daemon"
+    return "activate" if checks["gpu_detected"] else "install_gpu_driver"
