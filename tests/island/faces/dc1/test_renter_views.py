@@ -185,7 +185,7 @@ async def test_invoices(stage: Stage, busy: Busy) -> None:
     (row,) = csv.DictReader(io.StringIO(table.body.decode()))
     assert row["gross_halala"] == "30"
     assert row["model"].startswith("'=")
-    for name in ("nothing", f"inv-{jobs[2].job_id}"):
+    for name in ("nothing", f"INV-{jobs[2].job_id}"):
         assert (await stage.rent("GET", f"/api/renters/me/invoices/{name}/csv", key=key)).status == 404
     assert (await stage.rent("GET", f"/api/renters/me/invoices/{bill['invoice_id']}/csv")).status == 404
 
