@@ -35,7 +35,9 @@ def provider() -> None:
 
 
 @provider.command()
-@click.option("--base-url", required=True, envvar="API_BASE", help="The platform (API_BASE), such as https://dc1.example.")
+@click.option(
+    "--base-url", required=True, envvar="API_BASE", help="The platform (API_BASE), such as https://dc1.example."
+)
 @click.option("--name", required=True, help="What renters see, 2 to 100 characters.")
 @click.option("--email", required=True, help="Where you can be reached; one account each.")
 @click.option("--gpu-model", help="The GPU's name; found out unless given.")
@@ -68,9 +70,7 @@ def register(
     more: dict[str, Any] = {} if location is None else {"location": location}
     with DC1(base_url=base_url, environ={}) as client:
         made = client.provider.register(name, email, gpu_model or status.name, **more)
-        found = account.Account(
-            base_url=client.base_url, provider_id=made.provider_id, api_key=made.api_key, name=name
-        )
+        found = account.Account(base_url=client.base_url, provider_id=made.provider_id, api_key=made.api_key, name=name)
     path = account.keep(directory, found)
     if form == "json":
         output.print_json("provider", {"provider_id": found.provider_id, "base_url": found.base_url, "file": str(path)})

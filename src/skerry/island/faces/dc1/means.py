@@ -9,7 +9,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.workers.llm import engines
 from skerry.island.workers.llm.models import ModelStore
-from skerry.island.workers.llm.workers import STATE, LlmSettings, LlmWorkers
+from skerry.island.workers.llm.workers import LlmSettings, LlmWorkers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Means:
         default = engine.settings.dc1.default_model
         gpus = [gpu.index for gpu in engine.nodes.local.gpus]
         settings = LlmSettings(default_model=default)
-        llm = await LlmWorkers.open(data / STATE, ModelStore.of(data), settings=settings, gpus=gpus)
+        llm = await LlmWorkers.open(ModelStore.of(data), settings=settings, gpus=gpus)
         return cls(llm=llm, default_model=default, unready=await asyncio.to_thread(engines.available, gpus))
 
     async def can_answer(self, model: str) -> bool:
