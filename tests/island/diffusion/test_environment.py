@@ -79,6 +79,8 @@ def test_a_named_python_that_does_not_do_says_why(tmp_path: Path) -> None:
     )
     bare = interpreter(tmp_path / "bare", found={"diffusers": "0.42.1", "torch": "2"})
     assert "lacks transformers, safetensors, accelerate; run:" in (reason(bare) or "")
+    old = interpreter(tmp_path / "old", found={**VERSIONS, "diffusers": "0.9.2"})
+    assert "has diffusers 0.9.2, older than 0.42; run:" in (reason(old) or "")
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)

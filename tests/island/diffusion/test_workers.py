@@ -315,7 +315,13 @@ async def test_without_a_default_a_missing_model_is_refused(tmp_path: Path) -> N
 
 async def test_the_environment_of_a_process_has_none_of_our_secrets(tmp_path: Path) -> None:
     folder = add_model(tmp_path, "org/model")
-    given = {"SKERRY_API_KEY": "secret", "DATABASE_URL": "secret", "CUDA_VISIBLE_DEVICES": "1", "PATH": "/usr/bin"}
+    given = {
+        "SKERRY_API_KEY": "secret",
+        "HF_TOKEN": "secret",
+        "DATABASE_URL": "secret",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "PATH": "/usr/bin",
+    }
     async with workers_of(tmp_path, environ=given) as workers:
         await workers.generate("org/model", "a", width=64, height=64)
     seen = json.loads((folder / "environment").read_text())

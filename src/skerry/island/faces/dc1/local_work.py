@@ -9,14 +9,13 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import provider_rows
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.local_platform import LocalPlatform
+from skerry.island.faces.dc1.means import Means
 from skerry.island.provider import machine
 from skerry.island.provider.executor import Executor, ExecutorOptions
 from skerry.island.provider.language import ModelServers, ModelsHere
 from skerry.island.provider.loop import LoopOptions, ProviderLoop
 from skerry.island.provider.params import IMAGE_MODELS, LLM_MODELS, SERVE_MODELS
 from skerry.island.provider.records import HostStatus
-from skerry.island.workers.image.workers import DiffusionWorkers
-from skerry.island.workers.llm.workers import LlmWorkers
 
 _LOOK_SECONDS = 1.0
 
@@ -28,14 +27,14 @@ class LocalWork:
         engine: open.
         changes: runs transactions over jobs.
         secret: by which task specs are signed.
-        llm: language models of this machine; the caller's to close.
+        means: of this machine; the caller's to close.
     """
 
-    def __init__(self, engine: Engine, changes: Changes, secret: str, llm: LlmWorkers) -> None:
+    def __init__(self, engine: Engine, changes: Changes, secret: str, means: Means) -> None:
         self._engine = engine
         self._changes = changes
         self._secret = secret
-        self._llm = llm
+        self._means = means
         self._begun = AsyncExitStack()
 
     async def start(self) -> None:
@@ -45,20 +44,19 @@ class LocalWork:
         row = await engine.store.read(provider_rows.of_node, engine.nodes.local.id)
         if row is None or not settings.local_provider:
             return
-        pictures = DiffusionWorkers(engine.settings.data_dir, clock=engine.clock)
-        self._begun.push_async_callback(pictures.aclose)
+        llm, pictures = self._means.llm, self._means.pictures
         platform = LocalPlatform(engine, self._changes, row.id)
         self._begun.callback(platform.close)
         drawable = frozenset(model.name for model in pictures.models())
         executor = Executor(
             engine,
             self._measure,
-            models=self._llm,
-            servers=ModelServers(self._llm),
+            models=llm,
+            servers=ModelServers(llm),
             pictures=pictures,
             options=ExecutorOptions(
-                llm_models=ModelsHere(self._llm.store, LLM_MODELS),
-                serve_models=ModelsHere(self._llm.store, SERVE_MODELS),
+                llm_models=ModelsHere(llm.store, LLM_MODELS),
+                serve_models=ModelsHere(llm.store, SERVE_MODELS),
                 image_models=IMAGE_MODELS | drawable,
             ),
         )
@@ -79,5 +77,5 @@ class LocalWork:
 
     async def _measure(self) -> HostStatus:
         status = await machine.measure(self._engine.settings.data_dir)
-        here = await self._llm.models()
+        here = await self._means.llm.models()
         return replace(status, models=tuple(model.full_name for model in here))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
+from skerry.island.workers.image import DiffusionChoices, DiffusionWorkers
 from skerry.island.workers.llm import engines
 from skerry.island.workers.llm.models import ModelStore
 from skerry.island.workers.llm.workers import LlmSettings, LlmWorkers
@@ -18,11 +19,13 @@ class Means:
 
     Args:
         llm: language models; there also where no engine is installed, to say so.
+        pictures: draws them; there also where nothing is installed, to say so.
         default_model: stands in for models that are not here.
         unready: why language models cannot be asked at all.
     """
 
     llm: LlmWorkers
+    pictures: DiffusionWorkers
     default_model: str | None
     unready: str | None
 
@@ -34,7 +37,9 @@ class Means:
         gpus = [gpu.index for gpu in engine.nodes.local.gpus]
         settings = LlmSettings(default_model=default)
         llm = await LlmWorkers.open(ModelStore.of(data), settings=settings, gpus=gpus)
-        return cls(llm=llm, default_model=default, unready=await asyncio.to_thread(engines.available, gpus))
+        pictures = DiffusionWorkers(data, choices=DiffusionChoices.from_env(), clock=engine.clock)
+        unready = await asyncio.to_thread(engines.available, gpus)
+        return cls(llm=llm, pictures=pictures, default_model=default, unready=unready)
 
     async def can_answer(self, model: str) -> bool:
         """Whether a language model, or the one that stands in for it, is here, and an engine for it."""
@@ -51,4 +56,4 @@ class Means:
 
     async def close(self) -> None:
         """End every process."""
-        await self.llm.close()
+        await asyncio.gather(self.llm.close(), self.pictures.aclose())

@@ -36,9 +36,10 @@ class Service:
         self._authentication = authentication
         self.working = working
         self._renting = Renting(engine)
+        self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
         self._providing = Providing(engine, working.changes, working.secret)
         self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
-        self._local = LocalWork(engine, working.changes, working.secret, means.llm)
+        self._local = LocalWork(engine, working.changes, working.secret, means)
 
     @classmethod
     async def opened(cls, engine: Engine, authentication: Authentication) -> Service:
@@ -48,12 +49,8 @@ class Service:
 
     def resources(self) -> Sequence[Resource]:
         """What the network's API has."""
-        return [
-            *self.working.resources(),
-            *self._renting.resources(),
-            *self._providing.resources(),
-            *self._serving.resources(),
-        ]
+        parts = (self.working, self._renting, self._providing, self._serving)
+        return [resource for part in parts for resource in part.resources()]
 
     async def start(self) -> None:
         """Take up jobs."""

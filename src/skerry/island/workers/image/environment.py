@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from skerry.island.workers.image.choices import ENVIRONMENT, DiffusionChoices
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "accelerate")
 """What an environment must have; torch is looked for first, because it is what people lack."""
+
+LEAST_DIFFUSERS = (0, 42)
+"""The first release whose words our script uses."""
 
 HOW = "run: skerry diffusion install"
 _ASK_SECONDS = 60.0
@@ -66,6 +70,10 @@ def find(state_dir: Path, choices: DiffusionChoices) -> Environment:
     missing = [name for name in PACKAGES if name not in dict(versions)]
     if missing:
         raise Unsupported(f"{what} lacks {', '.join(missing)}; {HOW}")
+    diffusers = dict(versions)["diffusers"]
+    if _release(diffusers) < LEAST_DIFFUSERS:
+        least = ".".join(map(str, LEAST_DIFFUSERS))
+        raise Unsupported(f"{what} has diffusers {diffusers}, older than {least}; {HOW}")
     return Environment(python=python, versions=versions)
 
 
@@ -88,6 +96,11 @@ def look(python: Path) -> tuple[tuple[str, str], ...] | None:
     except OSError:
         return None
     return _look(python, stamps)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 @functools.lru_cache(maxsize=16)

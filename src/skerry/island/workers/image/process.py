@@ -44,7 +44,18 @@ _PASSED = {
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
 }
-_PASSED_PREFIXES = ("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HF_", "HUGGINGFACE_", "OMP_", "MKL_", "PYTORCH_")
+_PASSED_PREFIXES = (
+    "CUDA_",
+    "NVIDIA_",
+    "HIP_",
+    "ROCR_",
+    "HF_",
+    "HUGGINGFACE_",
+    "HUGGING_FACE_",
+    "OMP_",
+    "MKL_",
+    "PYTORCH_",
+)
 
 
 class HubFailed(EngineError):
@@ -130,7 +141,7 @@ class PictureProcess:
         except OSError as error:
             raise Unavailable(f"{python} cannot be started: {error}") from None
         with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(process.pid, resource.RLIMIT_DATA, (choices.memory, choices.memory))
+            _bound(process.pid, choices.memory)
         self = cls(process, model, choices)
         async with self._ending_on_error(), self._within(choices.load_seconds, "loading"):
             message = await self._hear()
@@ -262,7 +273,10 @@ class PictureProcess:
             self._nonsense()
 
     async def _death(self) -> EngineError:
-        """Why it ended, in words."""
+        """Why it ended, in words: its own end, if it comes to that by itself."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._choices.grace_seconds):
+                await self._process.wait()
         await self.kill()
         status = self._process.returncode or 0
         lines = [line.strip() for line in self._said.decode(errors="replace").splitlines() if line.strip()]
@@ -342,6 +356,13 @@ class _Refusal(Exception):
         self.error = error
 
 
+def _bound(pid: int, memory: int) -> None:
+    """Let a process allocate no more than that; a smaller bound that it has stays."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+    bound = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    resource.prlimit(pid, resource.RLIMIT_DATA, (bound, bound))
+
+
 def environment(environ: Mapping[str, str], *, hub: bool) -> dict[str, str]:
     """The variables of a picture process: none of the island's own, and no hub unless it shall ask it."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
@@ -355,4 +376,7 @@ def environment(environ: Mapping[str, str], *, hub: bool) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
     }
-    return {**passed, **fixed} if hub else {**passed, **fixed, "HF_HUB_OFFLINE": "1"}
+    if hub:
+        return {**passed, **fixed}
+    tokens = {"HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
+    return {**{name: passed[name] for name in passed.keys() - tokens}, **fixed, "HF_HUB_OFFLINE": "1"}
