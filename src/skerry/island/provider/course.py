@@ -22,7 +22,6 @@ MOST_LINES = 5_000
 
 _AT_ONCE = 500
 _MOST_LINE = 2_000
-_GATHER = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 
 log = logging.getLogger("skerry.provider")
@@ -71,10 +70,14 @@ class Course:
         job: whose.
         clock: for pauses.
         bookmark: how far its output was told before.
+        gather: seconds for which lines are gathered before they are told.
     """
 
-    def __init__(self, platform: Platform, job: ProviderJob, clock: Clock, bookmark: Bookmark) -> None:
+    def __init__(
+        self, platform: Platform, job: ProviderJob, clock: Clock, bookmark: Bookmark, *, gather: float = 0.2
+    ) -> None:
         self.job = job
+        self._gather = gather
         self.bookmark = bookmark
         self._platform = platform
         self._clock = clock
@@ -173,7 +176,7 @@ class Course:
             if isinstance(self._waiting[0][0], LogLine):
                 # Lines come in bursts; one call for many.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_GATHER):
+                    async with asyncio.timeout(self._gather):
                         await self._hurry.wait()
             batch = self._next()
             try:
@@ -184,6 +187,9 @@ class Course:
                 continue
             except PlatformError as error:
                 log.info("the platform does not take news of job %s: %s", self.job.job_id, error)
+            except Exception:
+                # News that cannot be told must not keep later ones from being told.
+                log.exception("news of job %s is lost", self.job.job_id)
             pause = _FIRST_PAUSE
             places = {stream: place for _, stream, place in batch if stream}
             lines = sum(isinstance(what, LogLine) for what, _, _ in batch)
