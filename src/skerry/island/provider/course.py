@@ -20,6 +20,9 @@ from skerry.island.provider.task_specs import MARKER
 MOST_LINES = 5_000
 """Lines of one job that are logged; its result has what comes after them."""
 
+MOST_PHASES = 100
+"""Changes of phase that are told; a program that prints them without end tells nobody anything."""
+
 _AT_ONCE = 500
 _MOST_LINE = 2_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
@@ -87,6 +90,7 @@ class Course:
         self._idle.set()
         self._hurry = asyncio.Event()
         self._phase: str | None = None
+        self._changes = 0
         self._accepted = bookmark.lines
         self._task: asyncio.Task[None] | None = None
 
@@ -106,8 +110,9 @@ class Course:
 
     def phase(self, word: str) -> None:
         """The job is in another phase; words that the network does not know are not told."""
-        if word in PHASES and word != self._phase:
+        if word in PHASES and word != self._phase and self._changes < MOST_PHASES:
             self._phase = word
+            self._changes += 1
             self._put(word, "", 0)
 
     async def hear(self, word: str) -> None:
