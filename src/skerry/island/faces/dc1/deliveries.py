@@ -33,7 +33,7 @@ PAUSES = (1, 2, 4)
 _MOST = len(PAUSES) + 1
 _LOOK = 1.0
 _LEASE = 30 * 1_000_000
-_AT_ONCE = 16
+_AT_ONCE = 64
 _SECOND = 1_000_000
 
 log = logging.getLogger("skerry.island.dc1")
@@ -71,6 +71,7 @@ class Deliveries:
         self._engine = engine
         self._urls = urls
         self._task: asyncio.Task[None] | None = None
+        self._sweeping = asyncio.Lock()
 
     async def start(self) -> None:
         """Take up what is due, also what an earlier process left."""
@@ -88,13 +89,14 @@ class Deliveries:
     async def sweep(self) -> int:
         """Try everything that is due now, once; how many tries that were."""
         tried = 0
-        while await self._engine.store.read(_due, self._now()):
-            claimed = await self._engine.store.run(_claim, self._now())
-            tried += len(claimed)
-            ends = await asyncio.gather(*(self._deliver(row) for row in claimed), return_exceptions=True)
-            for end in ends:
-                if isinstance(end, BaseException):
-                    raise end
+        async with self._sweeping:
+            while await self._engine.store.read(_due, self._now()):
+                claimed = await self._engine.store.run(_claim, self._now())
+                tried += len(claimed)
+                ends = await asyncio.gather(*(self._deliver(row) for row in claimed), return_exceptions=True)
+                for end in ends:
+                    if isinstance(end, BaseException):
+                        raise end
         return tried
 
     async def _work(self) -> None:

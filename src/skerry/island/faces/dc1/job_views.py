@@ -80,7 +80,8 @@ def row(job: Row[Any], *, root: str, position: int | None = None, now: int) -> d
         "started_at": wire.maybe_iso(job.started_at),
         "first_token_at": wire.maybe_iso(job.first_token_at),
         "completed_at": wire.maybe_iso(job.completed_at),
-        "updated_at": wire.iso(job.updated_at),
+        # The network tells this of jobs that have begun to answer, or were given back to the queue.
+        "updated_at": wire.iso(job.updated_at) if job.first_token_at or job.retry_count else None,
         "created_at": wire.iso(job.created_at),
         "duration_minutes": wire.number(job.duration_minutes),
         "logs_jsonl": None,
@@ -182,9 +183,9 @@ def work_minutes(job: Row[Any]) -> int | None:
 
 
 def charged(job: Row[Any]) -> int | None:
-    """Halala that a job was charged; None for what goes on, and for what was cancelled and cost nothing."""
+    """Halala that a job was charged; None for what goes on, was cancelled for nothing, or has never begun."""
     amount: int | None = job.charged
-    return None if job.status == "cancelled" and not amount else amount
+    return None if not amount and (job.status == "cancelled" or job.started_at is None) else amount
 
 
 def refunded(job: Row[Any]) -> int:
