@@ -25,6 +25,7 @@ from skerry.networks.dc1.signing import HEARTBEAT_HEADER, verify_callback
 LATEST_DAEMON = "3.3.0"
 """The version of the network's daemon below which hosts are asked to update."""
 
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _MOST_RESTARTS = 10
 _MINUTE = 60_000_000
 _HOUR_BITS = (1 << 60) - 1
@@ -61,7 +62,7 @@ class Heartbeats:
         """A whole heartbeat of any form; what it does not say stays as it was."""
         self._verify(call)
         body = call.json if isinstance(call.json, dict) else {}
-        found = heartbeat_bodies.read(body, call.address)
+        found = heartbeat_bodies.read(body, _address(call))
         provider = await self._engine.store.run(record, call.provider.id, found, now=call.now)
         return Answer(answer(provider, found.daemon_version, call.now))
 
@@ -85,6 +86,11 @@ class Heartbeats:
             detail = "X-DC1-Signature does not sign this body" if given else "X-DC1-Signature is missing"
             raise Fault(401, "Invalid heartbeat signature", detail=f"{detail}; it is sha256=<HMAC-SHA256 of the body>")
         log.warning("a heartbeat of provider %d has a wrong signature", call.provider.id)
+
+
+def _address(call: Call) -> str:
+    """Where a heartbeat came from; empty where somebody between us would be taken for the host."""
+    return "" if any(name in call.headers for name in _FORWARDED) else call.address
 
 
 def record(connection: Connection, provider_id: int, said: Heartbeat, *, now: int) -> Row[Any]:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import limits, provider_access, settling, wire
-from skerry.island.faces.dc1.access import ADMIN, PROVIDER, PROVIDER_BY_ID
+from skerry.island.faces.dc1.access import ADMIN, EARNINGS, PROVIDER_BY_ID
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.renter_rows import CURRENCY
@@ -68,7 +68,7 @@ class Withdrawals:
     def routes(self) -> Sequence[Route]:
         """Three ways of asking, the lists, and the operator's side."""
 
-        def route(method: str, path: str, handler: Any, access: Any = PROVIDER) -> Route:
+        def route(method: str, path: str, handler: Any, access: Any = EARNINGS) -> Route:
             return Route(method=method, path=f"/api/providers/{path}", handler=handler, access=access)
 
         def admin(method: str, path: str, handler: Any) -> Route:
