@@ -176,7 +176,9 @@ class ProcessBuilder(Builder):
     def _check(self, mode: NetworkMode, image: RootFs, name: str) -> None:
         if not self.abi:
             raise SandboxError("unsupported", "this kernel offers neither user namespaces to us nor Landlock")
-        if not image.binds or image.directory != self._images.rootfs("host").directory:
+        host = self._images.rootfs("host")
+        elsewhere = any(str(source) != target for source, target in image.binds if (source, target) not in host.binds)
+        if not image.binds or image.directory != host.directory or elsewhere:
             raise SandboxError(
                 "unsupported", f"image {name} needs mounts, which this machine forbids; only `host` can be used"
             )
