@@ -62,7 +62,7 @@ def start(tmp_path: Path, apps: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def have(directory: Path, recipe: Recipe) -> None:
-    """Install an app unless it is there; where the package indexes are out of reach the test is skipped, but not in CI."""
+    """Install an app unless it is there. Where that cannot be done the test is skipped, but not in CI."""
     if installed.find(directory, recipe) is not None:
         return
     try:

@@ -83,9 +83,10 @@ class Remote:
         self._frame(_CONTROL, json.dumps(message).encode())
 
     def _frame(self, kind: int, data: bytes) -> None:
+        number = 0
         if kind == _REGULAR:
-            self._sent += 1
-        self._socket.send(struct.pack(">BIII", kind, self._sent if kind == _REGULAR else 0, self._seen, len(data)) + data)
+            number = self._sent = self._sent + 1
+        self._socket.send(struct.pack(">BIII", kind, number, self._seen, len(data)) + data)
 
     def _told(self, wanted: int) -> bytes:
         """The next message of a kind; those that keep the connection alive are passed over."""

@@ -166,7 +166,7 @@ def start(
     else:
         output.print_fields(_ways(info))
         if app and info.urls:
-            output.note(f"skerry: a password to log in with is in what it writes: skerry machine logs {started.uuid[:8]}")
+            output.note(f"skerry: a password that it asks for is in its log: skerry machine logs {started.uuid[:8]}")
     return exits.OK
 
 

@@ -348,10 +348,14 @@ async def test_what_it_cannot_give_is_said(lab: Lab, scratch: Path) -> None:
     for name, files in (("plain", []), ("filed", [(scratch / "file", "/opt/file")])):
         image = await images.define(name, "host", overrides=overrides, files=files)
         await lab.driver.create(SandboxSpec(id=name, image=image.id))
+    (scratch / "tree").mkdir()
+    shown = await images.define("shown", "host", trees=[(scratch / "tree", "/opt/tree")])
+    await lab.driver.create(SandboxSpec(id="shown", image=shown.id))
     await lab.driver.open("plain")
-    with pytest.raises(SandboxError, match="needs mounts") as caught:
-        await lab.driver.open("filed")
-    assert caught.value.reason == "unsupported"
+    for name in ("filed", "shown"):
+        with pytest.raises(SandboxError, match="needs mounts") as caught:
+            await lab.driver.open(name)
+        assert caught.value.reason == "unsupported"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each sandbox a user of its own")

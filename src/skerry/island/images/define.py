@@ -110,9 +110,7 @@ def inside(path: str) -> tuple[str, ...]:
     return parts
 
 
-def shown_trees(
-    trees: Sequence[tuple[Path, str]], hidden: Sequence[tuple[Path, str]]
-) -> tuple[tuple[str, str], ...]:
+def shown_trees(trees: Sequence[tuple[Path, str]], hidden: Sequence[tuple[Path, str]]) -> tuple[tuple[str, str], ...]:
     """Directories of this machine as an image keeps them.
 
     Args:

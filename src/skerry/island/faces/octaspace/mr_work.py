@@ -163,7 +163,8 @@ class MrWork:
         """The image of that name: an app's own, or one that is here or at a registry."""
         recipe = recipes.of_image(name)
         if recipe is None:
-            return await self._engine.images.fetch(name)
+            image: Image = await self._engine.images.fetch(name)
+            return image
         app = installed.find(installed.place(self._engine.settings.data_dir), recipe)
         if app is None:
             raise StartFailed(f"{recipe.title} is not installed on this machine; {recipe.how}")

@@ -56,9 +56,7 @@ exec code-server --auth password --bind-addr 127.0.0.1:{PORT} --disable-telemetr
 def _make(fresh: Path, python: str | None, say: Say) -> tuple[str, list[Path]]:
     missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
     if missing:
-        raise Unsupported(
-            f"code-server needs a compiler; on Debian and Ubuntu: apt-get install {' '.join(missing)}"
-        )
+        raise Unsupported(f"code-server needs a compiler; on Debian and Ubuntu: apt-get install {' '.join(missing)}")
     chosen = choose(python)
     fresh.mkdir()
     fresh.chmod(0o755)
