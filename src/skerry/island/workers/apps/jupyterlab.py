@@ -22,6 +22,8 @@ _START = f"""\
 # Starts JupyterLab in a sandbox; further arguments go to it.
 : "${{SHELL:=$(command -v bash || command -v sh)}}"
 export SHELL
+# Kernels look there only if it is there when they start.
+mkdir -p "$(python -m site --user-site)"
 {first_secret("JUPYTER_TOKEN", "token")}
 exec jupyter-lab --ip=127.0.0.1 --port={PORT} --no-browser --allow-root \\
     --ServerApp.allow_remote_access=True --ServerApp.root_dir=/home/user \\
