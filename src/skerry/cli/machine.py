@@ -166,7 +166,7 @@ def start(
     else:
         output.print_fields(_ways(info))
         if app and info.urls:
-            output.note(f"skerry: a password that it asks for is in its log: skerry machine logs {started.uuid[:8]}")
+            output.note(f"skerry: if it asks for a password: skerry machine logs {started.uuid[:8]}")
     return exits.OK
 
 
