@@ -344,17 +344,15 @@ async def test_what_it_cannot_give_is_said(lab: Lab, scratch: Path) -> None:
         assert caught.value.reason == "unsupported"
     images = ImageStore(scratch / "images")
     (scratch / "file").write_text("x")
-    overrides = Overrides(env={"A": "1"})
-    for name, files in (("plain", []), ("filed", [(scratch / "file", "/opt/file")])):
-        image = await images.define(name, "host", overrides=overrides, files=files)
-        await lab.driver.create(SandboxSpec(id=name, image=image.id))
     (scratch / "tree").mkdir()
+    plain = await images.define("plain", "host", overrides=Overrides(env={"A": "1"}))
+    filed = await images.define("filed", "host", files=[(scratch / "file", "/opt/file")])
     shown = await images.define("shown", "host", trees=[(scratch / "tree", "/opt/tree")])
-    await lab.driver.create(SandboxSpec(id="shown", image=shown.id))
+    await lab.driver.create(SandboxSpec(id="plain", image=plain.id))
     await lab.driver.open("plain")
-    for name in ("filed", "shown"):
+    for image in (filed, shown):
         with pytest.raises(SandboxError, match="needs mounts") as caught:
-            await lab.driver.open(name)
+            await lab.driver.create(SandboxSpec(id="x", image=image.id))
         assert caught.value.reason == "unsupported"
 
 
