@@ -376,7 +376,7 @@ class DoubleDriver:
 
     def run_files(self, sandbox_id: str, run_id: str) -> RunFiles:
         runs = self.directory(sandbox_id) / "runs"
-        return RunFiles(stdout=runs / f"{run_id}.out", stderr=runs / f"{run_id}.err")
+        return RunFiles(runs, run_id)
 
     def on_lost(self, callback: Callable[[str, str], Awaitable[None]]) -> None:
         return None

@@ -54,11 +54,11 @@ class Dispatcher:
         self.jobs: dict[str, Job] = {}
         self._held = False
 
-    def enter(self, job: Job) -> bool:
-        """Take a place in the session's lane before the store accepts the run; True when its turn is now."""
+    def enter(self, job: Job) -> None:
+        """Take a place in the session's lane before the store accepts the run."""
         self.jobs[job.record.id] = job
         self._activity.begin(job.sandbox.id)
-        return self.lanes.enter(job)
+        self.lanes.enter(job)
 
     def withdraw(self, job: Job) -> None:
         """Forget a job that was not accepted, or is over."""
@@ -228,6 +228,7 @@ class Dispatcher:
             id=exec_id(lost.id, number),
             purpose=f"run {lost.id}",
             seconds=job.request.timeout,
+            now=self._core.clock.now(),
             gpus=len(job.sandbox.gpus),
         )
         now = micros(lease.opened_at)

@@ -64,7 +64,7 @@ async def reconcile(core: Core, leases: Leases, dispatcher: Dispatcher, activity
     for id in set(await core.driver.ids()) - set(sandboxes):
         log.info("removing what is left of sandbox %s", id)
         await core.driver.remove(id)
-    seen = {lease.id: (lease, at) for lease, at in await core.store.read(lease_rows.still_open)}
+    seen = {lease.id: (lease, at) for lease, at in await core.store.read(lease_rows.every)}
     jobs: list[Job] = []
     orphans: list[RunRecord] = []
     for record, content, cancelling in await core.store.read(rows.unfinished):

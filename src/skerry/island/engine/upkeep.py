@@ -147,5 +147,4 @@ class Upkeep:
 
 def _purge(connection: Connection, before: int) -> None:
     bindings.purge(connection, before)
-    lease_rows.purge(connection, before)
     sandbox_rows.purge_removed(connection, before)

@@ -17,7 +17,8 @@ from skerry.island.sandbox.driver import SandboxError
 
 LARGEST_PACKET = 60_000
 LONGEST_TAIL = 32_768
-_RECEIVE = 131_072
+# Room for the largest packet with its tail, and little enough for `malloc` to have it at hand.
+_RECEIVE = 98_304
 _MOST_FDS = 16
 _MOST_PER_WAKE = 64
 

@@ -122,6 +122,12 @@ def settled(connection: Connection, transfer_id: str) -> bool:
     return _known(connection, transfer_id=f"settle:{transfer_id}").first() is not None
 
 
+def earned(connection: Connection, transfer_id: str, currency: str) -> int:
+    """What a settlement turned into revenue; nothing when it has not happened."""
+    entries = _known(connection, transfer_id=f"settle:{transfer_id}")
+    return sum(int(amount) for account, unit, amount in entries if account.startswith("revenue:") and unit == currency)
+
+
 def lines(connection: Connection, account_id: str, *, limit: int, before: int | None) -> list[Posting]:
     """Postings of an account and its holding, newest first."""
     query = (
