@@ -58,6 +58,13 @@ _KEPT_OPTIONS = (
     "pipefail",
     "posix",
 )
+# As a shell that was just started has them.
+_AS_STARTED = {
+    "IFS": rb"declare -- IFS=$' \t\n'",
+    "OPTERR": b'declare -- OPTERR="1"',
+    "OPTIND": b'declare -i OPTIND="1"',
+    "PS4": b'declare -- PS4="+ "',
+}
 _USUAL_OPTIONS = ("braceexpand", "hashall", "interactive-comments")
 
 ShellKind = Literal["bash", "sh"]
@@ -189,6 +196,9 @@ def _saved_bash(
             continue
         if scalar is not None and "x" in declaration.flags:
             env[name] = scalar
+        # A shell sets its locale anew, at some cost, even to what it is; this one is started with it.
+        if (name in _LOCALE and declaration.flags == "x") or declaration.source == _AS_STARTED.get(name):
+            continue
         lines.append(declaration.source)
     on = set(options.decode(errors="replace").split(":"))
     switches = [f"-o {name}" for name in _KEPT_OPTIONS if name in on]
@@ -293,12 +303,16 @@ _BASH = _one_line(
       [[ -v $__skerry_n ]] && __skerry_env[$__skerry_n]=${!__skerry_n};
     done;
     shopt -s expand_aliases;
-    IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_script;
+    unset -v BASH_EXECUTION_STRING;
+    . /dev/fd/8 >/dev/null 2>&1;
+    [[ -v __skerry_command ]] || {
+      IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_n;
+      eval "$__skerry_n" >/dev/null 2>&1;
+    };
     exec 8<&-;
     [[ ! -k /dev/fd/9 ]] || printf 'skerry-state/1\0' >&9;
     SECONDS=0;
-    eval "$__skerry_script" >/dev/null 2>&1;
-    unset -v __skerry_script __skerry_n;
+    unset -v __skerry_n;
     unset -f __skerry_shopt;
     trap '{ [[ -n $__skerry_done ]] || __skerry_save; } >/dev/null 2>&1' EXIT;
     eval -- "${__skerry_opts:+set$__skerry_opts;}$__skerry_command" 9>&-;

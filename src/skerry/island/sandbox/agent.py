@@ -22,7 +22,8 @@ hello       -> `version`, `runs` (ids still running), `port` (egress listener or
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
             `stdin`, `state`, `keep`, `warm`, `merge` (booleans; with `merge` both outputs go to the stdout file),
             `user` (null, or uid, gid and further groups), `like` (with it `argv`, `env`, `cwd` and `keep` are left out:
-            they are those of the same server's last `warm` that named a program); [stdout file, stderr file, record file, then standard input
+            they are those of the same server's last `warm` that named a program);
+            [stdout file, stderr file, record file, then standard input
             if `stdin`, then the file for descriptor 8 if `state`; content that is short comes as the tail instead]
             -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
             `warm` has started may go on with it

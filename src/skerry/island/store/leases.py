@@ -17,8 +17,8 @@ from skerry.money import Money
 LeaseRow = namedtuple("LeaseRow", [column.name for column in leases.columns])  # type: ignore[misc]
 
 _insert = insertion(leases)
-_get = Prepared(select(leases).where(leases.c.id == bindparam("of_id")))
-_take = Prepared(leases.delete().where(leases.c.id == bindparam("of_id")).returning(*leases.columns))
+_get = Prepared(select(leases).where(leases.c.id == bindparam("of_id")).with_for_update())
+_delete = Prepared(leases.delete().where(leases.c.id == bindparam("of_id")))
 _restart = Prepared(
     leases.update()
     .where(leases.c.id == bindparam("of_id"))
@@ -51,15 +51,17 @@ def opened(lease: Lease) -> int:
 
 
 def get(connection: Connection, lease_id: str) -> Lease | None:
-    """A lease that is open."""
+    """A lease that is open, locked against other transactions."""
     row = _get(connection, of_id=lease_id).first()
     return None if row is None else _record(LeaseRow(*row))
 
 
 def take(connection: Connection, lease_id: str) -> Lease | None:
     """End a lease; it as it was, None when it had ended before."""
-    row = _take(connection, of_id=lease_id).first()
-    return None if row is None else _record(LeaseRow(*row))
+    lease = get(connection, lease_id)
+    if lease is not None:
+        _delete(connection, of_id=lease_id)
+    return lease
 
 
 def every(connection: Connection) -> list[tuple[Lease, int]]:

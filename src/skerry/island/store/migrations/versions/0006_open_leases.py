@@ -1,4 +1,4 @@
-"""Leases are kept while they are open, and an index of runs holds those that have ended: less to write in every run."""
+"""Less to write in every run: leases are kept while they are open, runs are indexed by sandbox and, ended, by time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def upgrade() -> None:
     with op.batch_alter_table("leases", table_kwargs={"sqlite_with_rowid": False}) as leases:
         leases.drop_column("closed_at")
         leases.drop_column("captured")
+    op.drop_index("ix_runs_account_id_seq", "runs")
     op.drop_index("ix_runs_ended_at", "runs")
     ended = sa.text("ended_at IS NOT NULL")
     op.create_index("ix_runs_ended_at", "runs", ["ended_at"], sqlite_where=ended, postgresql_where=ended)
