@@ -182,9 +182,12 @@ class LiveAgent:
         files = runlog.run_files(self._runs, spec.id)
         if spec.id in self._processes:
             raise SandboxError("exists", f"run {spec.id} is going on")
-        _check_strings(spec, env)
-        process = AgentProcess(spec.id, files, self)
         program: dict[str, object] = {"argv": spec.argv, "env": env, "cwd": spec.cwd, "keep": spec.keep_state}
+        named = self._named(program)
+        if named is program:
+            # What was told before was checked before.
+            _check_strings(spec, env)
+        process = AgentProcess(spec.id, files, self)
         if warm:
             process.shell = program
         fds = runlog.open_new(files, self._files)
@@ -210,7 +213,7 @@ class LiveAgent:
                 warm=warm,
                 merge=spec.merge_output,
                 user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
-                **self._named(program),
+                **named,
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)
