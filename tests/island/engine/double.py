@@ -137,6 +137,7 @@ class DoubleSandbox:
         runs = self._driver.directory(self.id) / "runs"
         (runs / f"{spec.id}.out").touch()
         (runs / f"{spec.id}.err").touch()
+        (runs / f"{spec.id}.json").touch()
         request = asdict(spec)
         request["stdin"] = spec.stdin.hex()
         request["state"] = None if spec.state is None else spec.state.hex()

@@ -54,8 +54,8 @@ def discard(driver: Driver, sandbox_id: str, exec_id: str) -> None:
 
 
 def exists(driver: Driver, sandbox_id: str, exec_id: str) -> bool:
-    """Whether an attempt was ever begun."""
-    return driver.run_files(sandbox_id, exec_id).stdout.exists()
+    """Whether an attempt was ever begun: of its files, that for the record is the last to be made before it is."""
+    return driver.run_files(sandbox_id, exec_id).record.exists()
 
 
 def _size(path: Path) -> int:

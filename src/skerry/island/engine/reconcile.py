@@ -105,7 +105,7 @@ async def _find(core: Core, sandbox_id: str, exec_id: str) -> Process | None:
         result = None
     if result is not None:
         return Ended(core, sandbox_id, exec_id, result)
-    # An attempt's logs are made before its program starts: without them, nothing has happened yet.
+    # An attempt's files are made before its program starts: without them, nothing has happened yet.
     if not output.exists(core.driver, sandbox_id, exec_id):
         return None
     return Ended(core, sandbox_id, exec_id, ExecResult(exit_code=-1, cause="lost"))

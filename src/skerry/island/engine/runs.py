@@ -240,9 +240,10 @@ class Runs:
     async def output(self, run: RunRecord) -> tuple[bytes, bytes]:
         """Standard output and standard error so far, of the latest attempt."""
         files = self._core.driver.run_files(run.sandbox_id, exec_id(run.id, run.attempts))
-        over = run.ended_at is not None
-        stdout = b"" if over and not run.stdout_bytes else await output.read(files.stdout)
-        stderr = b"" if over and not run.stderr_bytes else await output.read(files.stderr)
+        # Of one that ended by itself it is known how much there is.
+        counted = run.cause == "exited"
+        stdout = b"" if counted and not run.stdout_bytes else await output.read(files.stdout)
+        stderr = b"" if counted and not run.stderr_bytes else await output.read(files.stderr)
         return stdout, stderr
 
     async def follow(self, run_id: str, stream: str = "stdout", offset: int = 0) -> AsyncIterator[bytes]:

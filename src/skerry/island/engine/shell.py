@@ -141,7 +141,7 @@ def invocation(
         home: where to begin when the working directory is gone.
         overrides: variables for this run only; the session keeps its own unless the command changes them.
     """
-    extra = dict(overrides or {})
+    extra = overrides or {}
     lines = [b"cd -- %s || cd -- %s || cd /" % (quote(state.cwd), quote(home))]
     env = {name: value for name in _LOCALE if (value := state.env.get(name, extra.get(name))) is not None}
     if shell.kind == "bash":
@@ -154,7 +154,9 @@ def invocation(
         if "PATH" not in state.env:
             lines.append(b"unset PATH")
         lines.append(_exports(state.env))
-    lines += [_exports(extra), b"__skerry_command=" + quote(command)]
+    if extra:
+        lines.append(_exports(extra))
+    lines.append(b"__skerry_command=" + quote(command))
     return Invocation(
         (shell.path, "-c", prelude, shell.kind), env, b"\n".join(lines) + b"\n", warm=shell.kind == "bash"
     )

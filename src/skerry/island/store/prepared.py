@@ -68,7 +68,7 @@ class Prepared:
         return _execute(connection, text.sql, text.arguments(parameters))
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Execute for each set of parameters."""
+        """Execute for each set of parameters, of which there is at least one."""
         text = self._text(connection)
         _execute(connection, text.sql, [text.arguments(row) for row in rows], many=True)
 
