@@ -51,7 +51,10 @@ class _Ended:
             raise asyncio.CancelledError
         waiter: asyncio.Future[ExecResult] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        return await waiter
+        try:
+            return await waiter
+        finally:
+            self._waiters.remove(waiter)
 
 
 class AgentProcess(_Ended):
