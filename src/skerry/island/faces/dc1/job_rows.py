@@ -6,7 +6,7 @@ import secrets
 import string
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, tuple_
 
 from skerry.island.faces.dc1.changes import touch
 from skerry.island.faces.dc1.tables import jobs, renters
@@ -69,19 +69,17 @@ def position(connection: Connection, job: Row[Any]) -> int | None:
     """Its place behind its provider's work, from 1; None unless it is queued."""
     if job.status != "queued":
         return None
-    query = select(jobs.c.id, jobs.c.status, jobs.c.rank, jobs.c.turn).where(
-        jobs.c.provider_id == job.provider_id if job.provider_id is not None else jobs.c.provider_id.is_(None),
-        jobs.c.status.in_(("queued", "pending", "assigned", "pulling", "running")),
-    )
-    mine = (job.rank, job.turn, job.id)
-    ahead = [row for row in connection.execute(query) if row.status != "queued" or (row.rank, row.turn, row.id) < mine]
-    return len(ahead) + 1
+    same = jobs.c.provider_id == job.provider_id if job.provider_id is not None else jobs.c.provider_id.is_(None)
+    goes_on = jobs.c.status.in_(("pending", "assigned", "pulling", "running"))
+    before = tuple_(jobs.c.rank, jobs.c.turn, jobs.c.id) < (job.rank, job.turn, job.id)
+    query = select(func.count()).select_from(jobs).where(same, or_(goes_on, and_(jobs.c.status == "queued", before)))
+    return int(connection.execute(query).scalar_one()) + 1
 
 
 def unsettled(connection: Connection, renter_id: int) -> int:
     """Halala that a renter's jobs hold."""
-    query = select(jobs.c.quote).where(jobs.c.renter_id == renter_id, jobs.c.status.not_in(TERMINAL))
-    return sum(int(row.quote) for row in connection.execute(query))
+    query = select(func.sum(jobs.c.quote)).where(jobs.c.renter_id == renter_id, jobs.c.status.not_in(TERMINAL))
+    return int(connection.execute(query).scalar() or 0)
 
 
 def add_totals(connection: Connection, renter_id: int, *, jobs_made: int = 0, spent: int = 0) -> None:
