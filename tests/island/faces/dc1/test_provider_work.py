@@ -429,6 +429,49 @@ async def test_the_next_job_is_promoted(stage: Stage) -> None:
     assert (await row(stage, second["job_id"])).status == "pending"
 
 
+async def test_ends_do_not_collide(stage: Stage) -> None:
+    """Whatever ends a job first is the only end of it, and its money moves once."""
+    mine = await host(stage)
+    opening = (await stage.balance()).amount
+    spent = 0
+    for number in range(6):
+        job = await taken(stage, mine)
+        stage.clock.advance(4)
+        await mine.beat()
+        ends = [
+            mine.post("/api/providers/job-result", job_id=job, success=True, result=RESULT, gpu_seconds_used=4),
+            stage.rent("POST", f"/api/jobs/{job}/cancel"),
+            mine.post(f"/api/jobs/{job}/fail", error="gone"),
+            mine.post(f"/api/jobs/{job}/result", error="gone", transient=True),
+        ]
+        await asyncio.gather(*ends[number % 4 :], *ends[: number % 4])
+        kept = await row(stage, job)
+        if kept.status == "queued":
+            await stage.rent("POST", f"/api/jobs/{job}/cancel")
+            kept = await row(stage, job)
+        assert kept.status in ("completed", "failed", "cancelled")
+        spent += kept.charged or 0
+    assert (await stage.balance()).amount == opening - spent
+    earned = (await mine.get("/api/providers/earnings"))["available_halala"]
+    # A job of 4 s is worth 1 halala, of which three quarters, rounded down, are nothing.
+    assert (earned, spent <= 6) == (0, True)
+    await stage.audit()
+
+
+async def test_a_claim_and_a_cancellation(stage: Stage) -> None:
+    mine = await host(stage)
+    for _ in range(4):
+        job = await submit(stage, mine)
+        found, answer = await asyncio.gather(mine.claim(), stage.rent("POST", f"/api/jobs/{job['job_id']}/cancel"))
+        assert answer.status == 200
+        assert (await row(stage, job["job_id"])).status == "cancelled"
+        if found is not None:
+            told = await mine.finish(job["job_id"])
+            assert told["message"] == "Job already settled (cancelled)"
+    assert (await mine.get("/api/providers/earnings"))["total_earned_halala"] == 0
+    await stage.audit()
+
+
 async def test_a_stranger_touches_no_job(stage: Stage) -> None:
     mine, other = await host(stage, "mine"), await host(stage, "other")
     job = await taken(stage, mine, "vllm_serve")
