@@ -97,7 +97,7 @@ class Dispatch:
 def _idle(connection: Connection, provider: Row[Any]) -> bool:
     """Whether a provider carries out fewer jobs than it can; those that it was only given do not count here."""
     mine = (jobs.c.provider_id == provider.id, jobs.c.status.in_(CLAIMED))
-    return int(connection.execute(select(func.count()).select_from(jobs).where(*mine)).scalar_one()) < provider.slots
+    return bool(connection.execute(select(func.count()).select_from(jobs).where(*mine)).scalar_one() < provider.slots)
 
 
 def _told(made: Made) -> dict[str, Any]:
