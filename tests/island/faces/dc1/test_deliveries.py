@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
 
-from skerry.island.faces.dc1 import callbacks, tables
+from skerry.island.faces.dc1 import tables
 from skerry.island.faces.dc1.deliveries import Deliveries
 from skerry.island.faces.dc1.webhook_urls import WebhookUrls, parsed
 from skerry.networks.dc1 import signing
 from tests.island.faces.dc1.receiver import Receiver, certificate, receiving
 from tests.island.faces.dc1.stage import Stage
-from tests.island.faces.dc1.work import cancel, complete, fail, register, submit
+from tests.island.faces.dc1.work import cancel, complete, fail, host, register, submit
 
 pytestmark = pytest.mark.anyio
 SECRET = "a secret of sixteen characters"
@@ -68,15 +69,29 @@ async def hook(stage: Stage, renter_id: int, key: str, receiver: Receiver, *even
     return str(answer.json["id"])
 
 
-async def notice(stage: Stage, job: int) -> callbacks.Notice:
-    return await stage.lab.engine.store.read(callbacks.notice, job)
+@dataclass(frozen=True)
+class Notice:
+    """What a job's row says of its callback."""
+
+    status: str | None = None
+    attempts: int = 0
+    notified_at: int | None = None
+
+
+async def notice(stage: Stage, job: int) -> Notice:
+    def work(connection: Connection) -> Notice:
+        row = connection.execute(select(tables.jobs).where(tables.jobs.c.id == job)).one()
+        return Notice(row.webhook_status, row.webhook_attempts, row.webhook_notified_at)
+
+    return await stage.lab.engine.store.read(work)
 
 
 async def test_a_completed_job_is_told(home: Stage, receiver: Receiver) -> None:
     renter_id, key = await register(home)
     await aim(home, key, receiver)
-    job = await submit(home, renter_id)
-    assert await notice(home, job.id) == callbacks.Notice()
+    provider = await host(home)
+    job = await submit(home, renter_id, provider_id=provider)
+    assert await notice(home, job.id) == Notice()
     await complete(home, job)
     await swept(home)
     body, headers = receiver.bodies[0], receiver.headers[0]
@@ -87,7 +102,7 @@ async def test_a_completed_job_is_told(home: Stage, receiver: Receiver) -> None:
         "id": job.id,
         "job_id": job.job_id,
         "renter_id": renter_id,
-        "provider_id": None,
+        "provider_id": provider,
         "status": "completed",
         "job_type": "llm_inference",
         "submitted_at": "2026-03-22T19:30:00.000Z",
@@ -99,8 +114,10 @@ async def test_a_completed_job_is_told(home: Stage, receiver: Receiver) -> None:
     # Bare, as the direct try has it.
     assert headers["x-dcp-signature"] == signing.sign_callback(key, body)
     assert headers["content-type"] == "application/json"
-    found = await notice(home, job.id)
-    assert (found.status, found.attempts, found.notified_at) == ("delivered", 1, home.now)
+    assert await notice(home, job.id) == Notice("delivered", 1, home.now)
+    row = (await home.rent("GET", f"/api/jobs/{job.job_id}", key=key)).json["job"]
+    assert row["webhook_delivery_status"] == "delivered"
+    assert row["webhook_notified_at"] == "2026-03-22T19:30:00.000Z"
     await swept(home)
     assert len(receiver.bodies) == 1
 
@@ -172,7 +189,7 @@ async def test_registered_webhooks(home: Stage, receiver: Receiver) -> None:
         assert headers["x-dcp-signature"] == f"sha256={signing.sign_callback(SECRET, body)}"
         assert headers["x-dcp-event"] == "job.completed"
     # The job's own columns are about the account's address alone.
-    assert await notice(home, job.id) == callbacks.Notice()
+    assert await notice(home, job.id) == Notice()
     # A webhook that is gone is told nothing any more.
     await complete(home, await submit(home, renter_id))
     assert (await home.rent("DELETE", f"/api/renters/{renter_id}/webhooks/{first}", key=key)).status == 200

@@ -42,6 +42,7 @@ DIFFERENT: dict[str, dict[str, str]] = {
     "observed.daemon.poll.custom": {".job.task_spec.script": "scripts are kept to the byte"},
     "observed.renter.jobs": {".jobs[0].started_at": "a job that ended was begun"},
     "observed.dispatch.create": {"header x-ratelimit-remaining": "no such header where nothing is limited"},
+    "observed.admin.dashboard": {".stats.active_renters": "the island's own account is a renter too"},
     "observed.provider.job_history": {".jobs[0].error": "why a job failed is not forgotten"},
 }
 """What the face does otherwise, by case and member, with the reason."""

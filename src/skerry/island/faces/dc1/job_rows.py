@@ -36,7 +36,8 @@ def find(connection: Connection, ident: str | int) -> Row[Any] | None:
         found = connection.execute(_by_number, {"number": number}).first()
         if found is not None:
             return found
-    return connection.execute(_by_name, {"name": text}).first()
+    # No name has a NUL, and not every database takes one in a question.
+    return None if "\x00" in text else connection.execute(_by_name, {"name": text}).first()
 
 
 def get(connection: Connection, job: int) -> Row[Any]:
