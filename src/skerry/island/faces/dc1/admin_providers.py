@@ -15,6 +15,7 @@ from skerry.island.faces.dc1 import (
     provider_keys,
     provider_rows,
     provider_views,
+    reputation,
     wire,
 )
 from skerry.island.faces.dc1.access import ADMIN
@@ -231,7 +232,7 @@ def view(provider: Row[Any], now: int) -> dict[str, Any]:
         "total_jobs": provider.total_jobs,
         "failed_jobs": provider.failed_jobs,
         "total_earnings_halala": provider.total_earned,
-        "uptime_percent": provider_views.long_uptime(provider, now),
+        "uptime_percent": reputation.long_uptime(provider, now),
         "created_at": wire.iso(provider.created_at),
     }
 
@@ -243,9 +244,8 @@ def _page(
     if words:
         query = query.where(or_(providers.c.status.in_(words), providers.c.approval.in_(words)))
     if search:
-        like = func.lower(search)
         columns = (providers.c.name, providers.c.email, providers.c.gpu_model)
-        query = query.where(or_(*(func.lower(column).contains(like, autoescape=False) for column in columns)))
+        query = query.where(or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in columns)))
     total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
     rows = connection.execute(query.order_by(providers.c.id.desc()).limit(limit).offset((page - 1) * limit))
     return list(rows), int(total)
