@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.workers.image import DiffusionChoices, DiffusionWorkers
-from skerry.island.workers.llm import engines
+from skerry.island.workers.llm import LlmSettings, LlmWorkers, engines
 from skerry.island.workers.llm.models import ModelStore
-from skerry.island.workers.llm.workers import LlmSettings, LlmWorkers
 
 
 @dataclass(slots=True, kw_only=True)
