@@ -8,13 +8,13 @@ Example:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dc1 import heartbeat_bodies, limits, provider_rows, wire
+from skerry.island.faces.dc1 import heartbeat_bodies, limits, provider_rows, reputation, wire
 from skerry.island.faces.dc1.access import HEARTBEAT, PROVIDER_BY_ID
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
@@ -27,8 +27,6 @@ LATEST_DAEMON = "3.3.0"
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _MOST_RESTARTS = 10
-_MINUTE = 60_000_000
-_HOUR_BITS = (1 << 60) - 1
 
 log = logging.getLogger("skerry.island.dc1")
 
@@ -113,7 +111,7 @@ def record(connection: Connection, provider_id: int, said: Heartbeat, *, now: in
         raise Fault(403, "Provider is suspended")
     degraded = said.restarts > _MOST_RESTARTS
     status = "paused" if provider.paused else "degraded" if degraded else "online"
-    profile = {**provider_rows.profile(provider), **said.profile, "minutes": list(_minutes(provider, now))}
+    profile = {**provider_rows.profile(provider), **said.profile, "minutes": list(reputation.minutes(provider, now))}
     profile["degraded_since"] = (profile.get("degraded_since") or now) if degraded else None
     if set(said.profile) & {"gpu_name", "gpu_vram_mib", "gpu_info", "gpu_status"}:
         profile |= {"profile_source": "daemon", "profile_updated_at": now}
@@ -176,26 +174,6 @@ def is_older(version: str | None, than: str) -> bool:
     mine, other = [int(part) for part in parts], [int(part) for part in than.split(".")]
     width = max(len(mine), len(other))
     return mine + [0] * (width - len(mine)) < other + [0] * (width - len(other))
-
-
-def uptime_percent(profile: Mapping[str, Any], now: int) -> float:
-    """In how many of the last 60 minutes it was heard of, in percent with one decimal."""
-    last, bits = _known_minutes(profile)
-    passed = min(max(0, now // _MINUTE - last), 60)
-    return round(100 * ((bits << passed) & _HOUR_BITS).bit_count() / 60, 1)
-
-
-def _minutes(provider: Row[Any], now: int) -> tuple[int, int]:
-    """The minute of the last heartbeat, and one bit for each of the 60 minutes up to it."""
-    last, bits = _known_minutes(provider_rows.profile(provider))
-    present = now // _MINUTE
-    passed = min(max(0, present - last), 60)
-    return present, ((bits << passed) | 1) & _HOUR_BITS
-
-
-def _known_minutes(profile: Mapping[str, Any]) -> tuple[int, int]:
-    last, bits = profile.get("minutes", (0, 0))
-    return int(last), int(bits)
 
 
 def _since(provider: Row[Any], now: int) -> int:
