@@ -138,18 +138,20 @@ def _helpers(directory: Path) -> Iterator[Check]:
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
     yield from _relays()
-    yield from _templates()
+    yield from _templates(directory)
     yield from _render(directory)
     yield from _models(directory)
     yield from _diffusion(directory)
 
 
-def _templates() -> Iterator[Check]:
+def _templates(directory: Path) -> Iterator[Check]:
     """Programs behind the templates that OctaSpace's face offers."""
     from skerry.island.faces.octaspace.templates import TEMPLATES
+    from skerry.island.workers.apps import installed
 
+    place = installed.place(directory)
     for template in TEMPLATES:
-        program = template.program()
+        program = template.program(place)
         if program is None:
             yield Check(f"template {template.name}", "missing", template.install)
         else:
