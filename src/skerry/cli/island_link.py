@@ -77,6 +77,10 @@ class Link:
         """
         return environment.client_settings(network, self.url, self.keys)
 
+    def operator_settings(self, network: str) -> dict[str, Any]:
+        """Further arguments with which a network's client may do what only the operator may; empty for most."""
+        return {"admin_token": self.owner_key} if network == "dc1" else {}
+
     def arker(self) -> Arker:
         """A client of the Arker face."""
         from skerry.networks.arker import Arker

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from skerry.island.faces.dc1 import renter_rows, tables
 from skerry.island.store.tables import accounts, keys
 from tests.island.faces.dc1.stage import Stage
+from tests.island.faces.dc1.work import register
 
 pytestmark = pytest.mark.anyio
 
@@ -21,13 +22,6 @@ NEW: dict[str, Any] = {
     "use_case": "llm_inference",
     "phone": "+966500000000",
 }
-
-
-async def register(stage: Stage, email: str = "renter1@example.sa", name: str = "Renter One") -> tuple[int, str]:
-    """A new renter: its number and key."""
-    answer = await stage.ask("POST", "/api/renters/register", {"name": name, "email": email})
-    assert answer.status == 201, answer.json
-    return answer.json["renter_id"], answer.json["api_key"]
 
 
 async def test_register(stage: Stage) -> None:

@@ -64,10 +64,8 @@ class DC1Face:
         engine = self._engine
         key = await engine.bearer_key(NETWORK, key_rows.RENTER_PREFIX, key_rows.MASTER_LENGTH)
         await engine.store.run(self._first, key, micros(engine.clock.now()))
-        token = engine.settings.dc1.admin_token
-        if token is None:
-            token = await asyncio.to_thread(owner_key, engine.settings.data_dir)
-        self._authentication = Authentication(engine, token)
+        owner, chosen = await asyncio.to_thread(owner_key, engine.settings.data_dir), engine.settings.dc1.admin_token
+        self._authentication = Authentication(engine, [owner] if chosen is None else [owner, chosen])
         self.service = await Service.opened(engine, self._authentication)
         self._routes = Routes(self._resources())
         self._begun.push_async_callback(self.service.stop)
