@@ -141,6 +141,7 @@ def _helpers(directory: Path) -> Iterator[Check]:
     yield from _templates()
     yield from _render(directory)
     yield from _diffusion(directory)
+    yield from _models(directory)
 
 
 def _templates() -> Iterator[Check]:
@@ -195,3 +196,23 @@ def _diffusion(directory: Path) -> Iterator[Check]:
     else:
         versions = dict(found.versions)
         yield Check("pictures", "ok", f"diffusers {versions['diffusers']}, torch {versions['torch']}, {found.python}")
+
+
+def _models(directory: Path) -> Iterator[Check]:
+    """Engines of language models, and the models that are here."""
+    if find_spec("sqlalchemy") is None:
+        return
+    from skerry.island.engine import gpus
+    from skerry.island.workers.llm import engines, llama
+    from skerry.island.workers.llm.models import ModelStore
+
+    found = engines.find([gpu.index for gpu in gpus.detect()])
+    if not found:
+        yield Check("language models", "missing", llama.MISSING)
+        return
+    listed = ModelStore.of(directory).ls(None)
+    names = list(dict.fromkeys(one.name for one in listed))
+    kept = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or (
+        "no model is here: `skerry model pull`, `add`, or `demo` to try"
+    )
+    yield Check("language models", "ok", f"{', '.join(f'{one.name} {one.version}' for one in found)}; {kept}")

@@ -82,6 +82,7 @@ class Course:
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._hurry = asyncio.Event()
         self._phase: str | None = None
         self._accepted = bookmark.lines
         self._task: asyncio.Task[None] | None = None
@@ -146,6 +147,7 @@ class Course:
 
     async def told(self, seconds: float) -> None:
         """Wait until all was told, or for so long."""
+        self._hurry.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -168,8 +170,11 @@ class Course:
         pause = _FIRST_PAUSE
         while True:
             await self._some.wait()
-            # Lines come in bursts; one call for many.
-            await asyncio.sleep(_GATHER if isinstance(self._waiting[0][0], LogLine) else 0)
+            if isinstance(self._waiting[0][0], LogLine):
+                # Lines come in bursts; one call for many.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_GATHER):
+                        await self._hurry.wait()
             batch = self._next()
             try:
                 await self._tell(batch)

@@ -257,6 +257,10 @@ async def _finish_test(replay: Replay) -> None:
     assert answer.status == 200, answer.body
 
 
+async def _nowhere_to_run(replay: Replay) -> None:
+    await _submit(replay, "job_nowhere", provider_id=None, gpu_requirements={"min_vram_gb": 600})
+
+
 async def _dispatch_failed(replay: Replay) -> None:
     body = {"job_type": "llm_inference", "duration_minutes": 2}
     answer = await replay.stage.rent("POST", "/api/jobs", body, key=replay.names["renter_key"])
@@ -277,7 +281,9 @@ BEFORE: dict[str, Step] = {
     "observed.daemon.result.custom": _after(3.3),
     "observed.daemon.result.failed": _after(2.0, _failing),
     "observed.daemon.fail_endpoint": _failing_too,
-    "observed.jobs.submit.prewarm_bug": _finish_test,
+    "observed.jobs.submit.autoroute": _finish_test,
+    "observed.jobs.result.legacy": _after(30.0, _poll),
+    "observed.jobs.history": _nowhere_to_run,
     "observed.provider.job_history": _dispatch_failed,
 }
 """What the recording left out, by the case that needs it."""

@@ -17,6 +17,7 @@ APART = {
     "observed.provider.register.sdk_os_case": "taken here, it would have the address of the registration after it",
     "observed.provider.heartbeat.nokey_header_only": "taken here, it would name another daemon than the one before it",
     "observed.jobs.submit.params_null_value": "taken here, it would be the first job, ahead of all others",
+    "observed.jobs.submit.prewarm_bug": "taken here, it would keep the provider busy",
 }
 """What was refused there and would change the rest of the conversation here; tested elsewhere."""
 
@@ -28,7 +29,9 @@ CASES: list[dict[str, Any]] = [
     and case["case"] not in APART
 ]
 
-DIFFERENT: dict[str, dict[str, str]] = {}
+DIFFERENT: dict[str, dict[str, str]] = {
+    "observed.provider.job_history": {".jobs[0].error": "why a job failed is not forgotten"},
+}
 """What the face does otherwise, by case and member, with the reason."""
 
 

@@ -8,15 +8,19 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import local_provider
 from skerry.island.faces.dc1.absence import Absence
 from skerry.island.faces.dc1.admin_providers import AdminProviders
+from skerry.island.faces.dc1.benchmarks import Benchmarks
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.discovery import Discovery
 from skerry.island.faces.dc1.earnings import Earnings
 from skerry.island.faces.dc1.heartbeats import Heartbeats
+from skerry.island.faces.dc1.installers import Installers
+from skerry.island.faces.dc1.provider_events import ProviderEvents
 from skerry.island.faces.dc1.provider_keys import ProviderKeys
 from skerry.island.faces.dc1.provider_polls import ProviderPolls
 from skerry.island.faces.dc1.provider_work import ProviderWork
 from skerry.island.faces.dc1.providers import Providers
 from skerry.island.faces.dc1.routes import Resource
+from skerry.island.faces.dc1.verification import Verification
 from skerry.island.faces.dc1.withdrawals import Withdrawals
 from skerry.island.store.values import micros
 
@@ -39,9 +43,13 @@ class Providing:
             Discovery(engine),
             ProviderPolls(engine, changes, secret),
             ProviderWork(changes),
+            ProviderEvents(engine, changes),
             ProviderKeys(engine),
             Earnings(engine),
             Withdrawals(engine),
+            Verification(engine),
+            Benchmarks(engine),
+            Installers(),
             AdminProviders(engine),
         ]
 

@@ -91,7 +91,8 @@ class EngineClient:
                 headers=self._headers,
                 # Nothing is said while a long prompt is read; whoever asks decides how long is too long.
                 timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-                limits=httpx2.Limits(max_connections=_CONNECTIONS),
+                # llama.cpp closes a connection after a stream, whatever it announces.
+                limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=0),
                 trust_env=False,
             )
         return self._http

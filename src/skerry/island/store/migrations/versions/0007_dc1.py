@@ -217,6 +217,29 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_dc1_provider_events_provider_id"), "dc1_provider_events", ["provider_id"], unique=False)
     op.create_table(
+        "dc1_seen_events",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_dc1_seen_events")),
+    )
+    op.create_index(op.f("ix_dc1_seen_events_seen_at"), "dc1_seen_events", ["seen_at"], unique=False)
+    op.create_table(
+        "dc1_challenges",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("provider_id", sa.Integer(), nullable=False),
+        sa.Column("nonce", sa.String(length=64), nullable=False),
+        sa.Column("rounds", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("score", sa.Integer(), nullable=True),
+        sa.Column("flags", sa.Text(), nullable=True),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["provider_id"], ["dc1_providers.id"], name=op.f("fk_dc1_challenges_provider_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dc1_challenges")),
+    )
+    op.create_index(op.f("ix_dc1_challenges_provider_id"), "dc1_challenges", ["provider_id"], unique=False)
+    op.create_table(
         "dc1_replays",
         sa.Column("renter_id", sa.Integer(), nullable=False),
         sa.Column("route", sa.String(length=16), nullable=False),
