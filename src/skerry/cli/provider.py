@@ -133,7 +133,8 @@ def run(
         models=models,
         default_model=default_model,
         drain=drain,
-        loop=LoopOptions(slots=slots, poll=poll),
+        # Platforms count requests: the more jobs at once, the more seldom each is asked about and told of.
+        loop=LoopOptions(slots=slots, poll=poll, look=max(3.0, 0.75 * slots), gather=max(2.0, 0.75 * slots)),
     )
     try:
         return asyncio.run(daemon.run(options, output.note))

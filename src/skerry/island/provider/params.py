@@ -165,14 +165,12 @@ def chat_params(params: Params, model: str | None = None) -> TextParams:
     """Of a `vllm` job, which the OpenAI-style routes make: their bounds are wider, and any model may be asked (section
     3.8)."""
     tokens, warmth = params.get("max_tokens"), params.get("temperature")
-    counted = isinstance(tokens, int) and not isinstance(tokens, bool) and 1 <= tokens <= 8192
-    measured = isinstance(warmth, int | float) and not isinstance(warmth, bool) and 0 <= warmth <= 2
-    return TextParams(
-        model=chosen_model(_either(params, "model") or model, None, LLM_DEFAULT),
-        prompt=text_of(params.get("prompt"), PROMPT_DEFAULT),
-        max_tokens=tokens if counted else 512,
-        temperature=float(warmth) if measured else 0.7,
-    )
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= 8192:
+        tokens = 512
+    if isinstance(warmth, bool) or not isinstance(warmth, int | float) or not 0 <= warmth <= 2:
+        warmth = 0.7
+    model = chosen_model(_either(params, "model") or model, None, LLM_DEFAULT)
+    return TextParams(model, text_of(params.get("prompt"), PROMPT_DEFAULT), tokens, float(warmth))
 
 
 def image_params(

@@ -55,8 +55,8 @@ class LanguageModels(Protocol):
 
 
 NO_MODELS = (
-    "This provider has no language models: `skerry llm install` and a model in its models directory are needed "
-    "(docs/how-to/provider.md)"
+    "This provider has no language models: its owner can install an engine with the extra `llm`, and add models with "
+    "`skerry model pull` or `skerry model add`"
 )
 
 

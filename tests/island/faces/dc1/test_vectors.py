@@ -29,7 +29,20 @@ CASES: list[dict[str, Any]] = [
     and case["case"] not in APART
 ]
 
+_COUNTED = {".job.gpu_seconds_used": "the time is kept where it is asked for"}
 DIFFERENT: dict[str, dict[str, str]] = {
+    "observed.jobs.get.completed": {
+        **_COUNTED,
+        ".job.logs_jsonl": "the log has a route of its own",
+        ".job.result": "results are kept to the byte",
+    },
+    "observed.jobs.get.failed": _COUNTED,
+    "observed.jobs.get.after_complete": {**_COUNTED, ".job.duration_seconds": "it is known how long a job ran"},
+    "observed.jobs.stream.terminal": {"": "numbers of time and money within a text"},
+    "observed.daemon.poll.custom": {".job.task_spec.script": "scripts are kept to the byte"},
+    "observed.renter.jobs": {".jobs[0].started_at": "a job that ended was begun"},
+    "observed.dispatch.create": {"header x-ratelimit-remaining": "no such header where nothing is limited"},
+    "observed.admin.dashboard": {".stats.active_renters": "the island's own account is a renter too"},
     "observed.provider.job_history": {".jobs[0].error": "why a job failed is not forgotten"},
 }
 """What the face does otherwise, by case and member, with the reason."""

@@ -244,7 +244,7 @@ def _moved(payment: Row[Any], has: int) -> dict[str, Any]:
 
 def _reason(call: Call) -> str | None:
     found = call.json.get("reason") if isinstance(call.json, dict) else None
-    if found is not None and (not isinstance(found, str) or len(found) > _MOST_REASON):
+    if found is not None and (not isinstance(found, str) or len(found) > _MOST_REASON or "\x00" in found):
         raise Fault(400, f"reason must be a string of at most {_MOST_REASON} characters")
     return found
 

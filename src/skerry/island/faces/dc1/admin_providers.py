@@ -243,9 +243,8 @@ def _page(
     if words:
         query = query.where(or_(providers.c.status.in_(words), providers.c.approval.in_(words)))
     if search:
-        like = func.lower(search)
         columns = (providers.c.name, providers.c.email, providers.c.gpu_model)
-        query = query.where(or_(*(func.lower(column).contains(like, autoescape=False) for column in columns)))
+        query = query.where(or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in columns)))
     total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
     rows = connection.execute(query.order_by(providers.c.id.desc()).limit(limit).offset((page - 1) * limit))
     return list(rows), int(total)

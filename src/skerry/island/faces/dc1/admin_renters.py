@@ -273,6 +273,6 @@ def _reason(body: dict[str, Any], *, required: bool = True) -> str:
         return ""
     if not isinstance(found, str) or not found.strip():
         raise Fault(400, "reason is required")
-    if len(found) > _MOST_REASON:
-        raise Fault(400, f"reason has at most {_MOST_REASON} characters")
+    if len(found) > _MOST_REASON or "\x00" in found:
+        raise Fault(400, f"reason has at most {_MOST_REASON} characters, none of them NUL")
     return found

@@ -7,20 +7,21 @@ once, so that every try sends the same bytes. `deliveries` sends it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from skerry.island.faces.dc1 import job_rows, renter_rows, wire
-from skerry.island.faces.dc1.tables import deliveries, webhooks
+from skerry.island.faces.dc1.tables import deliveries, jobs, webhooks
 
 JOB_COMPLETED, JOB_FAILED, BALANCE_LOW = "job.completed", "job.failed", "balance.low"
 EVENTS = (JOB_COMPLETED, JOB_FAILED, BALANCE_LOW)
 LOW_HALALA = 500
 """A balance that falls below this is low."""
 
-DELIVERED = "delivered"
+PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
+"""How a job's own callback stands, as its row tells."""
+
 _OF_STATUS = {"completed": JOB_COMPLETED, "failed": JOB_FAILED}
 
 
@@ -41,6 +42,7 @@ def job_ended(connection: Connection, job: Row[Any], now: int) -> None:
     body = wire.text(job_told(found, event, now))
     if renter.webhook_url:
         _add(connection, renter.id, event, body, now, job=found.id)
+        connection.execute(jobs.update().where(jobs.c.id == found.id).values(webhook_status=PENDING))
     _add_registered(connection, renter.id, event, body, now, job=found.id)
 
 
@@ -108,31 +110,6 @@ def job_told(job: Row[Any], event: str, now: int) -> dict[str, Any]:
         "billing": billing if done else None,
         **flat,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What became of a job's own callback, as the job's row tells it.
-
-    Args:
-        notified_at: when its last try ended, microseconds since 1970; None before the first.
-        status: `pending`, `delivered` or `failed`; None where no callback was due.
-        attempts: how often it was tried.
-    """
-
-    notified_at: int | None = None
-    status: str | None = None
-    attempts: int = 0
-
-
-def notice(connection: Connection, job: int) -> Notice:
-    """What became of the callback to the renter's `webhook_url` about a job, by the job's number."""
-    query = select(deliveries).where(deliveries.c.job == job, deliveries.c.webhook_id.is_(None))
-    row = connection.execute(query.order_by(deliveries.c.id).limit(1)).first()
-    if row is None:
-        return Notice()
-    status = "pending" if row.next_at is not None else DELIVERED if row.outcome == DELIVERED else "failed"
-    return Notice(row.updated_at if row.attempts else None, status, row.attempts)
 
 
 def _add_registered(

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, select
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, Forbidden, Unavailable, Unreadable
 from skerry.island.faces.dc1 import callbacks, renter_rows
-from skerry.island.faces.dc1.tables import deliveries, renters, webhooks
+from skerry.island.faces.dc1.tables import deliveries, jobs, renters, webhooks
 from skerry.island.faces.dc1.webhook_urls import WebhookUrls, parsed
 from skerry.island.store.values import micros
 from skerry.networks.dc1 import signing
@@ -33,7 +33,7 @@ PAUSES = (1, 2, 4)
 _MOST = len(PAUSES) + 1
 _LOOK = 1.0
 _LEASE = 30 * 1_000_000
-_AT_ONCE = 16
+_AT_ONCE = 64
 _SECOND = 1_000_000
 
 log = logging.getLogger("skerry.island.dc1")
@@ -71,6 +71,7 @@ class Deliveries:
         self._engine = engine
         self._urls = urls
         self._task: asyncio.Task[None] | None = None
+        self._sweeping = asyncio.Lock()
 
     async def start(self) -> None:
         """Take up what is due, also what an earlier process left."""
@@ -88,13 +89,14 @@ class Deliveries:
     async def sweep(self) -> int:
         """Try everything that is due now, once; how many tries that were."""
         tried = 0
-        while await self._engine.store.read(_due, self._now()):
-            claimed = await self._engine.store.run(_claim, self._now())
-            tried += len(claimed)
-            ends = await asyncio.gather(*(self._deliver(row) for row in claimed), return_exceptions=True)
-            for end in ends:
-                if isinstance(end, BaseException):
-                    raise end
+        async with self._sweeping:
+            while await self._engine.store.read(_due, self._now()):
+                claimed = await self._engine.store.run(_claim, self._now())
+                tried += len(claimed)
+                ends = await asyncio.gather(*(self._deliver(row) for row in claimed), return_exceptions=True)
+                for end in ends:
+                    if isinstance(end, BaseException):
+                        raise end
         return tried
 
     async def _work(self) -> None:
@@ -200,12 +202,21 @@ def _record(connection: Connection, delivery: int, attempt: int, outcome: str, n
     if outcome == callbacks.DELIVERED or attempt >= _MOST:
         _end(connection, delivery, outcome, now)
         return
-    change = deliveries.update().where(deliveries.c.id == delivery)
-    connection.execute(
-        change.values(outcome=outcome[:200], next_at=now + PAUSES[attempt - 1] * _SECOND, updated_at=now)
-    )
+    values = {"outcome": outcome[:200], "next_at": now + PAUSES[attempt - 1] * _SECOND, "updated_at": now}
+    connection.execute(deliveries.update().where(deliveries.c.id == delivery).values(values))
+    _tell_job(connection, delivery, callbacks.PENDING, now)
 
 
 def _end(connection: Connection, delivery: int, outcome: str, now: int) -> None:
-    change = deliveries.update().where(deliveries.c.id == delivery)
-    connection.execute(change.values(outcome=outcome, next_at=None, updated_at=now))
+    values = {"outcome": outcome[:200], "next_at": None, "updated_at": now}
+    connection.execute(deliveries.update().where(deliveries.c.id == delivery).values(values))
+    _tell_job(connection, delivery, callbacks.DELIVERED if outcome == callbacks.DELIVERED else callbacks.FAILED, now)
+
+
+def _tell_job(connection: Connection, delivery: int, status: str, now: int) -> None:
+    """The row of a job says how the callback to the account's own address stands."""
+    row = connection.execute(select(deliveries).where(deliveries.c.id == delivery)).one()
+    if row.job is None or row.webhook_id is not None:
+        return
+    values = {"webhook_status": status, "webhook_attempts": row.attempts, "webhook_notified_at": now}
+    connection.execute(jobs.update().where(jobs.c.id == row.job).values(values))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row, func, select
 
 from skerry.island.faces.dc1 import ending, job_access, quoting, replays, routing, submission, wire
 from skerry.island.faces.dc1.access import ANYBODY, RENTER_JOBS
@@ -16,10 +16,11 @@ from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.control import promotion, settled
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.job_making import JobMaker, Made
-from skerry.island.faces.dc1.job_rows import TERMINAL
+from skerry.island.faces.dc1.job_rows import CLAIMED, TERMINAL
 from skerry.island.faces.dc1.limits import DISPATCH
 from skerry.island.faces.dc1.submission import Submission
 from skerry.island.faces.dc1.submitting import active
+from skerry.island.faces.dc1.tables import jobs
 from skerry.island.settings import DC1
 
 _ROUTE = "dispatch"
@@ -76,7 +77,8 @@ class Dispatch:
         renter = active(connection, call.renter.id)
         provider = None
         if wanted.provider_id is None:
-            provider = routing.best(connection, **self._maker.needs(connection, wanted), busy=True, now=call.now)
+            needs = self._maker.needs(connection, wanted)
+            provider = routing.best(connection, **needs, busy=True, now=call.now)
             if provider is None:
                 raise Fault(
                     503,
@@ -85,10 +87,17 @@ class Dispatch:
                 )
         # The price is agreed before anybody is chosen, so it is the one without a GPU.
         price = quoting.quote(self._settings, wanted.job_type, wanted.duration_minutes, wanted.pricing_class, None)
-        made = self._maker.make(connection, renter, wanted, provider=provider, price=price, now=call.now)
+        room = None if provider is None else _idle(connection, provider)
+        made = self._maker.make(connection, renter, wanted, provider=provider, price=price, room=room, now=call.now)
         body = _told(made)
         replays.keep(connection, call, _ROUTE, key, 201, body)
         return Answer(body, 201)
+
+
+def _idle(connection: Connection, provider: Row[Any]) -> bool:
+    """Whether a provider carries out fewer jobs than it can; those that it was only given do not count here."""
+    mine = (jobs.c.provider_id == provider.id, jobs.c.status.in_(CLAIMED))
+    return bool(connection.execute(select(func.count()).select_from(jobs).where(*mine)).scalar_one() < provider.slots)
 
 
 def _told(made: Made) -> dict[str, Any]:

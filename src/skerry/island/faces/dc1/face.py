@@ -199,10 +199,15 @@ async def _reply(
         async with aclosing(body):
             while True:
                 part = asyncio.ensure_future(anext(body, None))
-                await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not part.done():
-                    part.cancel()
-                    await asyncio.gather(part, return_exceptions=True)
+                try:
+                    await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    # A generator that is still at work cannot be closed.
+                    left = not part.done()
+                    if left:
+                        part.cancel()
+                        await asyncio.gather(part, return_exceptions=True)
+                if left:
                     return
                 found = part.result()
                 if found is None:

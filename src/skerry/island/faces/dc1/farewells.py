@@ -86,7 +86,7 @@ class Farewells:
         if body.get("confirm") != CONFIRMATION:
             raise Fault(400, f'Set confirm to "{CONFIRMATION}" to delete your account')
         reason = body.get("reason")
-        if reason is not None and (not isinstance(reason, str) or len(reason) > _MOST_REASON):
+        if reason is not None and (not isinstance(reason, str) or len(reason) > _MOST_REASON or "\x00" in reason):
             raise Fault(400, f"reason must be a string of at most {_MOST_REASON} characters")
         account_id = call.renter.account_id
         if account_id == self._engine.account_id:

@@ -51,6 +51,9 @@ class Fields:
             self.wrong(name, f"Too small: expected string to have >={least} characters")
         elif most is not None and len(found) > most:
             self.wrong(name, f"Too big: expected string to have <={most} characters")
+        elif "\x00" in found:
+            # Not every database has a place for it.
+            self.wrong(name, "Invalid input: string must not contain NUL characters")
         elif email and not _EMAIL.fullmatch(found):
             self.wrong(name, "Invalid email address")
         else:

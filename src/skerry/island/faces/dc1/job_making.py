@@ -77,6 +77,7 @@ class JobMaker:
         price: Quote | None = None,
         text: str | None = None,
         retried_from: int | None = None,
+        room: bool | None = None,
         now: int,
     ) -> Made:
         """Check what is left to check, in the network's order, hold the money, and write the job down.
@@ -88,6 +89,7 @@ class JobMaker:
             price: where it was agreed otherwise than by job type and duration.
             text: its task spec, where that is not made of the submission.
             retried_from: number of the job that this one repeats.
+            room: whether the provider has room for it, where that was decided already.
             now: microseconds since 1970.
 
         Raises:
@@ -102,7 +104,7 @@ class JobMaker:
         self._check_funds(connection, renter, price.halala, now)
         image = wanted.image_override
         check_image(wanted, isinstance(image, str) and images.is_approved(connection, image.strip()))
-        return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, now)
+        return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, room, now)
 
     def needs(self, connection: Connection, wanted: Submission) -> dict[str, Any]:
         """What a job needs of a provider, as `routing.best` takes it.
@@ -205,10 +207,12 @@ class JobMaker:
         agreed: Quote,
         text: str | None,
         retried_from: int | None,
+        room: bool | None,
         now: int,
     ) -> Made:
-        full = provider is None or provider_rows.working(connection, provider.id) >= provider.slots
-        status = "queued" if full else "pending"
+        if room is None:
+            room = provider is not None and provider_rows.working(connection, provider.id) < provider.slots
+        status = "pending" if room else "queued"
         text = self.text_of(wanted) if text is None else text
         job_id = job_rows.new_name(now)
         settling.hold(connection, renter.account_id, job_id, agreed.halala, now=now)

@@ -80,13 +80,14 @@ def row(job: Row[Any], *, root: str, position: int | None = None, now: int) -> d
         "started_at": wire.maybe_iso(job.started_at),
         "first_token_at": wire.maybe_iso(job.first_token_at),
         "completed_at": wire.maybe_iso(job.completed_at),
-        "updated_at": wire.iso(job.updated_at),
+        # The network tells this of jobs that have begun to answer, or were given back to the queue.
+        "updated_at": wire.iso(job.updated_at) if job.first_token_at or job.retry_count else None,
         "created_at": wire.iso(job.created_at),
         "duration_minutes": wire.number(job.duration_minutes),
         "logs_jsonl": None,
-        "webhook_notified_at": None,
-        "webhook_delivery_status": None,
-        "webhook_delivery_attempts": 0,
+        "webhook_notified_at": wire.maybe_iso(job.webhook_notified_at),
+        "webhook_delivery_status": job.webhook_status,
+        "webhook_delivery_attempts": job.webhook_attempts,
         "completion_email_sent_at": None,
         "assigned_at": wire.maybe_iso(job.assigned_at),
         "picked_up_at": wire.maybe_iso(job.picked_up_at),
@@ -182,9 +183,9 @@ def work_minutes(job: Row[Any]) -> int | None:
 
 
 def charged(job: Row[Any]) -> int | None:
-    """Halala that a job was charged; None for what goes on, and for what was cancelled and cost nothing."""
+    """Halala that a job was charged; None for what goes on, was cancelled for nothing, or has never begun."""
     amount: int | None = job.charged
-    return None if job.status == "cancelled" and not amount else amount
+    return None if not amount and (job.status == "cancelled" or job.started_at is None) else amount
 
 
 def refunded(job: Row[Any]) -> int:

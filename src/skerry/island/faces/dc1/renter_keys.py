@@ -227,7 +227,7 @@ def _among(value: Any, known: Sequence[str], usual: Sequence[str]) -> list[str]:
 def _label(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > _MOST_LABEL:
+    if not isinstance(value, str) or len(value) > _MOST_LABEL or "\x00" in value:
         raise Fault(400, f"label must be a string of at most {_MOST_LABEL} characters")
     return value
 

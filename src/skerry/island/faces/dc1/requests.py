@@ -70,6 +70,8 @@ def _pairs(text: str, refusal: str) -> dict[str, str]:
         )
     except (ValueError, UnicodeDecodeError):
         raise Fault(400, refusal) from None
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise Fault(400, "NUL characters are not accepted")
     for name, value in pairs:
         found.setdefault(name, value)
     return found

@@ -12,16 +12,16 @@ from skerry.island.faces.dc1 import job_rows, renter_rows, wallet, wire
 from skerry.island.faces.dc1.access import ACCOUNT, OWN_MONEY
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
+from skerry.island.faces.dc1.invoices import invoice
 from skerry.island.faces.dc1.renter_keys import own
 from skerry.island.faces.dc1.spreadsheet import CSV, attachment, rows_of
 from skerry.island.faces.dc1.tables import jobs
 from skerry.island.store import ledger
 from skerry.island.store.tables import postings
-from skerry.networks.dc1 import signing
 
 _USUAL, _MOST = 50, 200
 _MOST_OFFSET = 10_000_000
-_INVOICE = "inv-"
+_INVOICE = "INV-"
 _KINDS = (
     ("wallet:dc1:topup:", "topup"),
     ("wallet:dc1:payment:", "payment"),
@@ -86,7 +86,7 @@ class Statements:
         def work(connection: Connection) -> dict[str, Any]:
             where = (jobs.c.renter_id == call.renter.id, jobs.c.status == "completed")
             query = select(jobs).where(*where).order_by(jobs.c.completed_at.desc(), jobs.c.id.desc())
-            found = [invoice(job) for job in connection.execute(query.limit(limit).offset(offset))]
+            found = [_invoice(job) for job in connection.execute(query.limit(limit).offset(offset))]
             total = connection.execute(select(func.count()).select_from(jobs).where(*where)).scalar_one()
             return {"invoices": found, "pagination": {"limit": limit, "offset": offset, "total": int(total)}}
 
@@ -103,32 +103,15 @@ class Statements:
             job = job_rows.find(connection, invoice_id.removeprefix(_INVOICE))
             if job is None or job.renter_id != call.renter.id or job.status != "completed":
                 raise Fault(404, "Invoice not found")
-            return invoice(job)
+            return _invoice(job)
 
         found = await self._engine.store.read(work)
         table = rows_of(list(found), [list(found.values())])
         return Answer(table, media=CSV, headers=attachment(f"{found['invoice_id']}.csv"))
 
 
-def invoice(job: Row[Any]) -> dict[str, Any]:
-    """The invoice of a job that completed, with the hash of section 2.4."""
-    told = {
-        "job_id": job.job_id,
-        "renter_id": job.renter_id,
-        "provider_id": job.provider_id,
-        "gross_halala": job.charged,
-        "platform_fee_halala": job.fee,
-        "timestamp": wire.iso(job.completed_at),
-    }
-    return {
-        "invoice_id": f"{_INVOICE}{job.job_id}",
-        **told,
-        "provider_earned_halala": job.provider_earned,
-        "job_type": job.job_type,
-        "model": job.model,
-        "gross_sar": wire.sar_text(job.charged),
-        "settlement_hash": signing.settlement_hash(told),
-    }
+def _invoice(job: Row[Any]) -> dict[str, Any]:
+    return {name: value for name, value in invoice(job).items() if name != "success"}
 
 
 def _page(call: Call) -> tuple[int, int]:

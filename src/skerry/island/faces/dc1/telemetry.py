@@ -135,7 +135,7 @@ def _history(connection: Connection, call: Call, job_id: str) -> dict[str, Any]:
         {
             "id": one.id,
             **attempt_view(one),
-            "log_path": f"{job.job_id}/{one.attempt}.log",
+            "log_path": f"logs/{job.job_id}/{one.attempt}.log",
             "log_available": one.attempt in written,
         }
         for one in attempts(connection, job.id)
