@@ -138,18 +138,20 @@ def _helpers(directory: Path) -> Iterator[Check]:
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
     yield from _relays()
-    yield from _templates()
+    yield from _templates(directory)
     yield from _render(directory)
-    yield from _diffusion(directory)
     yield from _models(directory)
+    yield from _diffusion(directory)
 
 
-def _templates() -> Iterator[Check]:
+def _templates(directory: Path) -> Iterator[Check]:
     """Programs behind the templates that OctaSpace's face offers."""
     from skerry.island.faces.octaspace.templates import TEMPLATES
+    from skerry.island.workers.apps import installed
 
+    place = installed.place(directory)
     for template in TEMPLATES:
-        program = template.program()
+        program = template.program(place)
         if program is None:
             yield Check(f"template {template.name}", "missing", template.install)
         else:
@@ -184,20 +186,6 @@ def _render(directory: Path) -> Iterator[Check]:
         yield Check("render", "ok", f"Blender {found.version}, {found.program}")
 
 
-def _diffusion(directory: Path) -> Iterator[Check]:
-    from skerry.island.engine.errors import EngineError
-    from skerry.island.workers.image import environment
-    from skerry.island.workers.image.choices import STATE, DiffusionChoices
-
-    try:
-        found = environment.find(directory / STATE, DiffusionChoices.from_env())
-    except (EngineError, ConfigurationError) as error:
-        yield Check("pictures", "missing", str(error))
-    else:
-        versions = dict(found.versions)
-        yield Check("pictures", "ok", f"diffusers {versions['diffusers']}, torch {versions['torch']}, {found.python}")
-
-
 def _models(directory: Path) -> Iterator[Check]:
     """Engines of language models, and the models that are here."""
     if find_spec("sqlalchemy") is None:
@@ -216,3 +204,17 @@ def _models(directory: Path) -> Iterator[Check]:
         "no model is here: `skerry model pull`, `add`, or `demo` to try"
     )
     yield Check("language models", "ok", f"{', '.join(f'{one.name} {one.version}' for one in found)}; {kept}")
+
+
+def _diffusion(directory: Path) -> Iterator[Check]:
+    from skerry.island.engine.errors import EngineError
+    from skerry.island.workers.image import environment
+    from skerry.island.workers.image.choices import STATE, DiffusionChoices
+
+    try:
+        found = environment.find(directory / STATE, DiffusionChoices.from_env())
+    except (EngineError, ConfigurationError) as error:
+        yield Check("pictures", "missing", str(error))
+    else:
+        versions = dict(found.versions)
+        yield Check("pictures", "ok", f"diffusers {versions['diffusers']}, torch {versions['torch']}, {found.python}")

@@ -41,8 +41,8 @@ _ERRORS: dict[str, Callable[[str], Exception]] = {
 def model() -> None:
     """List, add, fetch and remove language models.
 
-    They are GGUF files in the data directory; a running island sees a change at once. `skerry model demo` makes one
-    to try everything with, whose text is gibberish.
+    They are GGUF files in the data directory; a running island sees a change within a second. `skerry model demo`
+    makes one to try everything with, whose text is gibberish.
     """
 
 

@@ -119,11 +119,9 @@ def run(
     from skerry.island.provider.platform import PlatformError
     from skerry.island.sandbox.driver import SandboxError
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    # The request lines of the HTTP library hold nothing that the provider does not say better.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    if verbose:
+        logging.getLogger("skerry").setLevel(logging.INFO)
     options = daemon.DaemonOptions(
         data_dir=directory,
         account=_account(directory, base_url),

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from skerry.island.engine.errors import EngineError, Forbidden, Invalid, NotFound
+from skerry.island.engine.errors import Conflict, EngineError, Forbidden, Invalid, NotFound
 from skerry.island.workers.llm import ModelStore, demo, hub
 from tests.cli.command import Skerry
 from tests.island.llm.llm_lab import opened
@@ -123,8 +123,9 @@ def test_a_models_best_file_is_fetched(there: Hub, tmp_path: Path) -> None:
     assert [(one.full_name, one.path.read_bytes() == demo.content()) for one in store.ls()] == [("org/m:Q4_K_M", True)]
     assert not any("Q8_0" in path for path in there.asked)
     assert list((store.home / hub.INCOMING).iterdir()) == []
-    assert pull(tmp_path, "org/m", "--from", "org/m-GGUF")[0] == 9
-    assert pull(tmp_path, "org/m:q8_0", "--from", "org/m-GGUF")[0] == 0
+    with pytest.raises(Conflict, match="org/m:Q4_K_M already"):
+        hub.pull(store, "org/m", repository="org/m-GGUF", endpoint=there.url)
+    hub.pull(store, "org/m:q8_0", repository="org/m-GGUF", endpoint=there.url)
     assert [one.full_name for one in store.ls()] == ["org/m:Q4_K_M", "org/m:Q8_0"]
 
 
@@ -186,9 +187,11 @@ async def test_a_job_fetches_what_it_needs(there: Hub, tmp_path: Path) -> None:
     async with opened(tmp_path, "tiny", default_model="tiny", fetch=hub.fetcher(store)) as workers:
         answer = await workers.complete("org/m", "a", max_tokens=1, on_phase=on_phase)
         assert (answer.model, phases[0]) == ("org/m", "downloading_model")
-        # One that the hub has not has the default stand in.
-        assert (await workers.complete("org/none", "a", max_tokens=1)).model == "tiny"
-    async with opened(tmp_path, "tiny", fetch=hub.fetcher(store)) as workers:
+        # One that the hub has not has the default stand in, and is not asked for again at once.
+        for _ in range(2):
+            assert (await workers.complete("org/none", "a", max_tokens=1)).model == "tiny"
+        assert there.asked.count("/api/models/org/none") == 1
+    async with opened(tmp_path, "tiny", hub=True) as workers:
         with pytest.raises(NotFound, match="the hub has no such repository"):
             await workers.complete("org/none", "a", max_tokens=1)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import gguf as reference
 import pytest
 
+from skerry.errors import ConfigurationError
 from skerry.island.engine.errors import Conflict, Invalid, NotFound
-from skerry.island.workers.llm import Model, ModelStore, demo, gguf, names
+from skerry.island.workers.llm import LlmSettings, Model, ModelStore, demo, gguf, names
 from tests.island.llm.llm_lab import MISTRAL
 
 
@@ -240,6 +241,16 @@ def test_a_head_that_claims_the_impossible_is_refused(tmp_path: Path) -> None:
 )
 def test_a_files_name_says_its_quantisation(file: str, said: tuple[str, str, int, int]) -> None:
     assert names.stem(file) == said
+
+
+def test_settings_are_read_from_the_environment() -> None:
+    variables = {"DEFAULT": "org/m", "HUB": "on", "MEMORY_BYTES": "2G", "PROCESSES": "2", "IDLE_SECONDS": "1.5"}
+    found = LlmSettings.from_env({f"SKERRY_LLM_{name}": text for name, text in variables.items()}, processes=3)
+    assert found == LlmSettings(default_model="org/m", hub=True, memory_bytes=2 << 30, processes=3, idle_seconds=1.5)
+    assert LlmSettings.from_env({}) == LlmSettings()
+    for name, text in (("DEFAULT", "../m"), ("HUB", "yes"), ("PROCESSES", "0"), ("CONTEXT", "x"), ("PATIENCE", "-1")):
+        with pytest.raises(ConfigurationError):
+            LlmSettings.from_env({f"SKERRY_LLM_{name}": text})
 
 
 def test_a_model_says_how_to_ask_for_just_it() -> None:

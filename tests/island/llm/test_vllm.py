@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from skerry.island.workers.llm import LlmWorkers, ModelStore, engines, llama, vl
 from tests.island.llm.llm_lab import lives, opened, pid_of, pids, until
 
 pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parents[3]
 DOUBLE = Path(__file__).with_name("fake_vllm.py")
 
 
@@ -124,6 +126,17 @@ async def test_what_it_starts_ends_with_its_guard(tmp_path: Path) -> None:
         os.kill(pids(workers)["org/m"], signal.SIGKILL)
         await until(lambda: not lives(told["pids"][0]))
         os.kill(told["pids"][1], signal.SIGKILL)
+
+
+async def test_nothing_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    folder = weights(tmp_path, "org/m")
+    command = [sys.executable, "-m", "tests.island.llm.survivor", str(tmp_path), "org/m", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.kill()
+    await until(lambda: not any(lives(pid) for pid in (*pids, *report(folder)["pids"])))
 
 
 async def test_one_that_does_not_start_says_why(tmp_path: Path) -> None:

@@ -258,6 +258,13 @@ async def test_without_the_secret_nobody_is_heard(net: Net) -> None:
         assert net.status(job_id) == "queued"
 
 
+async def test_a_key_that_is_not_known_ends_the_daemon_at_once(net: Net) -> None:
+    options = net.options("rig")
+    wrong = account.Account(base_url=net.base_url, provider_id=1, api_key="dc1-provider-" + "0" * 32, name="rig")
+    with pytest.raises(PlatformRefused):
+        await Daemon.open(replace(options, account=wrong))
+
+
 async def test_a_claim_whose_answer_was_lost_is_carried_out(net: Net, tmp_path: Path) -> None:
     options = net.options("rig")
 

@@ -117,13 +117,9 @@ class RemotePlatform:
 
     async def going(self) -> list[ProviderJob]:
         """Jobs of the journal, and one of which only the platform knows."""
+        orphan = await self._orphan()
         found = self._journal.going()
-        try:
-            orphan = await self._orphan()
-        except PlatformRefused as error:
-            log.warning("the platform does not say which jobs are this provider's: %s", error)
-            orphan = None
-        return found if orphan is None else [*found, orphan]
+        return found if orphan is None or orphan in found else [*found, orphan]
 
     def reported(self, job: ProviderJob) -> Outcome | None:
         """What was, or is about to be, reported of a job."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -66,11 +67,10 @@ async def test_absence_is_noticed_after_a_restart(stage: Stage) -> None:
     stage.clock.advance(95)
     await stage.again()
     # The watch looks as soon as it is started.
-    for _ in range(100):
-        await stage.lab.engine.store.read(lambda connection: None)
-        if (await provider_row(stage, mine.id)).status == "offline":
-            break
-    assert (await provider_row(stage, mine.id)).status == "offline"
+    with stage.face.service.working.changes.watching() as watched:
+        async with asyncio.timeout(20):
+            while (await provider_row(stage, mine.id)).status != "offline":
+                await watched.changed()
 
 
 async def test_paused_and_degraded_providers_do_not_become_offline(stage: Stage) -> None:

@@ -144,6 +144,10 @@ async def test_endpoints_are_the_hosts_own(stage: Stage) -> None:
     ):
         await mine.beat(vllm_endpoint_url=url)
         assert (await provider_row(stage, mine.id)).endpoint_url == kept
+    # Through a proxy every host would seem to be this machine.
+    body = {"api_key": mine.key, "vllm_endpoint_url": "http://127.0.0.1:8100/v1"}
+    await stage.ask("POST", "/api/providers/heartbeat", body, headers={"x-forwarded-for": "198.51.100.1"})
+    assert (await provider_row(stage, mine.id)).endpoint_url is None
     stage.address = "203.0.113.7"
     await mine.beat(vllm_endpoint_url="http://127.0.0.1:8100/v1")
     assert (await provider_row(stage, mine.id)).endpoint_url is None

@@ -53,9 +53,20 @@ async def test_keys_beside_the_account(stage: Stage) -> None:
     bearer = {"authorization": f"Bearer {key}"}
     answer = await stage.ask("GET", target, headers=bearer)
     assert answer.json["keys"][0]["last_used_at"] is not None
-    # It neither makes keys nor ends them.
+    # It neither makes keys nor ends them, nor does it any work.
     assert (await stage.ask("POST", target, {}, headers=bearer)).status == 403
-    assert (await stage.ask("POST", "/api/providers/rotate-key", headers=bearer)).status == 403
+    for method, path in (
+        ("POST", "rotate-key"),
+        ("POST", "heartbeat"),
+        ("POST", "job-result"),
+        ("POST", "pause"),
+        ("GET", "jobs/next"),
+        ("GET", f"{key}/jobs"),
+        ("GET", "installer"),
+    ):
+        assert (await stage.ask(method, f"/api/providers/{path}", {}, headers=bearer)).status == 401, path
+    assert (await stage.ask("POST", "/api/jobs/1/fail", {}, headers=bearer)).status == 403
+    assert (await stage.ask("GET", "/api/providers/earnings", headers=bearer)).status == 200
     assert (await stage.ask("DELETE", f"{target}/{listed['keys'][0]['id']}", headers=bearer)).status == 403
     assert (await stage.host_as(other.key, "DELETE", f"{target}/{listed['keys'][0]['id']}")).status == 403
     theirs = f"/api/providers/{other.id}/keys/{listed['keys'][0]['id']}"

@@ -63,10 +63,24 @@ async def test_every_job_is_claimed_once(stage: Stage) -> None:
         # For nobody in particular: too large for all as they were, so that each of them may take it afterwards.
         await submit(stage, None, params={"prompt": str(number)}, gpu_requirements={"min_vram_gb": 30})
     for each in hosts:
-        await each.beat(gpu_status={"gpu_name": "A100", "gpu_vram_mib": 81_920, "daemon_version": "3.4.0"})
+        gpu = {"gpu_name": "A100", "gpu_vram_mib": 81_920, "daemon_version": "3.4.0"}
+        await each.beat(gpu_status=gpu, gpu_slots={"total": 2, "active": 0, "free": 2})
     found = await asyncio.gather(*(each.claim() for each in hosts for _ in range(3)))
     names = [job["job_id"] for job in found if job is not None]
     assert len(names) == len(set(names)) == 6
+
+
+async def test_jobs_for_anybody_go_to_whoever_has_room(stage: Stage) -> None:
+    mine = await host(stage)
+    own = await submit(stage, mine)
+    for _ in range(2):
+        await submit(stage, None, gpu_requirements={"min_vram_gb": 30})
+    await mine.beat(gpu_status={"gpu_name": "A100", "gpu_vram_mib": 81_920, "daemon_version": "3.4.0"})
+    assert (await mine.claim())["job_id"] == own["job_id"]
+    assert await mine.claim() is None
+    await mine.finish(own["job_id"])
+    assert await mine.claim() is not None
+    assert await mine.claim() is None
 
 
 async def test_who_may_not_work_gets_nothing(stage: Stage) -> None:

@@ -131,10 +131,21 @@ POLL = Access(
 )
 """The key is a segment of the path, which counts as a parameter."""
 
+_PAYOUTS = frozenset({"payouts"})
+
 PROVIDER_BY_ID = Access(
-    role="provider", missing=(401, "API key required"), unknown=_UNKNOWN_KEY, query=("key",), bearer=True, body=True
+    role="provider",
+    missing=(401, "API key required"),
+    unknown=_UNKNOWN_KEY,
+    query=("key",),
+    bearer=True,
+    body=True,
+    scopes=_PAYOUTS,
 )
 """Routes below `/api/providers/<its number>`."""
+
+EARNINGS = replace(PROVIDER, scopes=_PAYOUTS)
+"""A provider's money, for which it makes keys of their own."""
 
 SETTLER = Access(role="anybody", query=("key",), bearer=True, body=True)
 """The provider of a job, with its key in the body too, or the operator: the handler decides."""

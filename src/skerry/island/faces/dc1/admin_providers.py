@@ -15,6 +15,7 @@ from skerry.island.faces.dc1 import (
     provider_keys,
     provider_rows,
     provider_views,
+    reputation,
     wire,
 )
 from skerry.island.faces.dc1.access import ADMIN
@@ -231,7 +232,7 @@ def view(provider: Row[Any], now: int) -> dict[str, Any]:
         "total_jobs": provider.total_jobs,
         "failed_jobs": provider.failed_jobs,
         "total_earnings_halala": provider.total_earned,
-        "uptime_percent": provider_views.long_uptime(provider, now),
+        "uptime_percent": reputation.long_uptime(provider, now),
         "created_at": wire.iso(provider.created_at),
     }
 

@@ -51,7 +51,7 @@ class Authentication:
         key = presented(access, headers, query, body)
         if not key:
             raise Fault(*access.missing)
-        caller = await (self._renter(key, access) if access.role == "renter" else self._provider(key))
+        caller = await (self._renter(key, access) if access.role == "renter" else self._provider(key, access))
         if caller.renter is None and caller.provider is None:
             raise Fault(*access.unknown)
         return caller
@@ -69,7 +69,7 @@ class Authentication:
         return Caller(renter=renter, key_id=known.key_id) if renter.status == "active" else Caller()
 
     async def provider_of(self, key: str) -> Caller:
-        """The provider whose key this is, if it is one."""
+        """The provider whose account's key this is, if it is one."""
         return await self._provider(key)
 
     async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Caller:
@@ -117,16 +117,21 @@ class Authentication:
         await self._used(row)
         return Caller(renter=renter, scopes=scopes, key_id=row.id)
 
-    async def _provider(self, key: str) -> Caller:
+    async def _provider(self, key: str, access: Access | None = None) -> Caller:
+        """The provider behind its account's key, or, where those are enough, behind one for a few purposes."""
         row = await self._engine.store.read(key_rows.find, key)
         if row is None or row.kind not in (key_rows.PROVIDER, key_rows.PAYOUTS):
             return Caller()
+        scopes = None
+        if row.kind == key_rows.PAYOUTS:
+            scopes = frozenset(json.loads(row.scopes))
+            if access is None or access.scopes is None or not scopes & access.scopes:
+                return Caller()
         if row.expires_at is not None and row.expires_at <= self._now():
             return Caller()
         provider = await self._engine.store.read(provider_rows.find, row.owner_id)
         if row.kind == key_rows.PAYOUTS:
             await self._used(row)
-        scopes = frozenset(json.loads(row.scopes)) if row.kind == key_rows.PAYOUTS else None
         return Caller(provider=provider, scopes=scopes, key_id=row.id)
 
     async def _used(self, row: Row[Any]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import job_rows, provider_rows, wire, withdrawals
-from skerry.island.faces.dc1.access import PROVIDER
+from skerry.island.faces.dc1.access import EARNINGS
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.tables import jobs, renters
 from skerry.island.store.values import moment
@@ -31,7 +31,7 @@ class Earnings:
         """Four reads."""
 
         def route(path: str, handler: Any) -> Route:
-            return Route(method="GET", path=f"/api/providers/{path}", handler=handler, access=PROVIDER)
+            return Route(method="GET", path=f"/api/providers/{path}", handler=handler, access=EARNINGS)
 
         return [
             route("earnings", self.totals),

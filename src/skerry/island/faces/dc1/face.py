@@ -161,7 +161,10 @@ class DC1Face:
 
 
 def _who(limit: Limit, caller: Caller, address: str, raw: bytes) -> str:
-    key = caller.key_id or address
+    # Whose key it is counts, so that another key of the same owner has no turns of its own.
+    renter, provider = caller.renter, caller.provider
+    owner = f"renter {renter.id}" if renter is not None else f"provider {provider.id}" if provider is not None else ""
+    key = owner or caller.key_id or address
     return address if limit.by == "address" else f"{key} {raw!r}" if limit.by == "path" else key
 
 

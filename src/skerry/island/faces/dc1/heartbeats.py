@@ -8,13 +8,13 @@ Example:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dc1 import heartbeat_bodies, limits, provider_rows, wire
+from skerry.island.faces.dc1 import heartbeat_bodies, limits, provider_rows, reputation, wire
 from skerry.island.faces.dc1.access import HEARTBEAT, PROVIDER_BY_ID
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
@@ -25,9 +25,8 @@ from skerry.networks.dc1.signing import HEARTBEAT_HEADER, verify_callback
 LATEST_DAEMON = "3.3.0"
 """The version of the network's daemon below which hosts are asked to update."""
 
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _MOST_RESTARTS = 10
-_MINUTE = 60_000_000
-_HOUR_BITS = (1 << 60) - 1
 
 log = logging.getLogger("skerry.island.dc1")
 
@@ -61,7 +60,7 @@ class Heartbeats:
         """A whole heartbeat of any form; what it does not say stays as it was."""
         self._verify(call)
         body = call.json if isinstance(call.json, dict) else {}
-        found = heartbeat_bodies.read(body, call.address)
+        found = heartbeat_bodies.read(body, _address(call))
         provider = await self._engine.store.run(record, call.provider.id, found, now=call.now)
         return Answer(answer(provider, found.daemon_version, call.now))
 
@@ -87,6 +86,11 @@ class Heartbeats:
         log.warning("a heartbeat of provider %d has a wrong signature", call.provider.id)
 
 
+def _address(call: Call) -> str:
+    """Where a heartbeat came from; empty where somebody between us would be taken for the host."""
+    return "" if any(name in call.headers for name in _FORWARDED) else call.address
+
+
 def record(connection: Connection, provider_id: int, said: Heartbeat, *, now: int) -> Row[Any]:
     """Take note of a heartbeat; the provider's row after it.
 
@@ -107,7 +111,7 @@ def record(connection: Connection, provider_id: int, said: Heartbeat, *, now: in
         raise Fault(403, "Provider is suspended")
     degraded = said.restarts > _MOST_RESTARTS
     status = "paused" if provider.paused else "degraded" if degraded else "online"
-    profile = {**provider_rows.profile(provider), **said.profile, "minutes": list(_minutes(provider, now))}
+    profile = {**provider_rows.profile(provider), **said.profile, "minutes": list(reputation.minutes(provider, now))}
     profile["degraded_since"] = (profile.get("degraded_since") or now) if degraded else None
     if set(said.profile) & {"gpu_name", "gpu_vram_mib", "gpu_info", "gpu_status"}:
         profile |= {"profile_source": "daemon", "profile_updated_at": now}
@@ -170,26 +174,6 @@ def is_older(version: str | None, than: str) -> bool:
     mine, other = [int(part) for part in parts], [int(part) for part in than.split(".")]
     width = max(len(mine), len(other))
     return mine + [0] * (width - len(mine)) < other + [0] * (width - len(other))
-
-
-def uptime_percent(profile: Mapping[str, Any], now: int) -> float:
-    """In how many of the last 60 minutes it was heard of, in percent with one decimal."""
-    last, bits = _known_minutes(profile)
-    passed = min(max(0, now // _MINUTE - last), 60)
-    return round(100 * ((bits << passed) & _HOUR_BITS).bit_count() / 60, 1)
-
-
-def _minutes(provider: Row[Any], now: int) -> tuple[int, int]:
-    """The minute of the last heartbeat, and one bit for each of the 60 minutes up to it."""
-    last, bits = _known_minutes(provider_rows.profile(provider))
-    present = now // _MINUTE
-    passed = min(max(0, present - last), 60)
-    return present, ((bits << passed) | 1) & _HOUR_BITS
-
-
-def _known_minutes(profile: Mapping[str, Any]) -> tuple[int, int]:
-    last, bits = profile.get("minutes", (0, 0))
-    return int(last), int(bits)
 
 
 def _since(provider: Row[Any], now: int) -> int:

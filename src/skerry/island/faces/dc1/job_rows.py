@@ -33,7 +33,8 @@ def find(connection: Connection, ident: str | int) -> Row[Any] | None:
         found = connection.execute(select(jobs).where(jobs.c.id == number)).first()
         if found is not None:
             return found
-    return connection.execute(select(jobs).where(jobs.c.job_id == text)).first()
+    # No name has a NUL, and not every database takes one in a question.
+    return None if "\x00" in text else connection.execute(select(jobs).where(jobs.c.job_id == text)).first()
 
 
 def get(connection: Connection, job: int) -> Row[Any]:

@@ -67,7 +67,8 @@ class RateLimits:
         self._enabled = enabled
         self._overrides = overrides
         self._monotonic = monotonic
-        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+        # When each began, how much was counted, and when it ends; the order is that of their beginnings.
+        self._windows: dict[tuple[str, str], tuple[float, int, float]] = {}
 
     def take(self, limit: Limit, who: str) -> tuple[Header, ...]:
         """Count a request; the headers that tell how many are left.
@@ -79,8 +80,9 @@ class RateLimits:
         if not self._enabled or most is None:
             return ()
         now = self._monotonic()
-        begun, count = self._windows.get((limit.name, who), (now, 0))
+        begun, count, _ = self._windows.get((limit.name, who), (now, 0, now))
         if begun + limit.seconds <= now:
+            self._windows.pop((limit.name, who), None)
             begun, count = now, 0
         wait = max(1, math.ceil(begun + limit.seconds - now))
         headers = (
@@ -97,9 +99,15 @@ class RateLimits:
             raise Fault(429, "Rate limit exceeded", headers=refused, **told)
         if len(self._windows) >= _MOST_WINDOWS:
             self._forget(now)
-        self._windows[limit.name, who] = begun, count + 1
+        self._windows[limit.name, who] = begun, count + 1, begun + limit.seconds
         return headers
 
     def _forget(self, now: float) -> None:
-        """Windows older than an hour count nothing that matters as much as memory does."""
-        self._windows = {key: window for key, window in self._windows.items() if window[0] + 3_600 > now}
+        """Make room: windows that have ended go, and where that is not enough, the older half of all.
+
+        Who asks under ever new names must not have this grow without end.
+        """
+        self._windows = {key: window for key, window in self._windows.items() if window[2] > now}
+        if len(self._windows) >= _MOST_WINDOWS:
+            for key in list(self._windows)[: _MOST_WINDOWS // 2]:
+                del self._windows[key]

@@ -7,15 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from skerry.island.faces.dc1 import heartbeat_bodies, heartbeats, job_rows, provider_rows, wire
+from skerry.island.faces.dc1 import heartbeat_bodies, job_rows, provider_rows, reputation, wire
 from skerry.island.faces.dc1.tables import jobs
 from skerry.island.settings import DC1
 from skerry.networks.dc1.pricing import FLAT_OTHER, FLAT_RATES, JOB_OTHER, JOB_RATES
 
-NEW_REPUTATION = 70
-"""Of a provider whose jobs are too few to tell."""
-
-_FEW_JOBS = 5
 _DAY = 86_400_000_000
 _RECENT = 10
 _LIST_RATE_PER_HOUR = 500
@@ -56,7 +52,7 @@ def offered(provider: Row[Any], now: int) -> dict[str, Any]:
         "status": provider.status,
         "is_live": provider_rows.is_live(provider, now),
         "location": provider.location,
-        "reliability_score": success_rate(provider),
+        "reliability_score": reputation.success_rate(provider),
         "cached_models": known.get("cached_models", []),
         "discovery_source": "sqlite",
         "discovered_at": None,
@@ -67,7 +63,7 @@ def offered(provider: Row[Any], now: int) -> dict[str, Any]:
 def listed(provider: Row[Any], settings: DC1, now: int) -> dict[str, Any]:
     """The same with all that is known of it."""
     known = provider_rows.profile(provider)
-    uptime = heartbeats.uptime_percent(known, now)
+    uptime = reputation.uptime_percent(known, now)
     return {
         "id": provider.id,
         "name": provider.name,
@@ -87,13 +83,13 @@ def listed(provider: Row[Any], settings: DC1, now: int) -> dict[str, Any]:
         "degraded_since": wire.maybe_iso(known.get("degraded_since")),
         "location": provider.location,
         "run_mode": preferences(provider)["run_mode"],
-        "reliability_score": success_rate(provider),
-        "reputation_score": reputation(provider, uptime),
+        "reliability_score": reputation.success_rate(provider),
+        "reputation_score": reputation.score(provider, uptime),
         "uptime_percent": uptime,
         "uptime_pct": uptime,
-        "job_success_rate": success_rate(provider),
+        "job_success_rate": reputation.success_rate(provider),
         "total_jobs_completed": provider.total_jobs,
-        "reputation_tier": tier(provider, uptime),
+        "reputation_tier": reputation.tier(provider, uptime),
         "cached_models": known.get("cached_models", []),
         "cost_rates_halala_per_min": rates(provider, settings),
     }
@@ -101,7 +97,7 @@ def listed(provider: Row[Any], settings: DC1, now: int) -> dict[str, Any]:
 
 def on_market(provider: Row[Any], now: int) -> dict[str, Any]:
     """As the marketplace's cards show it."""
-    uptime = heartbeats.uptime_percent(provider_rows.profile(provider), now)
+    uptime = reputation.uptime_percent(provider_rows.profile(provider), now)
     rate = provider.rate_per_minute
     hourly = _LIST_RATE_PER_HOUR if rate is None else int(rate) * 60
     return {
@@ -111,9 +107,9 @@ def on_market(provider: Row[Any], now: int) -> dict[str, Any]:
         "rate_halala": hourly,
         "price_per_min_halala": (hourly * 2 + 60) // 120,
         "uptime_pct": uptime,
-        "job_success_rate": success_rate(provider),
+        "job_success_rate": reputation.success_rate(provider),
         "total_jobs_completed": provider.total_jobs,
-        "reputation_tier": tier(provider, uptime),
+        "reputation_tier": reputation.tier(provider, uptime),
     }
 
 
@@ -137,7 +133,7 @@ def account(connection: Connection, provider: Row[Any], now: int) -> dict[str, A
     """A provider's own account, with its latest jobs."""
     known, chosen = provider_rows.profile(provider), preferences(provider)
     metrics = known.get("metrics", {})
-    uptime = heartbeats.uptime_percent(known, now)
+    uptime = reputation.uptime_percent(known, now)
     found = {
         "id": provider.id,
         "name": provider.name,
@@ -170,7 +166,7 @@ def account(connection: Connection, provider: Row[Any], now: int) -> dict[str, A
         "rejected_reason": provider.rejected_reason,
         "total_earnings_halala": provider.total_earned,
         "total_jobs": provider.total_jobs,
-        "uptime_percent": long_uptime(provider, now),
+        "uptime_percent": reputation.long_uptime(provider, now),
         "gpu_metrics": {
             "utilization_pct": metrics.get("utilization_pct", 0),
             "vram_used_mib": metrics.get("vram_used_mib", 0),
@@ -182,7 +178,7 @@ def account(connection: Connection, provider: Row[Any], now: int) -> dict[str, A
         "email": provider.email,
         "os": provider.os,
         "uptime_pct": uptime,
-        "reputation_score": reputation(provider, uptime),
+        "reputation_score": reputation.score(provider, uptime),
     }
     return {"provider": found, "recent_jobs": _recent(connection, provider.id)}
 
@@ -200,7 +196,7 @@ def status(provider: Row[Any], now: int) -> dict[str, Any]:
         "last_heartbeat": wire.maybe_iso(provider.last_heartbeat),
         "total_earnings": wire.sar(int(provider.total_earned)),
         "total_jobs": provider.total_jobs,
-        "uptime_percent": long_uptime(provider, now),
+        "uptime_percent": reputation.long_uptime(provider, now),
     }
 
 
@@ -216,33 +212,6 @@ def rates(provider: Row[Any], settings: DC1) -> dict[str, int]:
     own = provider.rate_per_minute
     found = {kind: table.get(kind, other) if own is None else int(own) for kind in _RATED}
     return {**found, "default": other if own is None else int(own)}
-
-
-def success_rate(provider: Row[Any]) -> int:
-    """Percent of its finished jobs that did their work; 0 before the first."""
-    done, failed = int(provider.total_jobs), int(provider.failed_jobs)
-    return round(100 * done / (done + failed)) if done + failed else 0
-
-
-def reputation(provider: Row[Any], uptime: float) -> int:
-    """From 0 to 100: three parts success, one part presence, once there are jobs enough to tell."""
-    if int(provider.total_jobs) + int(provider.failed_jobs) < _FEW_JOBS:
-        return NEW_REPUTATION
-    return round((3 * success_rate(provider) + uptime) / 4)
-
-
-def tier(provider: Row[Any], uptime: float) -> str:
-    """The same as a word."""
-    if int(provider.total_jobs) + int(provider.failed_jobs) < _FEW_JOBS:
-        return "new"
-    score = reputation(provider, uptime)
-    return "top" if score >= 90 else "reliable" if score >= NEW_REPUTATION else "standard"
-
-
-def long_uptime(provider: Row[Any], now: int) -> float:
-    """Percent of the time since its registration in which it was there."""
-    whole = max(1, (now - provider.created_at) // 1_000)
-    return round(min(100.0, 100 * provider.online_ms / whole), 1) if provider.online_ms else 0
 
 
 def age(provider: Row[Any], now: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Provider accounts: made, looked at, paused, brought online and offline (sections 1.1, 3.2 and 3.7)."""
+"""Provider accounts: made, looked at, described (sections 1.1 and 3.7)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,17 @@ from skerry.island.faces.dc1 import (
     provider_access,
     provider_rows,
     provider_views,
+    reputation,
     wire,
 )
-from skerry.island.faces.dc1.access import ANYBODY, PROVIDER, PROVIDER_ACCOUNT, PROVIDER_BY_ID
+from skerry.island.faces.dc1.access import ANYBODY, PROVIDER, PROVIDER_ACCOUNT
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.fields import Fields
 
 SYSTEMS = ("windows", "linux", "mac", "darwin")
-HEARTBEAT_SECONDS = 30
 _LEAST_VRAM_GB = 4
-_RUN_MODES = ("always-on", "manual", "scheduled")
-_TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
-_BOUNDS = {"gpu_usage_cap_pct": (0, 100), "vram_reserve_gb": (0, 1_024), "temp_limit_c": (30, 120)}
 
 
 class Providers:
@@ -44,7 +41,7 @@ class Providers:
         self._engine = engine
 
     def routes(self) -> Sequence[Route]:
-        """Accounts and presence."""
+        """Accounts."""
         register = (limits.REGISTER,)
 
         def route(method: str, path: str, handler: Any, access: Any = PROVIDER) -> Route:
@@ -60,11 +57,6 @@ class Providers:
             route("GET", "me/metrics", self.metrics, PROVIDER_ACCOUNT),
             route("GET", "{id}/liveness", self.liveness, ANYBODY),
             route("POST", "readiness", self.readiness),
-            route("POST", "pause", self.pause),
-            route("POST", "resume", self.resume),
-            route("POST", "preferences", self.preferences),
-            route("POST", "{id}/online", self.online, PROVIDER_BY_ID),
-            route("POST", "{id}/offline", self.offline, PROVIDER_BY_ID),
             route("PATCH", "me/gpu-profile", self.gpu_profile),
             route("PATCH", "me/wallet", self.wallet),
         ]
@@ -118,7 +110,7 @@ class Providers:
                 "status": call.provider.status,
                 "last_heartbeat": wire.maybe_iso(call.provider.last_heartbeat),
                 "metrics": {**{name: known.get(name) for name in names}, **known.get("metrics", {})},
-                "uptime_percent": provider_views.long_uptime(call.provider, call.now),
+                "uptime_percent": reputation.long_uptime(call.provider, call.now),
             }
         )
 
@@ -170,57 +162,8 @@ class Providers:
         memory = heartbeat_bodies.number(checks, "vram_gb", _LEAST_VRAM_GB, 1_000_000)
         ready = checks.get("cuda") is True and checks.get("pytorch") is True and memory is not None
         word = "ready" if ready else "failed"
-        await self._engine.store.run(_note, call.provider.id, call.now, {"checks": checks}, readiness=word)
+        await self._engine.store.run(note, call.provider.id, call.now, {"checks": checks}, readiness=word)
         return Answer({"success": True, "readiness_status": word, "checks": checks})
-
-    async def pause(self, call: Call) -> Answer:
-        """Take no more work; what goes on goes on."""
-        await self._engine.store.run(_present, call.provider.id, call.now, paused=1, status="paused")
-        return Answer({"success": True, "status": "paused"})
-
-    async def resume(self, call: Call) -> Answer:
-        """Take work again."""
-        await self._engine.store.run(_present, call.provider.id, call.now, paused=0, status="online")
-        return Answer({"success": True, "status": "online"})
-
-    async def preferences(self, call: Call) -> Answer:
-        """When and how far it lets itself be used; what is not said stays."""
-        body = call.json if isinstance(call.json, dict) else {}
-        wishes = _wishes(body)
-        provider = await self._engine.store.run(_prefer, call.provider.id, call.now, wishes)
-        return Answer({"success": True, "preferences": provider_views.preferences(provider)})
-
-    async def online(self, call: Call, provider_id: str) -> Answer:
-        """Be there from now on. Approves itself where nobody needs to approve."""
-        number = provider_access.own(call, provider_id)
-        body = call.json if isinstance(call.json, dict) else {}
-        models = body.get("loaded_models")
-        loaded = [model for model in models[:500] if isinstance(model, str)] if isinstance(models, list) else []
-        told: dict[str, Any] = {"declared_vram_gb": heartbeat_bodies.number(body, "vramGb", 0, 1_000_000)}
-        if loaded:
-            told["cached_models"] = loaded
-        model = heartbeat_bodies.text(body, "gpuModel", 200)
-        more = {} if model is None else {"gpu_model": model}
-        await self._engine.store.run(self._come, number, call.now, told, more)
-        message = f"Provider online. Send heartbeat every {HEARTBEAT_SECONDS}s to stay live."
-        return Answer(
-            {
-                "online": True,
-                "provider_id": number,
-                "status": "online",
-                "expires_at": wire.iso(call.now + provider_rows.OFFLINE_SECONDS * 1_000_000),
-                "heartbeat_interval_seconds": HEARTBEAT_SECONDS,
-                "loaded_models": loaded,
-                "message": message,
-            }
-        )
-
-    async def offline(self, call: Call, provider_id: str) -> Answer:
-        """Be away from now on."""
-        number = provider_access.own(call, provider_id)
-        await self._engine.store.run(_present, number, call.now, status="offline")
-        told = {"offline": True, "provider_id": number, "status": "offline"}
-        return Answer({**told, "offline_at": wire.iso(call.now)})
 
     async def gpu_profile(self, call: Call) -> Answer:
         """Say what the GPU is, where nothing detects it."""
@@ -245,7 +188,7 @@ class Providers:
         if not told and not values:
             raise Fault(400, "No valid GPU profile fields provided")
         told |= {"profile_source": "manual", "profile_updated_at": call.now}
-        provider = await self._engine.store.run(_note, call.provider.id, call.now, told, **values)
+        provider = await self._engine.store.run(note, call.provider.id, call.now, told, **values)
         view = await self._engine.store.read(provider_views.account, provider, call.now)
         return Answer({"success": True, "provider": view["provider"]})
 
@@ -256,7 +199,7 @@ class Providers:
         if address is not None and (not isinstance(address, str) or not _WALLET.fullmatch(address)):
             raise Fault(400, "wallet_address must be a valid EVM address (0x followed by 40 hex characters)")
         changed = {"wallet_address": address, "wallet_updated_at": call.now}
-        await self._engine.store.run(_note, call.provider.id, call.now, {}, **changed)
+        await self._engine.store.run(note, call.provider.id, call.now, {}, **changed)
         told = {"success": True, "wallet_address": address, "wallet_address_updated_at": wire.iso(call.now)}
         return Answer(told)
 
@@ -271,20 +214,8 @@ class Providers:
         provider_rows.change(connection, provider_id, now, sealed_key=sealed)
         return provider_id
 
-    def _come(
-        self, connection: Connection, provider_id: int, now: int, told: dict[str, Any], more: dict[str, Any]
-    ) -> None:
-        provider = provider_access.known(connection, provider_id)
-        if provider.suspended:
-            raise Fault(403, "Provider is suspended")
-        if provider.approval != "approved":
-            if provider.approval != "pending" or not self._engine.settings.dc1.auto_approve:
-                raise Fault(403, "Provider is not approved yet")
-            more = {**more, "approval": "approved", "approved_at": now}
-        _note(connection, provider_id, now, told, status="online", paused=0, last_heartbeat=now, **more)
 
-
-def _note(connection: Connection, /, provider_id: int, now: int, told: dict[str, Any], **values: Any) -> Row[Any]:
+def note(connection: Connection, /, provider_id: int, now: int, told: dict[str, Any], **values: Any) -> Row[Any]:
     """Lay what was told over the profile, and set columns."""
     provider = provider_access.known(connection, provider_id)
     if told:
@@ -292,43 +223,6 @@ def _note(connection: Connection, /, provider_id: int, now: int, told: dict[str,
         values["profile"] = wire.text({**provider_rows.profile(provider), **kept})
     provider_rows.change(connection, provider_id, now, **values)
     return provider_access.known(connection, provider_id)
-
-
-def _present(connection: Connection, /, provider_id: int, now: int, **values: Any) -> None:
-    """Set whether it is there, unless the operator has suspended it."""
-    provider = provider_access.known(connection, provider_id)
-    if provider.suspended:
-        raise Fault(403, "Provider is suspended")
-    if values.get("status") == "online" and provider.approval != "approved":
-        raise Fault(403, "Provider is not approved yet")
-    provider_rows.change(connection, provider_id, now, **values)
-
-
-def _prefer(connection: Connection, provider_id: int, now: int, wishes: dict[str, Any]) -> Row[Any]:
-    provider = provider_access.known(connection, provider_id)
-    chosen = wire.text({**provider_views.preferences(provider), **wishes})
-    provider_rows.change(connection, provider_id, now, preferences=chosen)
-    return provider_access.known(connection, provider_id)
-
-
-def _wishes(body: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if body.get("run_mode") is not None:
-        if body["run_mode"] not in _RUN_MODES:
-            raise Fault(400, f"run_mode must be one of: {', '.join(_RUN_MODES)}")
-        found["run_mode"] = body["run_mode"]
-    for name in ("scheduled_start", "scheduled_end"):
-        if body.get(name) is not None:
-            if not isinstance(body[name], str) or not _TIME.fullmatch(body[name]):
-                raise Fault(400, f"{name} must be a time HH:MM")
-            found[name] = body[name]
-    for name, (least, most) in _BOUNDS.items():
-        if body.get(name) is not None:
-            value = heartbeat_bodies.number(body, name, least, most)
-            if value is None:
-                raise Fault(400, f"{name} must be a number from {least} to {most}")
-            found[name] = value
-    return found
 
 
 def _next_step(provider: Row[Any], checks: dict[str, Any]) -> str:

@@ -8,20 +8,22 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import local_provider
 from skerry.island.faces.dc1.absence import Absence
 from skerry.island.faces.dc1.admin_providers import AdminProviders
+from skerry.island.faces.dc1.admin_withdrawals import AdminWithdrawals
 from skerry.island.faces.dc1.benchmarks import Benchmarks
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.discovery import Discovery
 from skerry.island.faces.dc1.earnings import Earnings
 from skerry.island.faces.dc1.heartbeats import Heartbeats
 from skerry.island.faces.dc1.installers import Installers
+from skerry.island.faces.dc1.payouts import Payouts
 from skerry.island.faces.dc1.provider_events import ProviderEvents
 from skerry.island.faces.dc1.provider_keys import ProviderKeys
 from skerry.island.faces.dc1.provider_polls import ProviderPolls
+from skerry.island.faces.dc1.provider_presence import Presence
 from skerry.island.faces.dc1.provider_work import ProviderWork
 from skerry.island.faces.dc1.providers import Providers
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.verification import Verification
-from skerry.island.faces.dc1.withdrawals import Withdrawals
 from skerry.island.store.values import micros
 
 
@@ -39,6 +41,7 @@ class Providing:
         self._absence = Absence(engine, changes)
         self._resources: list[Resource] = [
             Providers(engine),
+            Presence(engine),
             Heartbeats(engine, secret),
             Discovery(engine),
             ProviderPolls(engine, changes, secret),
@@ -46,7 +49,8 @@ class Providing:
             ProviderEvents(engine, changes),
             ProviderKeys(engine),
             Earnings(engine),
-            Withdrawals(engine),
+            Payouts(engine),
+            AdminWithdrawals(engine),
             Verification(engine),
             Benchmarks(engine),
             Installers(),

@@ -73,5 +73,7 @@ def _pairs(text: str, refusal: str) -> dict[str, str]:
     if any("\x00" in name or "\x00" in value for name, value in pairs):
         raise Fault(400, "NUL characters are not accepted")
     for name, value in pairs:
+        if "\x00" in value:
+            raise Fault(400, refusal)
         found.setdefault(name, value)
     return found

@@ -111,7 +111,7 @@ class Verification:
         """Answer a challenge."""
         body = call.json if isinstance(call.json, dict) else {}
         ident = body.get("challenge_id")
-        if not isinstance(ident, str) or not ident:
+        if not isinstance(ident, str) or not ident or "\x00" in ident:
             raise Fault(400, "challenge_id is required")
         verdict = await self._engine.store.run(answered, call.provider.id, ident, body, now=call.now)
         return Answer({**_told(verdict), "challenge_id": ident})

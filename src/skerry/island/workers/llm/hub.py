@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,9 @@ INCOMING = ".incoming"
 _ASK_SECONDS = 10.0
 _SPARE = 256 * MIB
 _SUGGESTIONS = 5
+# For so long the hub is not asked again for what it has not given, nor where it cannot be reached.
+_REFUSED_SECONDS = 60.0
+_MOST_REFUSED = 256
 
 
 def pull(
@@ -88,8 +92,12 @@ def pull(
 def fetcher(store: ModelStore) -> Fetch:
     """What fetches models for a server, each in a process of its own; who wants the same one waits for the same."""
     going: dict[str, asyncio.Task[None]] = {}
+    refused: dict[str, tuple[float, str]] = {}
 
     async def fetch(name: str) -> None:
+        moment, why = refused.get(name, (0.0, ""))
+        if why and time.monotonic() - moment < _REFUSED_SECONDS:
+            raise NotFound(why)
         task = going.get(name)
         if task is None:
             task = going[name] = asyncio.ensure_future(_fetch(store.home, name))
@@ -97,7 +105,13 @@ def fetcher(store: ModelStore) -> Fetch:
         await asyncio.wait([task])
         if task.cancelled():
             raise Unavailable("fetching the model was ended")
-        task.result()
+        try:
+            task.result()
+        except NotFound as error:
+            while len(refused) >= _MOST_REFUSED:
+                refused.pop(next(iter(refused)))
+            refused[name] = time.monotonic(), error.message
+            raise
 
     return fetch
 
