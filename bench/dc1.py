@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ from skerry.island.workers.llm import ModelStore, available
 _MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 _MESSAGES = [{"role": "user", "content": "hi"}]
 _SCRIPT = "print(6 * 7)\n"
-_PYTHON = ["python3", "-c", _SCRIPT]
+# The interpreter that sandboxes have, whatever the path of this process says.
+_PYTHON = [shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable, "-c", _SCRIPT]
 _OFTEN = 0.001
 _PATIENCE = 300.0
 _SUBMITTERS = 16
