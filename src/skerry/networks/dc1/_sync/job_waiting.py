@@ -163,14 +163,14 @@ class JobWaiting(JobTelemetry):
         began = driver.effects.monotonic()
         while True:
             trouble: APIError | None = None
+            pause = poll_interval or steady or interval_for(job_type)
             try:
                 output = self.output(job_id, options=options)
             except APIError as error:
                 if not is_passing(error):
                     raise
                 trouble, failures = error, failures + 1
-                interval = poll_interval or steady or interval_for(job_type)
-                pause = backoff(failures, interval, error.retry_after, driver.effects.random)
+                pause = backoff(failures, pause, error.retry_after, driver.effects.random)
             else:
                 failures, looks = 0, looks + 1
                 if on_progress is not None:
@@ -178,9 +178,8 @@ class JobWaiting(JobTelemetry):
                 if enough(output):
                     return output
                 job_type = output.job.job_type or job_type
-                pause = poll_interval
-                if pause is None:
-                    pause = pause_after(looks, steady or interval_for(job_type))
+                rare = steady or interval_for(job_type)
+                pause = pause_after(looks, rare) if poll_interval is None else poll_interval
             if timeout is not None:
                 left = timeout - (driver.effects.monotonic() - began)
                 if left <= 0:
