@@ -87,3 +87,24 @@ def test_what_is_said_of_calls(run: Run) -> None:
     assert [argument["name"] for argument in told["arguments"]] == ["..."]
     saved = run("call", "dc1", "renters.save_preset", "name=mine", "job_type=llm_inference", "params:={}")
     assert saved.json["template"]["job_type"] == "llm_inference", saved.stderr
+
+
+def test_what_comes_piece_by_piece(run: Run) -> None:
+    made = run(
+        *("call", "dc1", "jobs.create", "job_type=custom_container", "duration_minutes:=1"),
+        """params:={"script": "print(6 * 7)"}""",
+    )
+    assert made.status == 0, made.stderr
+    job = made.json["job"]["job_id"]
+    told = run("call", "dc1", "jobs.stream_lifecycle", job)
+    assert told.status == 0, told.stderr
+    events = [json.loads(line) for line in told.text.splitlines()]
+    assert events[0]["event_type"] == "job.submitted"
+    assert {event["job_id"] for event in events} == {job}
+    lines = [
+        json.loads(line) for line in run("call", "dc1", "jobs.stream_logs", job, "--query", "since=0").text.splitlines()
+    ]
+    assert "42" in [line.get("line", line.get("message")) for line in lines]
+    assert run("call", "dc1", "jobs.stream_logs", job, "--raw").status == 2
+    assert run("call", "dc1", "jobs.stream_logs", job, "--all").status == 2
+    assert run("call", "dc1", "jobs.stream_logs", "job-0-nothing").status == 5

@@ -51,6 +51,20 @@ async def test_looking_takes_nothing(stage: Stage) -> None:
     assert (await row(stage, job["job_id"])).status == "pending"
 
 
+async def test_asking_for_headers_takes_nothing(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await submit(stage, mine)
+    for target in (
+        f"/api/providers/{mine.key}/jobs",
+        "/api/providers/jobs/next",
+        "/api/jobs/assigned",
+        "/api/jobs/queue",
+    ):
+        assert (await stage.host_as(mine.key, "HEAD", target)).status == 404
+    assert (await row(stage, job["job_id"])).status == "pending"
+    assert (await stage.host_as(mine.key, "HEAD", "/api/providers/me")).status == 200
+
+
 async def test_a_key_in_the_path_counts(stage: Stage) -> None:
     mine = await host(stage)
     answer = await stage.host_as(mine.key, "GET", "/api/providers/nope/jobs")
@@ -68,19 +82,6 @@ async def test_every_job_is_claimed_once(stage: Stage) -> None:
     found = await asyncio.gather(*(each.claim() for each in hosts for _ in range(3)))
     names = [job["job_id"] for job in found if job is not None]
     assert len(names) == len(set(names)) == 6
-
-
-async def test_jobs_for_anybody_go_to_whoever_has_room(stage: Stage) -> None:
-    mine = await host(stage)
-    own = await submit(stage, mine)
-    for _ in range(2):
-        await submit(stage, None, gpu_requirements={"min_vram_gb": 30})
-    await mine.beat(gpu_status={"gpu_name": "A100", "gpu_vram_mib": 81_920, "daemon_version": "3.4.0"})
-    assert (await mine.claim())["job_id"] == own["job_id"]
-    assert await mine.claim() is None
-    await mine.finish(own["job_id"])
-    assert await mine.claim() is not None
-    assert await mine.claim() is None
 
 
 async def test_who_may_not_work_gets_nothing(stage: Stage) -> None:
@@ -385,6 +386,24 @@ async def test_older_report(stage: Stage) -> None:
     await stage.audit()
 
 
+async def test_time_of_many_gpus(stage: Stage) -> None:
+    mine = await host(stage)
+    gpus = {"gpu_name": "A100", "gpu_vram_mib": 81_920, "gpu_count": 4}
+    spec = {"image_type": "llm", "gpu_count": 2}
+    reports: tuple[tuple[dict[str, Any], int], ...] = (
+        ({"duration_seconds": 15}, 30),
+        ({"gpu_seconds": 7}, 7),
+        ({"gpu_seconds": 999}, 40),
+        ({}, 40),
+    )
+    for report, counted in reports:
+        await mine.beat(gpu_status=gpus)
+        job = await taken(stage, mine, container_spec=spec)
+        stage.clock.advance(20)
+        await mine.post(f"/api/jobs/{job}/result", result=RESULT, **report)
+        assert (await row(stage, job)).gpu_ms == counted * 1_000, report
+
+
 async def test_passing_failures_are_tried_again_twice(stage: Stage) -> None:
     mine = await host(stage)
     before = (await stage.balance()).amount
@@ -427,6 +446,47 @@ async def test_the_next_job_is_promoted(stage: Stage) -> None:
     assert second["status"] == "queued"
     await mine.finish(first)
     assert (await row(stage, second["job_id"])).status == "pending"
+
+
+async def test_ends_do_not_collide(stage: Stage) -> None:
+    """Whatever ends a job first is the only end of it, and its money moves once."""
+    mine = await host(stage)
+    opening = (await stage.balance()).amount
+    spent = earned = 0
+    for number in range(6):
+        job = await taken(stage, mine)
+        stage.clock.advance(20)
+        await mine.beat()
+        ends = [
+            mine.post("/api/providers/job-result", job_id=job, success=True, result=RESULT, gpu_seconds_used=20),
+            stage.rent("POST", f"/api/jobs/{job}/cancel"),
+            mine.post(f"/api/jobs/{job}/fail", error="gone"),
+            mine.post(f"/api/jobs/{job}/result", error="gone", transient=True),
+        ]
+        await asyncio.gather(*ends[number % 4 :], *ends[: number % 4])
+        kept = await row(stage, job)
+        if kept.status == "queued":
+            await stage.rent("POST", f"/api/jobs/{job}/cancel")
+            kept = await row(stage, job)
+        assert kept.status in ("completed", "failed", "cancelled")
+        spent, earned = spent + (kept.charged or 0), earned + (kept.provider_earned or 0)
+    assert (await stage.balance()).amount == opening - spent
+    assert (await mine.get("/api/providers/earnings"))["available_halala"] == earned
+    await stage.audit()
+
+
+async def test_a_claim_and_a_cancellation(stage: Stage) -> None:
+    mine = await host(stage)
+    for _ in range(4):
+        job = await submit(stage, mine)
+        found, answer = await asyncio.gather(mine.claim(), stage.rent("POST", f"/api/jobs/{job['job_id']}/cancel"))
+        assert answer.status == 200
+        assert (await row(stage, job["job_id"])).status == "cancelled"
+        if found is not None:
+            told = await mine.finish(job["job_id"])
+            assert told["message"] == "Job already settled (cancelled)"
+    assert (await mine.get("/api/providers/earnings"))["total_earned_halala"] == 0
+    await stage.audit()
 
 
 async def test_a_stranger_touches_no_job(stage: Stage) -> None:

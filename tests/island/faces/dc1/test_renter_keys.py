@@ -6,7 +6,9 @@ import asyncio
 import json
 
 import pytest
+from sqlalchemy import Connection
 
+from skerry.island.faces.dc1 import renter_rows
 from skerry.island.faces.dc1.call import Caller
 from tests.island.faces.dc1.stage import Stage
 from tests.island.faces.dc1.work import register
@@ -44,6 +46,25 @@ async def test_the_first_accounts_key_is_written_down(stage: Stage) -> None:
     assert stage.key == new
     assert (await stage.rent("GET", "/api/renters/me", key=old)).status == 404
     assert (await stage.rent("GET", "/api/renters/me")).status == 200
+
+
+async def test_the_credentials_key_is_the_one_that_signs(stage: Stage) -> None:
+    """Also after the file was lost, and another key was made."""
+    old = stage.key
+    await stage.app.stop()
+    await stage.lab.engine.close()
+    (stage.lab.data / "credentials.json").unlink()
+    await stage.open()
+    assert stage.key != old
+    engine = stage.lab.engine
+
+    def sealed(connection: Connection) -> bytes:
+        row = renter_rows.of_account(connection, engine.account_id)
+        assert row is not None
+        return bytes(row.sealed_key)
+
+    found = engine.vault.open(await engine.store.read(sealed), renter_rows.key_context(1))
+    assert found == stage.key.encode()
 
 
 async def test_rotations_at_once_leave_one_key(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 
 from skerry.island.faces.dc1 import renter_rows, tables
 from skerry.island.store.tables import accounts, keys
+from skerry.money import Money
 from tests.island.faces.dc1.stage import Stage
 from tests.island.faces.dc1.work import register
 
@@ -220,3 +222,16 @@ async def test_a_number_beyond_every_float(stage: Stage) -> None:
     body = b'{"amount_halala": 1e999}'
     answer = await stage.send("POST", "/api/renters/topup", {"x-renter-key": stage.key}, body)
     assert (answer.status, answer.json) == (400, {"error": "Invalid JSON"})
+
+
+async def test_another_opening_balance_at_another_start(stage: Stage, tmp_path: Path) -> None:
+    await stage.close()
+    richer = Stage(tmp_path, dc1={"opening_balance": Money.of("5000", "SAR")})
+    await richer.open()
+    try:
+        assert str(await richer.balance()) == "1000.00 SAR"
+        await richer.audit()
+    finally:
+        await richer.close()
+    # The fixture ends what is open.
+    await stage.open()

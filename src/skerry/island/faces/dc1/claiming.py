@@ -66,11 +66,8 @@ def claim(connection: Connection, provider: Row[Any], *, now: int) -> Row[Any] |
     """
     if not provider_rows.may_work(provider, now):
         return None
-    # What waits for this provider is its own; of what waits for anybody it takes no more than it can carry out.
-    room = provider_rows.working(connection, provider.id) < provider.slots
     for job in candidates(connection, provider):
-        if room or job.provider_id is not None:
-            return begin(connection, job_rows.get(connection, job.id), provider.id, now=now)
+        return begin(connection, job_rows.get(connection, job.id), provider.id, now=now)
     return None
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from skerry.island.admin.auth import owner_key
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError
+from skerry.island.engine.errors import EngineError, Unreadable
 from skerry.island.faces.dc1 import errors, key_rows, limits, renter_rows, requests, wire
 from skerry.island.faces.dc1.authentication import Authentication, presented
 from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
@@ -152,12 +152,21 @@ class DC1Face:
         known = renter_rows.of_account(connection, engine.account_id)
         sealed = None if known is None else known.sealed_key
         renter = renter_rows.ensure(connection, engine.account_id, "local", now)
-        opening = engine.settings.dc1.opening_balance
-        entries = {"grant": -opening, ledger.owner(engine.account_id): opening}
-        ledger.transfer(connection, f"grant:dc1:{engine.account_id}", entries, memo="opening balance", now=now)
-        if sealed is None:
-            context = renter_rows.key_context(renter.id)
+        if known is None:
+            # Once: another setting at another start changes nothing.
+            opening = engine.settings.dc1.opening_balance
+            entries = {"grant": -opening, ledger.owner(engine.account_id): opening}
+            ledger.transfer(connection, f"grant:dc1:{engine.account_id}", entries, memo="opening balance", now=now)
+        context = renter_rows.key_context(renter.id)
+        if sealed is None or not self._holds(sealed, context, key):
+            # The credentials are what every client reads, so callbacks are signed with that key.
             renter_rows.change(connection, renter.id, now, sealed_key=engine.vault.seal(key.encode(), context))
+
+    def _holds(self, sealed: bytes, context: str, key: str) -> bool:
+        try:
+            return self._engine.vault.open(sealed, context) == key.encode()
+        except Unreadable:
+            return False
 
 
 def _who(limit: Limit, caller: Caller, address: str, raw: bytes) -> str:

@@ -19,7 +19,7 @@ from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.reporting import Line, Report, Settled
 from skerry.island.store.values import micros
 
-_MOST_GPU_SECONDS = 10**9
+_MOST_SECONDS = 10**9
 _LATEST = 253_402_300_799_999
 
 
@@ -87,8 +87,7 @@ class ProviderWork:
         """How a job went, in the older way: with `result` it is done, with `error` it is not."""
         body = _body(call)
         error = body.get("error")
-        seconds = body.get("gpu_seconds", body.get("duration_seconds"))
-        report = report_of({**body, "success": not error, "gpu_seconds_used": seconds})
+        report = report_of({**body, "success": not error, "gpu_seconds_used": body.get("gpu_seconds")})
         settled = await self._changes.run(reporting.job_outcome, _who(call), ident, report, now=call.now)
         job = settled.job
         if settled.again:
@@ -116,7 +115,8 @@ def report_of(body: Mapping[str, Any]) -> Report:
         success=body.get("success") in (True, "true", 1),
         result=result if result is None or isinstance(result, str) else wire.text(result),
         error=_text(body.get("error")),
-        gpu_ms=_gpu_ms(body.get("gpu_seconds_used")),
+        gpu_ms=_milliseconds(body.get("gpu_seconds_used")),
+        elapsed_ms=_milliseconds(body.get("duration_seconds")),
         exit_code=_whole(body.get("exit_code")),
         attempt=_whole(body.get("attempt_number")),
         restarts=max(0, _whole(body.get("restart_count")) or 0),
@@ -189,7 +189,7 @@ def _moment(value: Any) -> int | None:
     return None
 
 
-def _gpu_ms(value: Any) -> int | None:
+def _milliseconds(value: Any) -> int | None:
     """Seconds, as a number or its text, in whole milliseconds, half of one rounded up; None for no number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > 40:
         return None
@@ -199,7 +199,7 @@ def _gpu_ms(value: Any) -> int | None:
         return None
     if not seconds.is_finite():
         return None
-    return int(min(max(seconds, Decimal(0)), Decimal(_MOST_GPU_SECONDS)) * 1_000 + Decimal("0.5"))
+    return int(min(max(seconds, Decimal(0)), Decimal(_MOST_SECONDS)) * 1_000 + Decimal("0.5"))
 
 
 def _whole(value: Any) -> int | None:

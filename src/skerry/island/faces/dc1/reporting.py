@@ -58,7 +58,8 @@ class Report:
         success: whether it did its work.
         result: standard output, the marker line last.
         error: why it failed.
-        gpu_ms: milliseconds times GPUs; None for the time that the attempt took.
+        gpu_ms: milliseconds times GPUs; None for `elapsed_ms` times the job's GPUs.
+        elapsed_ms: milliseconds; None for the time that the attempt took.
         exit_code: of its program.
         attempt: which attempt this is about; None for the present one.
         restarts: how often its container was begun anew.
@@ -70,6 +71,7 @@ class Report:
     result: str | None = None
     error: str | None = None
     gpu_ms: int | None = None
+    elapsed_ms: int | None = None
     exit_code: int | None = None
     attempt: int | None = None
     restarts: int = 0
@@ -306,7 +308,10 @@ def storable(connection: Connection, found: str) -> str:
 
 
 def _end(connection: Connection, job: Row[Any], report: Report, source: str, now: int) -> Settled:
-    gpu_ms = counted(connection, job, report.gpu_ms, now)
+    reported = report.gpu_ms
+    if reported is None and report.elapsed_ms is not None:
+        reported = report.elapsed_ms * max(1, int(job.gpu_count))
+    gpu_ms = counted(connection, job, reported, now)
     result = None if report.result is None else storable(connection, report.result)
     refunded = 0
     if report.success:
