@@ -357,7 +357,7 @@ async def test_the_command_finishes_at_sigterm_and_survives_sigkill(net: Net, tm
     again = skerry("register", "--base-url", net.base_url, "--name", "host", "--email", "host@example.org")
     assert "--replace" in (await asyncio.to_thread(again.communicate))[0]
     running = skerry("run", "--poll", "0.1", "--drain", "30")
-    job_id = net.submit("import time, uuid\nprint('on', uuid.uuid4(), flush=True)\ntime.sleep(3)\nprint('off')")
+    job_id = net.submit("import time, uuid\nprint('on', uuid.uuid4(), flush=True)\ntime.sleep(8)\nprint('off')")
     await net.until(lambda: net.logs(job_id))
     running.kill()
     await asyncio.to_thread(running.communicate)
@@ -367,7 +367,7 @@ async def test_the_command_finishes_at_sigterm_and_survives_sigkill(net: Net, tm
         # The line that was on its way when it was killed may be told again; the program was not begun again.
         assert net.renter.jobs.output(job_id).text.splitlines() == [net.logs(job_id)[0], "off"]
         assert sorted(set(net.logs(job_id))) == ["off", net.logs(job_id)[0]]
-        second = net.submit("import time\nprint('on', flush=True)\ntime.sleep(2)\nprint('off')")
+        second = net.submit("import time\nprint('on', flush=True)\ntime.sleep(8)\nprint('off')")
         await net.said(second, "on")
         running.send_signal(signal.SIGTERM)
         said, _ = await asyncio.to_thread(running.communicate, timeout=PATIENCE)
