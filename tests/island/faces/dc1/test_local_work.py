@@ -161,3 +161,31 @@ def test_many_jobs_at_once_are_each_done_once(lab: Lab) -> None:
     lab.until(lambda: lab.rooms() == 0)
     with lab.renter as renter:
         assert renter.renters.balance().held_halala == 0
+
+
+def test_a_stream_that_breaks_off_says_so(lab: Lab) -> None:
+    ModelStore.of(lab.island.data_dir).add_demo(MODEL)
+    job_id = lab.submit("vllm_serve", {"max_model_len": 2048})
+    with lab.renter as renter:
+        url = renter.jobs.wait_for_endpoint(job_id, poll_interval=0.1).url
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "hi"}],
+            "max_tokens": 1500,
+            "stream": True,
+            # Demo models end their answers at random; this one shall go on.
+            "logit_bias": [["</s>", False]],
+        }
+        with (
+            httpx2.Client(trust_env=False, timeout=30) as http,
+            http.stream("POST", f"{url}/chat/completions", json=body) as answer,
+        ):
+            said = ""
+            for piece in answer.iter_text():
+                if not said:
+                    renter.jobs.cancel(job_id)
+                said += piece
+    events = [event for event in said.split("\n\n") if event]
+    assert "data: [DONE]" not in events
+    assert all(event.startswith("data: {") for event in events)
+    assert "the model's process ended while it was answering" in events[-1]

@@ -11,6 +11,8 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
+from msgspec.json import encode
+
 from skerry.island.asgi import BodyTooLarge, ClientGone, Receive, Scope, read_body
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
@@ -23,6 +25,7 @@ from skerry.island.workers.llm.client import Forwarded
 from skerry.island.workers.llm.workers import LlmWorkers
 
 _PATH = re.compile(rb"/serve/([A-Za-z0-9\-]{1,64})/v1/([A-Za-z0-9_\-./]{1,200})")
+_BETWEEN = b"\n\n"
 _STATUSES = {"not_found": 404, "unavailable": 503, "invalid": 400}
 
 
@@ -84,12 +87,15 @@ class Served:
 
 async def _pieces(found: Forwarded, stack: AsyncExitStack) -> AsyncGenerator[bytes]:
     async with stack:
+        last = _BETWEEN
         try:
             async for piece in found.pieces:
+                last = (last + piece)[-len(_BETWEEN) :]
                 yield piece
-        except EngineError:
-            # A stream that has begun can only break off.
-            return
+        except EngineError as error:
+            # The answer has begun with status 200: without a word, half of it would pass for the whole.
+            problem = {"message": error.message, "type": "server_error", "code": error.code}
+            yield (b"" if last == _BETWEEN else _BETWEEN) + b"data: " + encode({"error": problem}) + _BETWEEN
 
 
 async def _gone(receive: Receive) -> None:
