@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import dispersed, memory, octaspace, sandboxes, vpn, wire
+from bench import dispersed, llm, memory, octaspace, sandboxes, vpn, wire
 from bench.harness import Row, keep, render
 from bench.served import Served
 
@@ -43,6 +43,7 @@ def main() -> int:
         "machine-http": lambda island: octaspace.http_port(island, 300 // scale),
         "machine-ssh": lambda island: octaspace.ssh_login(island, 20 // scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
+        "llm": lambda _: llm.pool(300 // scale),
         "vpn": lambda _: vpn.throughput(5 // scale + 1),
         "startup": lambda island: wire.start_up(20 // scale + 1),
     }

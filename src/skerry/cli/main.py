@@ -23,6 +23,7 @@ ROOT_COMMANDS = {
     "machine": ("skerry.cli.machine:machine", "Rent machines, and log in to them."),
     "vpn": ("skerry.cli.vpn:vpn", "Start VPN relays, and print their configuration."),
     "image": ("skerry.cli.image:image", "List, pull, build, import and remove images."),
+    "model": ("skerry.cli.model:model", "List, add, fetch and remove language models."),
     "render": ("skerry.cli.render:render", "Install Blender for the island, and measure how fast it renders."),
     "diffusion": ("skerry.cli.diffusion:diffusion", "Install diffusers for the island, and draw pictures."),
     "provider": ("skerry.cli.provider:provider", "Work for a DC1 platform: register, take jobs, see what they earn."),

@@ -119,11 +119,9 @@ def run(
     from skerry.island.provider.platform import PlatformError
     from skerry.island.sandbox.driver import SandboxError
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    # The request lines of the HTTP library hold nothing that the provider does not say better.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    if verbose:
+        logging.getLogger("skerry").setLevel(logging.INFO)
     options = daemon.DaemonOptions(
         data_dir=directory,
         account=_account(directory, base_url),
@@ -133,7 +131,8 @@ def run(
         models=models,
         default_model=default_model,
         drain=drain,
-        loop=LoopOptions(slots=slots, poll=poll),
+        # Platforms count requests: the more jobs at once, the more seldom each is asked about and told of.
+        loop=LoopOptions(slots=slots, poll=poll, look=max(3.0, 0.75 * slots), gather=max(2.0, 0.75 * slots)),
     )
     try:
         return asyncio.run(daemon.run(options, output.note))

@@ -92,7 +92,6 @@ class DC1:
         webhook_secret: signs callbacks; None for each renter's own key.
         allow_private_webhooks: whether callbacks may lead to private addresses.
         charge_cancelled_serving: whether a cancelled job that had served is charged for its time.
-        default_model: the language model that stands in for one that is not here; None for an honest failure.
         rate_limits: whether requests are limited at all.
         rates: other numbers for single limits, by name as in `faces/dc1/limits.py`; None lifts one.
         sar_usd_rate: thousandths of a riyal for a dollar.
@@ -115,7 +114,6 @@ class DC1:
     webhook_secret: str | None = None
     allow_private_webhooks: bool = False
     charge_cancelled_serving: bool = False
-    default_model: str | None = None
     rate_limits: bool = True
     rates: tuple[tuple[str, int | None], ...] = ()
     sar_usd_rate: int = 3_750
@@ -342,7 +340,6 @@ _DC1_READERS: dict[str, Callable[[str], Any]] = {
     "webhook_secret": str,
     "allow_private_webhooks": _switch,
     "charge_cancelled_serving": _switch,
-    "default_model": str,
     "rate_limits": _switch,
     "rates": _rates,
 }

@@ -119,6 +119,13 @@ async def test_a_chat_comes_piece_by_piece(workers: LlmWorkers) -> None:
     assert events[-1]["usage"]["completion_tokens"] == 12
 
 
+async def test_a_model_without_a_way_to_write_chats_is_given_one(workers: LlmWorkers) -> None:
+    content = demo.content().replace(b"tokenizer.chat_template", b"tokenizer.chat_tamplete")
+    (workers.store.home / "plain.gguf").write_bytes(content)
+    answer = await workers.complete("plain", messages=HELLO, max_tokens=1)
+    assert answer.prompt_tokens == len("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n") + 1
+
+
 async def test_tools_reach_the_model(workers: LlmWorkers) -> None:
     body = {"model": "tiny", "messages": HELLO, "max_tokens": 2}
     async with workers.chat(body) as without, workers.chat({**body, "tools": [TOOL]}) as with_tool:
@@ -275,9 +282,10 @@ async def test_a_process_that_dies_is_started_again(workers: LlmWorkers) -> None
 async def test_a_stream_says_that_its_process_died(workers: LlmWorkers) -> None:
     async def read() -> None:
         async with workers.chat({"model": "tiny", "messages": HELLO, "stream": True, "max_tokens": 2000}) as answer:
+            await anext(answer.events())
+            os.kill(pids(workers)["tiny"], signal.SIGKILL)
             async for _ in answer.events():
-                if pid := pids(workers).get("tiny"):
-                    os.kill(pid, signal.SIGKILL)
+                pass
 
     with pytest.raises(Unavailable, match="ended while it was answering"):
         await read()

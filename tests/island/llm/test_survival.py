@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
 async def test_no_process_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "tests.island.llm.survivor", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.island.llm.survivor", str(tmp_path), "tiny"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]

@@ -80,4 +80,4 @@ class ProviderLab:
         assert sandboxes == []
         held = await self.engine.store.read(self.engine.capacity.held)
         assert held == []
-        assert list((self.data / "provider").glob("*")) == []
+        assert list((self.data / "dc1-jobs").glob("*")) == []

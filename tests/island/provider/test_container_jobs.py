@@ -76,6 +76,13 @@ async def test_a_flood_is_bounded_and_the_result_survives_it(lab: ProviderLab) -
     assert "the log ends here" in row.lines[-1].message
 
 
+async def test_phases_without_end_are_not_all_told(lab: ProviderLab) -> None:
+    text = "for n in range(2000):\n print('[dcp-phase]', ('generating', 'formatting')[n % 2])\nprint('end')"
+    row = await lab.done(script(lab, text))
+    assert len(row.phases) == 100
+    assert [line.message for line in row.lines] == ["end"]
+
+
 async def test_a_job_that_takes_too_long_is_ended(lab: ProviderLab) -> None:
     text = (
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('on', flush=True)\ntime.sleep(600)"

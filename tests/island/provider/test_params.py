@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.island.provider import params, task_specs
@@ -30,6 +30,7 @@ bags = st.dictionaries(
     ),
     json_values,
 )
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 utf8 = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -86,6 +87,7 @@ def test_other_spellings_and_unknown_models() -> None:
     }
 
 
+@patient
 @given(bags, st.none() | st.text())
 def test_whatever_is_submitted_comes_to_something_usable(bag: dict[str, Any], model: str | None) -> None:
     text, image, serve = (read(bag, model) for read in (params.text_params, params.image_params, params.serve_params))
@@ -135,6 +137,7 @@ def test_the_other_types_carry_their_parameters() -> None:
     assert task_specs.task_spec("rag-pipeline", {"q": 1}, given={"own": "سؤال"}) == '{"own":"سؤال"}'
 
 
+@patient
 @given(utf8, utf8, st.sampled_from(sorted(TEXT_TYPES)))
 def test_a_prompt_is_data_and_never_code(prompt: str, model: str, job_type: str) -> None:
     text = task_specs.task_spec(job_type, {"prompt": prompt, "model": model}, llm_models=None)
@@ -142,6 +145,7 @@ def test_a_prompt_is_data_and_never_code(prompt: str, model: str, job_type: str)
     text.encode()
 
 
+@patient
 @given(utf8, utf8, st.integers())
 def test_neither_is_that_of_a_picture(prompt: str, negative: str, seed: int) -> None:
     text = task_specs.task_spec("image_generation", {"prompt": prompt, "negative_prompt": negative, "seed": seed})
@@ -150,6 +154,7 @@ def test_neither_is_that_of_a_picture(prompt: str, negative: str, seed: int) -> 
     assert found["seed"] is None or found["seed"] > 0
 
 
+@patient
 @given(utf8)
 def test_scripts_stay_as_they_are_to_the_byte(script: str) -> None:
     text = task_specs.task_spec("custom_container", {"script": script})

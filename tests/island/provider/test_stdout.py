@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.island.provider.machine import cards_of, memory
 from skerry.island.provider.stdout import Lines, phase_of, result_text
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+
+@patient
 @given(st.binary(max_size=400), st.integers(1, 64))
 def test_lines_are_the_same_however_they_come(content: bytes, size: int) -> None:
     whole = Lines()
@@ -26,6 +29,7 @@ def test_lines_are_the_same_however_they_come(content: bytes, size: int) -> None
         assert [*rest.feed(content[place:]), *rest.end()] == [line for line in expected if line[1] > place]
 
 
+@patient
 @given(st.binary(max_size=300), st.integers(8, 64))
 def test_short_output_is_whole_and_long_output_is_bounded(content: bytes, limit: int) -> None:
     text = result_text(content, limit)
@@ -35,6 +39,7 @@ def test_short_output_is_whole_and_long_output_is_bounded(content: bytes, limit:
         assert len(text) < limit + 60
 
 
+@patient
 @given(st.binary(max_size=300), st.text('ab{}:",1', max_size=200), st.integers(8, 64))
 def test_the_result_is_always_whole_and_last(before: bytes, result: str, limit: int) -> None:
     marked = f"DC1_RESULT_JSON:{result}\n"

@@ -95,6 +95,7 @@ class ContainerJobs:
             return failure(found)
         gpus = await rooms.take_gpus(self._engine, job, int(job.container_spec.get("gpu_count") or 1))
         work = _Work(found.image, found.script, found.env, gpus)
+        lost = False
         for beginning in range(1, rooms.MOST_BEGINNINGS + 1):
             record = await self._find(job, beginning)
             if record is None:
@@ -102,7 +103,8 @@ class ContainerJobs:
                 if left <= 0:
                     return failure(too_long(job))
                 if beginning > 1:
-                    course.say("The program was lost with its sandbox, and begins again", "warn")
+                    course.say("The program was ended with its sandbox, and begins again", "warn")
+                if lost:
                     await self._engine.clock.sleep(self._options.pauses[beginning - 2])
                 try:
                     record = await self._begin(job, beginning, work, course, left)
@@ -113,6 +115,7 @@ class ContainerJobs:
             ended = await self._follow(record, course)
             if ended.cause not in ("lost", "stopped") or beginning == rooms.MOST_BEGINNINGS:
                 return await self._judge(job, ended, len(gpus), beginning - 1)
+            lost = ended.cause == "lost"
         raise AssertionError("the last beginning is judged")
 
     def _left(self, job: ProviderJob) -> float:

@@ -20,9 +20,11 @@ from skerry.island.provider.task_specs import MARKER
 MOST_LINES = 5_000
 """Lines of one job that are logged; its result has what comes after them."""
 
+MOST_PHASES = 100
+"""Changes of phase that are told; a program that prints them without end tells nobody anything."""
+
 _AT_ONCE = 500
 _MOST_LINE = 2_000
-_GATHER = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 
 log = logging.getLogger("skerry.provider")
@@ -71,10 +73,14 @@ class Course:
         job: whose.
         clock: for pauses.
         bookmark: how far its output was told before.
+        gather: seconds for which lines are gathered before they are told.
     """
 
-    def __init__(self, platform: Platform, job: ProviderJob, clock: Clock, bookmark: Bookmark) -> None:
+    def __init__(
+        self, platform: Platform, job: ProviderJob, clock: Clock, bookmark: Bookmark, *, gather: float = 0.2
+    ) -> None:
         self.job = job
+        self._gather = gather
         self.bookmark = bookmark
         self._platform = platform
         self._clock = clock
@@ -82,7 +88,9 @@ class Course:
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._hurry = asyncio.Event()
         self._phase: str | None = None
+        self._changes = 0
         self._accepted = bookmark.lines
         self._task: asyncio.Task[None] | None = None
 
@@ -102,8 +110,9 @@ class Course:
 
     def phase(self, word: str) -> None:
         """The job is in another phase; words that the network does not know are not told."""
-        if word in PHASES and word != self._phase:
+        if word in PHASES and word != self._phase and self._changes < MOST_PHASES:
             self._phase = word
+            self._changes += 1
             self._put(word, "", 0)
 
     async def hear(self, word: str) -> None:
@@ -146,6 +155,7 @@ class Course:
 
     async def told(self, seconds: float) -> None:
         """Wait until all was told, or for so long."""
+        self._hurry.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -168,8 +178,11 @@ class Course:
         pause = _FIRST_PAUSE
         while True:
             await self._some.wait()
-            # Lines come in bursts; one call for many.
-            await asyncio.sleep(_GATHER if isinstance(self._waiting[0][0], LogLine) else 0)
+            if isinstance(self._waiting[0][0], LogLine):
+                # Lines come in bursts; one call for many.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._gather):
+                        await self._hurry.wait()
             batch = self._next()
             try:
                 await self._tell(batch)
@@ -179,6 +192,9 @@ class Course:
                 continue
             except PlatformError as error:
                 log.info("the platform does not take news of job %s: %s", self.job.job_id, error)
+            except Exception:
+                # News that cannot be told must not keep later ones from being told.
+                log.exception("news of job %s is lost", self.job.job_id)
             pause = _FIRST_PAUSE
             places = {stream: place for _, stream, place in batch if stream}
             lines = sum(isinstance(what, LogLine) for what, _, _ in batch)

@@ -27,7 +27,8 @@ from skerry.island.provider.remote import RemotePlatform
 from skerry.island.settings import Settings
 from skerry.island.workers.image.workers import DiffusionWorkers
 from skerry.island.workers.llm.models import ModelStore
-from skerry.island.workers.llm.workers import LlmSettings, LlmWorkers
+from skerry.island.workers.llm.settings import LlmSettings
+from skerry.island.workers.llm.workers import LlmWorkers
 from skerry.networks.dc1 import AsyncDC1
 
 DRAIN_SECONDS = 30.0

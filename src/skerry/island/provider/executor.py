@@ -18,7 +18,7 @@ from skerry.island.provider.records import IMAGE_TYPE, TEXT_TYPES, HostStatus, O
 from skerry.island.provider.serving_job import Servers, ServingJobs
 from skerry.island.provider.text_job import LanguageModels, TextJobs
 
-_BOOKMARKS = "provider"
+_BOOKMARKS = "dc1-jobs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +78,9 @@ class Executor:
         status = await self._measure()
         return no_room(job.job_type, status, needs=self._options.free_mib, free_disk=self._options.free_disk)
 
-    def course(self, platform: Platform, job: ProviderJob) -> Course:
-        """The way by which the platform hears of a job; to be opened."""
-        return Course(platform, job, self._engine.clock, Bookmark(self._bookmark(job)))
+    def course(self, platform: Platform, job: ProviderJob, gather: float) -> Course:
+        """The way by which the platform hears of a job, lines being gathered for so many seconds; to be opened."""
+        return Course(platform, job, self._engine.clock, Bookmark(self._bookmark(job)), gather=gather)
 
     async def carry(self, job: ProviderJob, course: Course) -> Outcome:
         """Do a job, from its beginning or from where a crash has left it, to its end.

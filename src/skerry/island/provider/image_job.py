@@ -16,8 +16,8 @@ from skerry.island.provider.text_job import PASSING, OnPhase, device_word, print
 _BLOCK = 8
 _SIZE_AT, _SIZE_END = 16, 24
 NO_PICTURES = (
-    "This provider draws no pictures: `skerry diffusion install` and a model in its models directory are needed "
-    "(docs/how-to/provider.md)"
+    "This provider draws no pictures: its owner can run `skerry diffusion install`, and put a model into "
+    "`diffusion/models` of the data directory"
 )
 
 

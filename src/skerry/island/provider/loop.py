@@ -39,6 +39,7 @@ class LoopOptions:
         pauses: before each further try to report a result.
         patience: between tries to report once those have failed.
         told: how long an ended job waits for its log to be told.
+        gather: how long lines of a job are gathered before they are told.
     """
 
     slots: int = 1
@@ -48,6 +49,7 @@ class LoopOptions:
     pauses: tuple[float, ...] = (5.0, 10.0)
     patience: float = 60.0
     told: float = 10.0
+    gather: float = 0.2
 
 
 @dataclass(slots=True)
@@ -168,8 +170,8 @@ class ProviderLoop:
                 if str(error) != said:
                     said = str(error)
                     log.warning("the platform does not take heartbeats: %s", said)
-            except OSError as error:
-                log.warning("this machine cannot be measured: %s", error)
+            except Exception:
+                log.exception("no heartbeat could be made")
             await self._clock.sleep(self._options.heartbeat)
 
     async def _beat(self) -> None:
@@ -206,7 +208,10 @@ class ProviderLoop:
                     said = str(error)
                     log.warning("no job can be had: %s", said)
                 after = error.retry_after if isinstance(error, PlatformUnavailable) else None
-                pause = max(pause, after or 0.0)
+                await self._clock.sleep(max(pause, after or 0.0))
+                continue
+            except Exception:
+                log.exception("no job could be claimed")
                 await self._clock.sleep(pause)
                 continue
             await self._platform.wait(pause)
@@ -251,7 +256,7 @@ class ProviderLoop:
             why = refusal(job, self._secret) or await self._executor.refusal(job)
             if why is not None:
                 return failure(why)
-            async with self._executor.course(self._platform, job) as course:
+            async with self._executor.course(self._platform, job, self._options.gather) as course:
                 outcome = await self._watched(carried, course)
                 await course.told(self._options.told if outcome is not None else 0.0)
                 return outcome
@@ -331,6 +336,8 @@ def _failed(job: ProviderJob, error: Exception) -> Outcome:
         error = error.exceptions[0]
     if isinstance(error, EngineError):
         return failure(error.message, transient=error.code in PASSING)
+    if isinstance(error, PlatformError):
+        return failure(f"The platform refused: {error}")
     log.error("job %s failed for a reason of the provider's own", job.job_id, exc_info=error)
     return failure("The provider could not carry out this job; its log says more", transient=True)
 

@@ -161,6 +161,18 @@ def text_params(params: Params, model: str | None = None, allowed: Container[str
     )
 
 
+def chat_params(params: Params, model: str | None = None) -> TextParams:
+    """Of a `vllm` job, which the OpenAI-style routes make: their bounds are wider, and any model may be asked (section
+    3.8)."""
+    tokens, warmth = params.get("max_tokens"), params.get("temperature")
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= 8192:
+        tokens = 512
+    if isinstance(warmth, bool) or not isinstance(warmth, int | float) or not 0 <= warmth <= 2:
+        warmth = 0.7
+    model = chosen_model(_either(params, "model") or model, None, LLM_DEFAULT)
+    return TextParams(model, text_of(params.get("prompt"), PROMPT_DEFAULT), tokens, float(warmth))
+
+
 def image_params(
     params: Params, model: str | None = None, allowed: Container[str] | None = IMAGE_MODELS
 ) -> ImageParams:

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-TEXT_TYPES = frozenset({"llm_inference", "llm-inference", "vllm"})
-"""Jobs that ask a language model once; `vllm` is what the OpenAI-style routes make (section 3.8)."""
+CHAT_TYPE = "vllm"
+"""What the OpenAI-style routes make of a question (section 3.8)."""
+
+TEXT_TYPES = frozenset({"llm_inference", "llm-inference", CHAT_TYPE})
+"""Jobs that ask a language model once."""
 
 SERVING_TYPE = "vllm_serve"
 IMAGE_TYPE = "image_generation"

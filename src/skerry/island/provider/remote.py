@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -74,7 +75,7 @@ class RemotePlatform:
         if claim is None or not claim.job_id:
             return None
         job = job_of_claim(claim, self._clock)
-        self._journal.claimed(job)
+        await self._write_down(job)
         return job
 
     async def progress(self, job: ProviderJob, phase: str) -> None:
@@ -116,13 +117,9 @@ class RemotePlatform:
 
     async def going(self) -> list[ProviderJob]:
         """Jobs of the journal, and one of which only the platform knows."""
+        orphan = await self._orphan()
         found = self._journal.going()
-        try:
-            orphan = await self._orphan()
-        except PlatformRefused as error:
-            log.warning("the platform does not say which jobs are this provider's: %s", error)
-            orphan = None
-        return found if orphan is None else [*found, orphan]
+        return found if orphan is None or orphan in found else [*found, orphan]
 
     def reported(self, job: ProviderJob) -> Outcome | None:
         """What was, or is about to be, reported of a job."""
@@ -140,16 +137,17 @@ class RemotePlatform:
         options = RequestOptions(timeout=REPORT_SECONDS)
         error = None if outcome.error is None else outcome.error[:_MOST_ERROR]
         if outcome.transient and not outcome.success:
-            # Only this route has a job tried again.
-            await self._host.result(
-                job.job_id,
-                error=error or "The provider hands this job back",
-                transient=True,
-                duration_seconds=outcome.gpu_seconds,
-                gpu_seconds=outcome.gpu_seconds,
-                options=options,
-            )
-            return
+            # Only this route has a job tried again; a platform that has none is told that it failed.
+            with contextlib.suppress(errors.DC1NotFoundError, errors.DC1UnsupportedError):
+                await self._host.result(
+                    job.job_id,
+                    error=error or "The provider hands this job back",
+                    transient=True,
+                    duration_seconds=outcome.gpu_seconds,
+                    gpu_seconds=outcome.gpu_seconds,
+                    options=options,
+                )
+                return
         report: dict[str, Any] = {
             "success": outcome.success,
             "result": outcome.result,
@@ -178,10 +176,18 @@ class RemotePlatform:
             return None
         if row.status not in _OURS - {"unknown", "paused"}:
             return None
-        job = job_of_row(row)
+        job = job_of_row(row, self._clock)
         log.info("job %s was given to this provider, and is taken up", job.job_id)
-        self._journal.claimed(job)
+        await self._write_down(job)
         return job
+
+    async def _write_down(self, job: ProviderJob) -> None:
+        try:
+            await asyncio.to_thread(self._journal.claimed, job)
+        except OSError as error:
+            # It is ours all the same, and found again as one whose answer was lost.
+            self._lost_answer = True
+            raise PlatformUnavailable(f"a claimed job cannot be written down: {error}") from None
 
 
 def job_of_claim(claim: Claim, clock: Clock) -> ProviderJob:
@@ -203,8 +209,8 @@ def job_of_claim(claim: Claim, clock: Clock) -> ProviderJob:
     )
 
 
-def job_of_row(row: Job) -> ProviderJob:
-    """A job's whole row as the loop has it."""
+def job_of_row(row: Job, clock: Clock) -> ProviderJob:
+    """A job's whole row as the loop has it; its time is counted from now, since clocks differ."""
     extra, spec = row.extra, row.task_spec
     raw = extra.get("task_spec_raw", spec if isinstance(spec, str) else None)
     if not isinstance(raw, str):
@@ -224,7 +230,7 @@ def job_of_row(row: Job) -> ProviderJob:
         gpu_requirements=_object(row.gpu_requirements) or None,
         duration_minutes=_positive(row.duration_minutes, 0.0),
         max_duration_seconds=int(_positive(row.max_duration_seconds, 900.0)),
-        claimed_at=row.started_at,
+        claimed_at=clock.now(),
     )
 
 

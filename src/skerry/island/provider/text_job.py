@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from skerry.island.engine.errors import EngineError
 from skerry.island.provider.course import Course
-from skerry.island.provider.params import text_params
-from skerry.island.provider.records import Outcome, ProviderJob, failure
+from skerry.island.provider.params import chat_params, text_params
+from skerry.island.provider.records import CHAT_TYPE, Outcome, ProviderJob, failure
 from skerry.island.provider.task_specs import MARKER, compact
 
 OnPhase = Callable[[str], Awaitable[None]]
@@ -55,8 +55,8 @@ class LanguageModels(Protocol):
 
 
 NO_MODELS = (
-    "This provider has no language models: `skerry llm install` and a model in its models directory are needed "
-    "(docs/how-to/provider.md)"
+    "This provider has no language models: its owner can install an engine with the extra `llm`, and add models with "
+    "`skerry model pull` or `skerry model add`"
 )
 
 
@@ -80,8 +80,12 @@ class TextJobs:
         """Ask, and write the answer as the network's own programs do."""
         if self._models is None:
             return failure(NO_MODELS)
-        wanted = await asyncio.to_thread(text_params, job.params or {}, job.model, self._allowed)
-        chat = (job.params or {}).get("messages")
+        params = job.params or {}
+        if job.job_type == CHAT_TYPE:
+            wanted = chat_params(params, job.model)
+        else:
+            wanted = await asyncio.to_thread(text_params, params, job.model, self._allowed)
+        chat = params.get("messages")
         if not isinstance(chat, list) or not chat:
             chat = [{"role": "user", "content": wanted.prompt}]
         raw = wanted.model in RAW_MODELS

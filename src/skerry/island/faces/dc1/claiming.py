@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from skerry.island.faces.dc1 import events, job_rows, provider_rows
 from skerry.island.faces.dc1.tables import executions, jobs
@@ -18,10 +19,11 @@ USUAL_SECONDS = 600
 """`max_duration_seconds` of a job that has none."""
 
 
-def candidates(connection: Connection, provider: Row[Any]) -> list[Row[Any]]:
+def candidates(connection: Connection, provider: Row[Any]) -> Iterator[Row[Any]]:
     """Jobs that the provider could begin now, the next one first."""
-    query = (
-        select(jobs)
+    # What is long in a job is read of those alone that are wanted.
+    query: Select[Any] = (
+        select(jobs.c.id, jobs.c.compute_type, jobs.c.gpu_requirements)
         .where(
             jobs.c.status.in_(job_rows.WAITING),
             jobs.c.picked_up_at.is_(None),
@@ -33,7 +35,9 @@ def candidates(connection: Connection, provider: Row[Any]) -> list[Row[Any]]:
     )
     kinds = provider_rows.supported(provider)
     name = provider_rows.model_of(provider)
-    return [job for job in connection.execute(query) if job.compute_type in kinds and fits_gpu(job, name)]
+    for job in connection.execute(query).all():
+        if job.compute_type in kinds and fits_gpu(job, name):
+            yield job_rows.get(connection, job.id)
 
 
 def fits_gpu(job: Row[Any], gpu_model: str) -> bool:

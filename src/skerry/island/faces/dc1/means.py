@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.workers.image import DiffusionChoices, DiffusionWorkers
 from skerry.island.workers.llm import engines
 from skerry.island.workers.llm.models import ModelStore
-from skerry.island.workers.llm.workers import LlmSettings, LlmWorkers
+from skerry.island.workers.llm.settings import LlmSettings
+from skerry.island.workers.llm.workers import LlmWorkers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,13 +35,18 @@ class Means:
     async def opened(cls, engine: Engine) -> Means:
         """Look around; nothing is loaded before it is needed."""
         data = engine.settings.data_dir
-        default = engine.settings.dc1.default_model
         gpus = [gpu.index for gpu in engine.nodes.local.gpus]
-        settings = LlmSettings(default_model=default)
+        settings, choices = LlmSettings.from_env(), DiffusionChoices.from_env()
+        # Whoever may send jobs chooses what a hub is asked for: that should be the owner alone.
+        alone = not engine.settings.allow_remote
+        if "SKERRY_LLM_HUB" not in os.environ:
+            settings = replace(settings, hub=alone)
+        if "SKERRY_DIFFUSION_HUB" not in os.environ:
+            choices = replace(choices, hub=alone)
         llm = await LlmWorkers.open(ModelStore.of(data), settings=settings, gpus=gpus)
-        pictures = DiffusionWorkers(data, choices=DiffusionChoices.from_env(), clock=engine.clock)
+        pictures = DiffusionWorkers(data, choices=choices, clock=engine.clock)
         unready = await asyncio.to_thread(engines.available, gpus)
-        return cls(llm=llm, pictures=pictures, default_model=default, unready=unready)
+        return cls(llm=llm, pictures=pictures, default_model=settings.default_model, unready=unready)
 
     async def can_answer(self, model: str) -> bool:
         """Whether a language model, or the one that stands in for it, is here, and an engine for it."""

@@ -36,7 +36,6 @@ class Service:
         self._authentication = authentication
         self.working = working
         self._renting = Renting(engine)
-        self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
         self._providing = Providing(engine, working.changes, working.secret)
         self._serving = Serving(engine, working.changes, working.maker, working.submit, means)
         self._local = LocalWork(engine, working.changes, working.secret, means)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
-
-from sqlalchemy import Row
 
 from skerry.island.asgi import Receive, Scope
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError
 from skerry.island.faces.dc1.answerers import Answerer
 from skerry.island.faces.dc1.call import Answer, Call
 from skerry.island.faces.dc1.changes import Changes
@@ -23,9 +19,6 @@ from skerry.island.faces.dc1.price_views import PriceViews
 from skerry.island.faces.dc1.routes import Resource
 from skerry.island.faces.dc1.served import Served
 from skerry.island.faces.dc1.template_views import TemplateViews
-from skerry.island.provider.records import ProviderJob
-from skerry.island.provider.rooms import token
-from skerry.island.workers.llm.values import Serving as ServedModel
 
 
 class Serving:
@@ -50,7 +43,7 @@ class Serving:
         self._means = means
         self._answerer = Answerer(engine.store, changes, means)
         self._chat = Chat(engine, changes, maker, self._answerer)
-        self._served = Served(engine, self._find)
+        self._served = Served(engine, means.llm)
         self._resources: list[Resource] = [
             PriceViews(engine),
             ModelViews(engine, submit),
@@ -72,16 +65,7 @@ class Serving:
         async with AsyncExitStack() as ending:
             ending.push_async_callback(self._means.close)
             ending.push_async_callback(self._answerer.close)
-            ending.push_async_callback(self._served.close)
 
     async def served(self, scope: Scope, receive: Receive, path: bytes) -> Answer | None:
         """The answer of a model that a job serves; None for paths that lead to none."""
         return await self._served.answer(scope, receive, path)
-
-    def _find(self, job: Row[Any]) -> ServedModel | None:
-        """The server of a job of this machine, once it answers."""
-        carried = ProviderJob(id=job.id, job_id=job.job_id, job_type=job.job_type, attempt=job.attempt)
-        try:
-            return self._means.llm.serving(token(carried))
-        except EngineError:
-            return None

@@ -8,8 +8,9 @@ from __future__ import annotations
 from skerry.island.workers.llm.client import Forwarded
 from skerry.island.workers.llm.engines import available
 from skerry.island.workers.llm.models import Model, ModelStore
+from skerry.island.workers.llm.settings import LlmSettings
 from skerry.island.workers.llm.values import Completion, Serving
-from skerry.island.workers.llm.workers import Answer, LlmSettings, LlmWorkers
+from skerry.island.workers.llm.workers import Answer, LlmWorkers
 
 __all__ = [
     "Answer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ Fetch = Callable[[str], Awaitable[None]]
 """Fetches a model by name into the store. Raises EngineError with the reason why not."""
 
 _MOST_REMEMBERED = 256
+# Looking through directories for each of many short requests would take longer than answering some of them.
+_REMEMBERED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Chooser:
         self._engines = tuple(engines)
         self._default = default
         self._fetch = fetch
-        self._known: dict[str, tuple[Choice, tuple[int, int]]] = {}
+        self._known: dict[str, tuple[Choice, tuple[int, int], float]] = {}
 
     async def choose(self, name: str, on_phase: OnPhase | None = None) -> Choice:
         """The model for a name, as it is on the disk now.
@@ -61,7 +64,7 @@ class Chooser:
         if not self._engines:
             raise Unsupported(llama.MISSING)
         known = self._known.get(name)
-        if known is not None and known[1] == state_of(known[0].model):
+        if known is not None and time.monotonic() < known[2] and known[1] == state_of(known[0].model):
             return known[0]
         found = await asyncio.to_thread(self._look, name)
         why = ""
@@ -94,7 +97,8 @@ class Chooser:
         if state is not None:
             while len(self._known) >= _MOST_REMEMBERED:
                 self._known.pop(next(iter(self._known)))
-            self._known[name] = found, state
+            self._known.pop(name, None)
+            self._known[name] = found, state, time.monotonic() + _REMEMBERED_SECONDS
 
     def _absence(self, name: str) -> str:
         other = self._store.find(name, formats=("weights", "gguf"))

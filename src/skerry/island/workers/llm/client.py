@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h11
 import msgspec
 
 from skerry._kernel.sse import EventParser
 from skerry.errors import ProtocolError
 from skerry.island.engine.errors import EngineError, Invalid, Unavailable
 
-if TYPE_CHECKING:
-    import httpx2
-
 _CONNECT_SECONDS = 10.0
+_HEALTH_SECONDS = 10.0
+_READ = 65_536
 # Fewer than the engine has threads for (see `llama`): a connection more would wait until an idle one is given up.
 _CONNECTIONS = 32
 _LONGEST_ERROR = 65_536
 
 
 class EngineClient:
-    """Asks one engine process.
+    """Asks one engine process. Each request has a connection of its own: llama.cpp closes it after a stream.
 
     Args:
-        base_url: without a path.
+        host, port: where the engine listens.
         api_key: sent with each request, unless None.
     """
 
-    def __init__(self, base_url: str, *, api_key: str | None) -> None:
-        self._base_url = base_url
-        self._headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-        self._http: httpx2.AsyncClient | None = None
+    def __init__(self, host: str, port: int, *, api_key: str | None) -> None:
+        self._host = host
+        self._port = port
+        self._api_key = api_key
+        self._places = asyncio.Semaphore(_CONNECTIONS)
 
     async def healthy(self) -> bool:
         """Whether the engine says that it can serve."""
-        import httpx2
-
         try:
-            answer = await self._client().get("/health", timeout=_CONNECT_SECONDS)
-        except httpx2.TransportError:
+            async with asyncio.timeout(_HEALTH_SECONDS), self.forward("GET", "/health", b"") as answer:
+                return answer.status == 200
+        except (Died, TimeoutError):
             return False
-        return answer.status_code == 200
 
     @asynccontextmanager
     async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
@@ -52,8 +52,15 @@ class EngineClient:
         Raises:
             Invalid: the engine refuses the request. Unavailable: it cannot answer, or has died.
         """
-        async with self._send(path, body) as answer:
-            yield _events(answer)
+        try:
+            content = msgspec.json.encode(body)
+        except UnicodeEncodeError:
+            raise Invalid("the request holds half a character (a lone surrogate), which is no text") from None
+        async with self.forward("POST", path, content) as answer:
+            if answer.status >= 400:
+                said = b"".join([piece async for piece in answer.pieces])
+                raise refusal(answer.status, said[:_LONGEST_ERROR])
+            yield _events(answer.pieces)
 
     @asynccontextmanager
     async def forward(self, method: str, path: str, content: bytes) -> AsyncIterator[Forwarded]:
@@ -62,60 +69,63 @@ class EngineClient:
         Raises:
             Unavailable: the engine has died.
         """
-        import httpx2
-
-        headers = {"content-type": "application/json"} if content else {}
-        request = self._client().build_request(method, path, content=content, headers=headers)
-        try:
-            answer = await self._client().send(request, stream=True)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        headers = [("Host", f"{host}:{self._port}"), ("Connection", "close")]
+        if content:
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+        if self._api_key is not None:
+            headers.append(("Authorization", f"Bearer {self._api_key}"))
+        async with self._places:
             try:
-                kind = answer.headers.get("content-type", "application/json")
-                yield Forwarded(answer.status_code, kind, answer.aiter_raw())
-            finally:
-                await answer.aclose()
-        except httpx2.TransportError as error:
-            raise Died(str(error)) from None
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
-
-    def _client(self) -> httpx2.AsyncClient:
-        if self._http is None:
-            import httpx2
-
-            self._http = httpx2.AsyncClient(
-                base_url=self._base_url,
-                headers=self._headers,
-                # Nothing is said while a long prompt is read; whoever asks decides how long is too long.
-                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-                limits=httpx2.Limits(max_connections=_CONNECTIONS),
-                trust_env=False,
-            )
-        return self._http
-
-    @asynccontextmanager
-    async def _send(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-        import httpx2
-
-        client = self._client()
-        try:
-            content = msgspec.json.encode(body)
-        except UnicodeEncodeError:
-            raise Invalid("the request holds half a character (a lone surrogate), which is no text") from None
-        request = client.build_request("POST", path, content=content, headers={"content-type": "application/json"})
-        try:
-            answer = await client.send(request, stream=True)
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    reader, writer = await asyncio.open_connection(self._host, self._port)
+            except (OSError, TimeoutError) as error:
+                raise Died(str(error)) from None
             try:
-                if answer.status_code >= 400:
-                    raise refusal(answer.status_code, (await answer.aread())[:_LONGEST_ERROR])
-                yield answer
+                exchange = _Exchange(reader)
+                writer.write(exchange.request(h11.Request(method=method, target=path, headers=headers), content))
+                response = await exchange.response()
+                kinds = [value.decode("latin-1") for name, value in response.headers if name == b"content-type"]
+                yield Forwarded(response.status_code, kinds[0] if kinds else "application/json", exchange.pieces())
             finally:
-                await answer.aclose()
-        except httpx2.TransportError as error:
+                # The engine takes the end of the connection for the end of all interest.
+                writer.transport.abort()
+
+
+class _Exchange:
+    """One request and its answer over HTTP/1.1."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._wire = h11.Connection(h11.CLIENT)
+
+    def request(self, head: h11.Request, content: bytes) -> bytes:
+        """The bytes to send."""
+        events = [head, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
+        return b"".join(self._wire.send(event) or b"" for event in events)
+
+    async def response(self) -> h11.Response:
+        """The head of the answer. Raises Died."""
+        while True:
+            event = await self._next()
+            if isinstance(event, h11.Response):
+                return event
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises Died."""
+        while not isinstance(event := await self._next(), h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+
+    async def _next(self) -> Any:
+        try:
+            while (event := self._wire.next_event()) is h11.NEED_DATA:
+                self._wire.receive_data(await self._reader.read(_READ))
+        except (OSError, h11.RemoteProtocolError) as error:
             raise Died(str(error)) from None
+        if isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+            raise Died("the connection ended before the answer did")
+        return event
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +151,9 @@ class Died(Unavailable):
         self.why = why
 
 
-async def _events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
     parser = EventParser()
-    async for piece in answer.aiter_raw():
+    async for piece in pieces:
         try:
             for event in parser.feed(piece):
                 if event.data == "[DONE]":

@@ -21,7 +21,6 @@ STATE = "models"
 """Name of the directory of models in an island's data directory."""
 
 VARIABLE = "SKERRY_MODELS"
-_NOT_MODELS = ("mmproj", "imatrix")
 _MOST_FOLDERS = 10_000
 
 
@@ -129,13 +128,15 @@ class ModelStore:
                     return min(fitting, key=lambda model: names.rank(model.quantisation)[0])
         return None
 
-    def add(self, name: str, file: Path, *, copy: bool = False, replace: bool = False) -> Model:
-        """Put a GGUF file under a name, as a link to where it lies or as a copy of it.
+    def add(
+        self, name: str, file: Path, *, how: Literal["link", "copy", "move"] = "link", replace: bool = False
+    ) -> Model:
+        """Put a GGUF file under a name.
 
         Args:
             name: may say a quantisation; otherwise the file's name may.
             file: the file, or the first part of a split one.
-            copy: copy it in place of linking to it.
+            how: link to where it lies, copy it, or move it, which needs the same file system.
             replace: in place of a model of this name.
 
         Raises:
@@ -151,8 +152,10 @@ class ModelStore:
             fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
             fresh.unlink(missing_ok=True)
             try:
-                if copy:
+                if how == "copy":
                     shutil.copyfile(part, fresh)
+                elif how == "move":
+                    part.replace(fresh)
                 else:
                     fresh.symlink_to(part.resolve())
                 fresh.replace(target.with_name(target.name + ending))
@@ -204,7 +207,7 @@ class ModelStore:
         for model in self._own():
             if model.name == base and model.quantisation == form:
                 if not replace:
-                    raise Conflict(f"there is a model {model.full_name} already; remove it first, or replace it")
+                    raise Conflict(f"there is a model {model.full_name} already; remove it, or ask for --replace")
                 for file in model.files:
                     file.unlink(missing_ok=True)
         return self.home / (f"{base}.{form}" if form else base)
@@ -307,7 +310,7 @@ def _sets(folder: Path) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
     except OSError:
         return
     for name in listed:
-        if name.endswith(".gguf") and not name.startswith((".", *_NOT_MODELS)):
+        if name.endswith(".gguf") and not name.startswith((".", *names.NOT_MODELS)):
             base, form, part, parts = names.stem(name)
             found.setdefault((base, form, parts), {})[part] = folder / name
     for (base, form, parts), files in found.items():

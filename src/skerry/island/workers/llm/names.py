@@ -13,6 +13,9 @@ _QUANTISATION = r"(?:I?Q\d+(?:_[A-Z0-9]+)*|T?Q\d_\d|BF16|F16|F32|FP16|FP32|MXFP4
 _FORM_OF_FILE = re.compile(rf"[._-](?:UD-)?({_QUANTISATION})$", re.IGNORECASE)
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})$")
 
+NOT_MODELS = ("mmproj", "imatrix")
+"""What the names of GGUF files begin with that go with a model and are none."""
+
 PREFERRED = ("Q4_K_M", "Q5_K_M", "Q4_K_S", "Q5_K_S", "Q4_K_L", "Q4_K_XL", "Q6_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q8_0")
 """Quantisations in the order in which they are taken when none is asked for: what loses little comes first, of that
 the smallest, since speed goes with size."""

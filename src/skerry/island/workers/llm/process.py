@@ -41,7 +41,7 @@ class EngineProcess:
         said: asyncio.StreamReader | None,
     ) -> None:
         self.order = order
-        self.client = EngineClient(_address(order.host, order.port), api_key=order.api_key)
+        self.client = EngineClient(_reached(order.host), order.port, api_key=order.api_key)
         self.device = "cpu"
         self._process = process
         self._said = said
@@ -102,8 +102,7 @@ class EngineProcess:
         return (said[0] if said else next((line for line in reversed(self._lines) if line.strip()), ""))[:500]
 
     async def stop(self) -> None:
-        """End the process, whatever it is doing, and close what is open to it."""
-        await self.client.aclose()
+        """End the process, whatever it is doing."""
         stdin = self._process.stdin
         assert stdin is not None
         stdin.close()
@@ -128,7 +127,7 @@ class EngineProcess:
                 raise Unavailable(f"{self.order.model.full_name} cannot be loaded: {self.complaint() or said['error']}")
             self.device = said["device"]
             port = int(said["ready"].rpartition(":")[2])
-            self.client = EngineClient(_address(self.order.host, port), api_key=self.order.api_key)
+            self.client = EngineClient(_reached(self.order.host), port, api_key=self.order.api_key)
         while not await self.client.healthy():
             if not self.alive:
                 await self._reading_done()
@@ -177,6 +176,6 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _address(host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is not bound to
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+def _reached(host: str) -> str:
+    """The address at which a process of this machine reaches what listens at another."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is not bound to

@@ -5,50 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, NotFound, Unavailable
-from skerry.island.workers.llm import engines, requests
+from skerry.island.workers.llm import engines, hub, requests
 from skerry.island.workers.llm.assembly import PIECES, Assembly
-from skerry.island.workers.llm.choice import Chooser, Fetch
+from skerry.island.workers.llm.choice import Choice, Chooser, Fetch
 from skerry.island.workers.llm.client import Died, Forwarded
 from skerry.island.workers.llm.dedicated import DedicatedServers
 from skerry.island.workers.llm.models import Model, ModelStore
 from skerry.island.workers.llm.process import EngineProcess, new_key
 from skerry.island.workers.llm.room import Room, default_memory
+from skerry.island.workers.llm.settings import LlmSettings
 from skerry.island.workers.llm.shared import SharedModels
 from skerry.island.workers.llm.values import Completion, Engine, Loaded, OnPhase, Serving
 
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
 _FORWARDED = {("GET", "models"), ("POST", "chat/completions"), ("POST", "completions")}
 _DYING_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmSettings:
-    """What the owner of the machine can choose.
-
-    Args:
-        default_model: stands in for models that are not here; None refuses them.
-        memory_bytes: for all models together; None for three quarters of the machine's.
-        processes: models loaded at once, at most.
-        context: tokens of prompt and answer together, for models that jobs share.
-        idle_seconds: after which a model that nobody used leaves the memory.
-        start_seconds: that loading a model may take.
-        patience: seconds that a job waits for others to leave room.
-        threads: of computation for each model; None for as many as there are processors.
-    """
-
-    default_model: str | None = None
-    memory_bytes: int | None = None
-    processes: int = 4
-    context: int = 4096
-    idle_seconds: float = 300.0
-    start_seconds: float = 600.0
-    patience: float = 120.0
-    threads: int | None = None
 
 
 class Answer:
@@ -119,9 +94,11 @@ class LlmWorkers:
             settings: choices of the owner.
             found: the engines to use, the preferred one first; those that are installed by default.
             gpus: `index`es of this machine's.
-            fetch: how to get a model that is not here; None not to.
+            fetch: how to get a model that is not here; as the settings say by default.
         """
         chosen = settings or LlmSettings()
+        if fetch is None and chosen.hub:
+            fetch = hub.fetcher(store)
         room = Room(
             memory_bytes=default_memory() if chosen.memory_bytes is None else chosen.memory_bytes,
             processes=chosen.processes,
@@ -198,31 +175,18 @@ class LlmWorkers:
         else:
             body["messages"] = requests.check_messages(messages)
         choice = await self._chooser.choose(model, on_phase)
-        for last in (False, True):
-            async with self._shared.use(choice, on_phase) as process:
-                if on_phase is not None:
-                    await on_phase("generating")
-                asked = time.monotonic()
-                try:
-                    answer = await _whole(process, _CHAT if prompt is None else _COMPLETIONS, body)
-                except Died:
-                    if last:
-                        raise
-                    # It may die of this request, so it is asked once more and not again.
-                    await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
-                    continue
-                now = time.monotonic()
-                return Completion(
-                    text=answer.text,
-                    model=process.order.alias,
-                    prompt_tokens=answer.usage["prompt_tokens"],
-                    completion_tokens=answer.usage["completion_tokens"],
-                    seconds=now - asked,
-                    total_seconds=now - began,
-                    device=process.device,
-                    finish_reason=answer.finish_reason or "stop",
-                )
-        raise AssertionError("the second try returns or raises")
+        process, answer, asked = await self._ask(choice, _CHAT if prompt is None else _COMPLETIONS, body, on_phase)
+        now = time.monotonic()
+        return Completion(
+            text=answer.text,
+            model=process.order.alias,
+            prompt_tokens=answer.usage["prompt_tokens"],
+            completion_tokens=answer.usage["completion_tokens"],
+            seconds=now - asked,
+            total_seconds=now - began,
+            device=process.device,
+            finish_reason=answer.finish_reason or "stop",
+        )
 
     @asynccontextmanager
     async def chat(self, body: Mapping[str, Any], *, on_phase: OnPhase | None = None) -> AsyncIterator[Answer]:
@@ -246,15 +210,24 @@ class LlmWorkers:
             raise Invalid("model is required")
         checked = requests.chat_body(body, name)
         choice = await self._chooser.choose(name, on_phase)
-        async with self._shared.use(choice, on_phase) as process:
-            if on_phase is not None:
-                await on_phase("generating")
-            checked["model"] = process.order.alias
-            if checked.get("stream"):
-                async with process.client.stream(_CHAT, checked) as events:
-                    yield Answer(process, None, events)
-            else:
-                yield Answer(process, (await _whole(process, _CHAT, checked)).chat(), None)
+        if not checked.get("stream"):
+            process, whole, _ = await self._ask(choice, _CHAT, checked, on_phase)
+            yield Answer(process, whole.chat(), None)
+            return
+        for last in (False, True):
+            async with self._shared.use(choice, on_phase) as process, AsyncExitStack() as stack:
+                if on_phase is not None:
+                    await on_phase("generating")
+                asked = {**checked, "model": process.order.alias}
+                try:
+                    events = await stack.enter_async_context(process.client.stream(_CHAT, asked))
+                except Died:
+                    if last:
+                        raise
+                    await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
+                    continue
+                yield Answer(process, None, events)
+                return
 
     async def serve(
         self,
@@ -384,11 +357,24 @@ class LlmWorkers:
         await self._shared.aclose()
         await self._room.settled()
 
-
-async def _whole(process: EngineProcess, path: str, body: Mapping[str, Any]) -> Assembly:
-    """All that an engine answers to a request."""
-    found = Assembly()
-    async with process.client.stream(path, {**body, **PIECES, "model": process.order.alias}) as events:
-        async for event in events:
-            found.add(event)
-    return found
+    async def _ask(
+        self, choice: Choice, path: str, body: Mapping[str, Any], on_phase: OnPhase | None
+    ) -> tuple[EngineProcess, Assembly, float]:
+        """All that an engine answers, and when it was asked; of a second process where the first dies of it."""
+        for last in (False, True):
+            async with self._shared.use(choice, on_phase) as process:
+                if on_phase is not None:
+                    await on_phase("generating")
+                asked, found = time.monotonic(), Assembly()
+                try:
+                    request = {**body, **PIECES, "model": process.order.alias}
+                    async with process.client.stream(path, request) as events:
+                        async for event in events:
+                            found.add(event)
+                    return process, found, asked
+                except Died:
+                    if last:
+                        raise
+                    # It may die of this request, so it is asked once more and not again.
+                    await asyncio.wait([process.ended], timeout=_DYING_SECONDS)
+        raise AssertionError("the second try returns or raises")
