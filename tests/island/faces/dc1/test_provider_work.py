@@ -51,6 +51,20 @@ async def test_looking_takes_nothing(stage: Stage) -> None:
     assert (await row(stage, job["job_id"])).status == "pending"
 
 
+async def test_asking_for_headers_takes_nothing(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await submit(stage, mine)
+    for target in (
+        f"/api/providers/{mine.key}/jobs",
+        "/api/providers/jobs/next",
+        "/api/jobs/assigned",
+        "/api/jobs/queue",
+    ):
+        assert (await stage.host_as(mine.key, "HEAD", target)).status == 404
+    assert (await row(stage, job["job_id"])).status == "pending"
+    assert (await stage.host_as(mine.key, "HEAD", "/api/providers/me")).status == 200
+
+
 async def test_a_key_in_the_path_counts(stage: Stage) -> None:
     mine = await host(stage)
     answer = await stage.host_as(mine.key, "GET", "/api/providers/nope/jobs")

@@ -114,6 +114,7 @@ class Route:
         access: who may ask, and what others are told (section 2.2).
         limits: how often (section 2.7), beside the limit that all routes share.
         keyed: the first variable segment is the caller's key, and the handler is not given it.
+        takes: a read that changes something, as the network has it; HEAD is refused there.
     """
 
     method: str
@@ -122,3 +123,4 @@ class Route:
     access: Access
     limits: tuple[Limit, ...] = ()
     keyed: bool = False
+    takes: bool = False

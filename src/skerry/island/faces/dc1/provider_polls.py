@@ -40,10 +40,17 @@ class ProviderPolls:
     def routes(self) -> Sequence[Route]:
         """Four ways of asking, and two of checking what was got."""
         return [
-            Route(method="GET", path="/api/providers/{key}/jobs", handler=self.by_path, access=POLL, keyed=True),
-            Route(method="GET", path="/api/providers/jobs/next", handler=self.next, access=PROVIDER),
-            Route(method="GET", path="/api/jobs/assigned", handler=self.assigned, access=PROVIDER_ACCOUNT),
-            Route(method="GET", path="/api/jobs/queue", handler=self.assigned, access=PROVIDER_ACCOUNT),
+            Route(
+                method="GET",
+                path="/api/providers/{key}/jobs",
+                handler=self.by_path,
+                access=POLL,
+                keyed=True,
+                takes=True,
+            ),
+            Route(method="GET", path="/api/providers/jobs/next", handler=self.next, access=PROVIDER, takes=True),
+            Route(method="GET", path="/api/jobs/assigned", handler=self.assigned, access=PROVIDER_ACCOUNT, takes=True),
+            Route(method="GET", path="/api/jobs/queue", handler=self.assigned, access=PROVIDER_ACCOUNT, takes=True),
             Route(method="GET", path="/api/jobs/verify-hmac", handler=self.verify, access=PROVIDER),
             Route(method="GET", path="/api/jobs/verify-hmac-local", handler=self.verify_local, access=PROVIDER),
         ]
