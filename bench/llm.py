@@ -33,7 +33,7 @@ def pool(rounds: int) -> list[Row]:
         return []
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as directory:
         store = ModelStore(Path(directory))
-        bare = _Bare(store.add_demo("demo").path)
+        bare = Bare(store.add_demo("demo").path)
         loop = asyncio.new_event_loop()
         workers = loop.run_until_complete(LlmWorkers.open(store, settings=LlmSettings(threads=1)))
         try:
@@ -44,7 +44,7 @@ def pool(rounds: int) -> list[Row]:
             bare.close()
 
 
-def _completion(loop: asyncio.AbstractEventLoop, workers: LlmWorkers, bare: _Bare, rounds: int) -> Row:
+def _completion(loop: asyncio.AbstractEventLoop, workers: LlmWorkers, bare: Bare, rounds: int) -> Row:
     def through() -> None:
         answer = loop.run_until_complete(workers.complete("demo", _PROMPT, max_tokens=_TOKENS, temperature=0))
         assert (answer.prompt_tokens, answer.completion_tokens) == (16, _TOKENS)
@@ -55,7 +55,7 @@ def _completion(loop: asyncio.AbstractEventLoop, workers: LlmWorkers, bare: _Bar
     return Row("llm: 16 tokens after a prompt of 16", subject, [served, inside])
 
 
-def _first_piece(loop: asyncio.AbstractEventLoop, workers: LlmWorkers, bare: _Bare, rounds: int) -> Row:
+def _first_piece(loop: asyncio.AbstractEventLoop, workers: LlmWorkers, bare: Bare, rounds: int) -> Row:
     """Until the first text is there; the rest is read too, but not counted."""
 
     async def through() -> float:
@@ -76,7 +76,7 @@ def _first_piece(loop: asyncio.AbstractEventLoop, workers: LlmWorkers, bare: _Ba
     return Row("llm: first piece of a stream", subject, [served])
 
 
-class _Bare:
+class Bare:
     """The engine as its package has it, in this process, asked over its own HTTP server and past it."""
 
     def __init__(self, path: Path) -> None:
@@ -114,6 +114,13 @@ class _Bare:
             if not first and line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
                 first = time.perf_counter_ns()
         return (first - start) / 1e6
+
+    def answer(self, messages: list[dict[str, str]], tokens: int) -> None:
+        """By HTTP, to a chat."""
+        body = {"messages": messages, "max_tokens": tokens, "temperature": 0}
+        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        answer = json.loads(self._connection.getresponse().read())
+        assert 0 < answer["usage"]["completion_tokens"] <= tokens
 
     def close(self) -> None:
         """End the server."""

@@ -38,7 +38,7 @@ def no_room(
     Args:
         job_type: one of section 5.5.
         status: the machine as it is now.
-        needs: MiB by job type.
+        needs: MiB by job type; empty to look at none.
         free_disk: bytes of disk that must be free.
     """
     if status.free_disk_bytes < free_disk:

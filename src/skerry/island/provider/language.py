@@ -13,9 +13,7 @@ from skerry.island.provider.records import Endpoint
 from skerry.island.provider.text_job import OnPhase
 
 if TYPE_CHECKING:
-    from skerry.island.workers.llm.models import ModelStore
-    from skerry.island.workers.llm.values import Serving
-    from skerry.island.workers.llm.workers import LlmWorkers
+    from skerry.island.workers.llm import LlmWorkers, ModelStore, Serving
 
 PORTS = range(8100, 8200)
 """Where the network's daemons serve (section 5.7)."""

@@ -96,7 +96,7 @@ class ServingJobs:
             except EngineError as error:
                 trouble, passing = error.message, error.code in PASSING
                 if not passing or restarts == len(self._pauses):
-                    return failure(trouble, transient=passing and not restarts, gpu_seconds=self._spent(began))
+                    return failure(trouble, transient=passing and not restarts, gpu_seconds=self._spent(job, began))
             else:
                 course.phase("generating")
                 course.say(f"{model} is served at {url}")
@@ -106,13 +106,13 @@ class ServingJobs:
                     return Outcome(
                         success=True,
                         result=printed({**result, "openai_compatible": True}),
-                        gpu_seconds=self._spent(began),
+                        gpu_seconds=self._spent(job, began),
                         exit_code=0,
                         restarts=restarts,
                     )
                 if restarts == len(self._pauses):
                     why = f"The model's server died {restarts + 1} times: {trouble}"
-                    return Outcome(success=False, error=why, gpu_seconds=self._spent(began), restarts=restarts)
+                    return Outcome(success=False, error=why, gpu_seconds=self._spent(job, began), restarts=restarts)
             course.say(f"{trouble}; it is started again", "warn")
             pause = self._pauses[restarts]
             restarts += 1
@@ -145,5 +145,8 @@ class ServingJobs:
             return job.seconds
         return job.seconds - (self._clock.now() - job.claimed_at).total_seconds()
 
-    def _spent(self, began: float) -> float:
-        return round(self._clock.monotonic() - began, 3)
+    def _spent(self, job: ProviderJob, began: float) -> float:
+        """Seconds since the job was claimed, also by an earlier process; since it was begun where that is not known."""
+        if job.claimed_at is None:
+            return round(self._clock.monotonic() - began, 3)
+        return round(max(0.0, (self._clock.now() - job.claimed_at).total_seconds()), 3)

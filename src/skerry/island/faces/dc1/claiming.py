@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
 
 from skerry.island.faces.dc1 import events, job_rows, provider_rows
 from skerry.island.faces.dc1.tables import executions, jobs
@@ -19,15 +19,18 @@ USUAL_SECONDS = 600
 """`max_duration_seconds` of a job that has none."""
 
 
+def waits(connection: Connection, provider_id: int) -> bool:
+    """Whether any job waits that may be the provider's; whether it fits is not looked at: asking shall cost little."""
+    query = select(jobs.c.id).where(*_for(provider_id))
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def candidates(connection: Connection, provider: Row[Any]) -> Iterator[Row[Any]]:
-    """Jobs that the provider could begin now, the next one first."""
-    # What is long in a job is read of those alone that are wanted.
+    """Jobs that the provider could begin now, the next one first: what tells whether it could, not the whole rows."""
     query: Select[Any] = (
-        select(jobs.c.id, jobs.c.compute_type, jobs.c.gpu_requirements)
+        select(jobs.c.id, jobs.c.status, jobs.c.provider_id, jobs.c.compute_type, jobs.c.gpu_requirements)
         .where(
-            jobs.c.status.in_(job_rows.WAITING),
-            jobs.c.picked_up_at.is_(None),
-            or_(jobs.c.provider_id == provider.id, jobs.c.provider_id.is_(None)),
+            *_for(provider.id),
             jobs.c.vram_required_mb <= provider.vram_mib,
             jobs.c.gpu_count <= provider.gpu_count,
         )
@@ -37,7 +40,15 @@ def candidates(connection: Connection, provider: Row[Any]) -> Iterator[Row[Any]]
     name = provider_rows.model_of(provider)
     for job in connection.execute(query).all():
         if job.compute_type in kinds and fits_gpu(job, name):
-            yield job_rows.get(connection, job.id)
+            yield job
+
+
+def _for(provider_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        jobs.c.status.in_(job_rows.WAITING),
+        jobs.c.picked_up_at.is_(None),
+        or_(jobs.c.provider_id == provider_id, jobs.c.provider_id.is_(None)),
+    )
 
 
 def fits_gpu(job: Row[Any], gpu_model: str) -> bool:
@@ -56,7 +67,7 @@ def claim(connection: Connection, provider: Row[Any], *, now: int) -> Row[Any] |
     if not provider_rows.may_work(provider, now):
         return None
     for job in candidates(connection, provider):
-        return begin(connection, job, provider.id, now=now)
+        return begin(connection, job_rows.get(connection, job.id), provider.id, now=now)
     return None
 
 

@@ -119,6 +119,7 @@ class DC1Face:
         served = await self.service.served(scope, receive, raw)
         if served is not None:
             return served, ()
+        self._limits.take(limits.CROWD, address)
         self._limits.take(limits.EVERYTHING, headers.get("x-renter-key") or headers.get("x-provider-key") or address)
         route, values = self._routes.find(scope["method"], raw)
         body, json = await requests.read(scope, receive)

@@ -13,7 +13,15 @@ from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
-from skerry.island.faces.dc1 import heartbeat_bodies, heartbeats, job_rows, job_views, provider_polls, reporting
+from skerry.island.faces.dc1 import (
+    claiming,
+    heartbeat_bodies,
+    heartbeats,
+    job_rows,
+    job_views,
+    provider_polls,
+    reporting,
+)
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.reporting import Line, Report
@@ -55,6 +63,9 @@ class LocalPlatform:
     async def claim(self) -> ProviderJob | None:
         """Take the next job."""
         async with _translated():
+            # Whatever changes wakes the loop, mostly its own reports: those must not queue for a transaction in vain.
+            if not await self._engine.store.read(claiming.waits, self._provider_id):
+                return None
             row = await self._changes.run(provider_polls.claim_next, self._provider_id, now=self._now())
         return None if row is None else job_of(row)
 

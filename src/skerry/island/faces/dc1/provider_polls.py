@@ -116,7 +116,8 @@ def pick_up(connection: Connection, provider_id: int, *, now: int) -> Row[Any] |
         return None
     for job in claiming.candidates(connection, provider):
         if job.status == "pending" and job.provider_id == provider_id:
-            return claiming.begin(connection, job, provider_id, status="assigned", now=now)
+            whole = job_rows.get(connection, job.id)
+            return claiming.begin(connection, whole, provider_id, status="assigned", now=now)
     return None
 
 
