@@ -139,3 +139,13 @@ def test_a_callback(renter: DC1, key: str, operator: DC1) -> None:
         assert signing.verify_callback(key, body, headers["x-dcp-signature"])
         assert headers["x-dcp-event"] == f"job.{ended.status}"
     assert operator.request("GET", "/api/admin/audit", role="admin")["ok"] is True
+
+
+@pytest.mark.anyio
+async def test_asynchronous_programs(island: Island) -> None:
+    async with island.async_dc1() as client:
+        me = await client.me()
+        assert me.name == "local"
+        assert (await client.admin.overview())["providersRegistered"] >= 1
+        listed = await client.admin.renters(search="@island.invalid")
+        assert me.id in {renter["id"] for renter in listed["renters"]}

@@ -343,11 +343,24 @@ async def test_the_command_finishes_at_sigterm_and_survives_sigkill(net: Net, tm
     data = tmp_path / "host"
     environment = {**os.environ, "DC1_HMAC_SECRET": SECRET}
 
+    begun: list[subprocess.Popen[str]] = []
+
     def skerry(*words: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "skerry", "provider", *words, "--data-dir", str(data)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, env=environment, text=True, **pipes)
+        begun.append(subprocess.Popen(command, env=environment, text=True, **pipes))
+        return begun[-1]
 
+    try:
+        await _through_signals(net, data, skerry)
+    finally:
+        for process in begun:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+async def _through_signals(net: Net, data: Path, skerry: Callable[..., subprocess.Popen[str]]) -> None:
     made = skerry("register", "--base-url", net.base_url, "--name", "host", "--email", "host@example.org")
     said, _ = await asyncio.to_thread(made.communicate)
     assert made.returncode == 0, said
@@ -362,23 +375,18 @@ async def test_the_command_finishes_at_sigterm_and_survives_sigkill(net: Net, tm
     running.kill()
     await asyncio.to_thread(running.communicate)
     running = skerry("run", "--poll", "0.1", "--drain", "30")
-    try:
-        assert await net.done(job_id) == "completed"
-        # The line that was on its way when it was killed may be told again; the program was not begun again.
-        assert net.renter.jobs.output(job_id).text.splitlines() == [net.logs(job_id)[0], "off"]
-        assert sorted(set(net.logs(job_id))) == ["off", net.logs(job_id)[0]]
-        second = net.submit("import time\nprint('on', flush=True)\ntime.sleep(8)\nprint('off')")
-        await net.said(second, "on")
-        running.send_signal(signal.SIGTERM)
-        said, _ = await asyncio.to_thread(running.communicate, timeout=PATIENCE)
-        assert running.returncode == 0, said
-        assert net.status(second) == "completed"
-        assert "Taking no more jobs" in said
-        assert SECRET not in said
-        assert account.load(data).api_key not in said
-        shown = skerry("earnings", "-o", "json")
-        assert '"jobs": 2' in (await asyncio.to_thread(shown.communicate))[0]
-    finally:
-        if running.poll() is None:
-            running.kill()
-            running.communicate()
+    assert await net.done(job_id) == "completed"
+    # The line that was on its way when it was killed may be told again; the program was not begun again.
+    assert net.renter.jobs.output(job_id).text.splitlines() == [net.logs(job_id)[0], "off"]
+    assert sorted(set(net.logs(job_id))) == ["off", net.logs(job_id)[0]]
+    second = net.submit("import time\nprint('on', flush=True)\ntime.sleep(8)\nprint('off')")
+    await net.said(second, "on")
+    running.send_signal(signal.SIGTERM)
+    said, _ = await asyncio.to_thread(running.communicate, timeout=PATIENCE)
+    assert running.returncode == 0, said
+    assert net.status(second) == "completed"
+    assert "Taking no more jobs" in said
+    assert SECRET not in said
+    assert account.load(data).api_key not in said
+    shown = skerry("earnings", "-o", "json")
+    assert '"jobs": 2' in (await asyncio.to_thread(shown.communicate))[0]

@@ -48,6 +48,11 @@ REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     ({"job_type": "x" * 65}, 400, wrong("job_type", "Too big: expected string to have <=64 characters")),
     ({"params": []}, 400, wrong("params", "Invalid input: expected record, received array")),
     ({"params": {"model": "m" * 300}}, 400, wrong("params.model", "Too big: expected string to have <=256 characters")),
+    (
+        {"params": {"model": "a\x00b"}},
+        400,
+        wrong("params.model", "Invalid input: string must not contain NUL characters"),
+    ),
     ({"priority": [1]}, 400, wrong("priority", "Invalid input: expected string, received array")),
     ({"priority": "1" * 33}, 400, wrong("priority", "Too big: expected string to have <=32 characters")),
     (

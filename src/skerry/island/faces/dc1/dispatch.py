@@ -18,6 +18,7 @@ from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.job_making import JobMaker, Made
 from skerry.island.faces.dc1.job_rows import CLAIMED, TERMINAL
 from skerry.island.faces.dc1.limits import DISPATCH
+from skerry.island.faces.dc1.reporting import storable
 from skerry.island.faces.dc1.submission import Submission
 from skerry.island.faces.dc1.submitting import active
 from skerry.island.faces.dc1.tables import jobs
@@ -136,6 +137,7 @@ def _fail(connection: Connection, call: Call, caller: Caller, job_id: str, reaso
     job = job_access.readable(connection, caller, job_id)
     if job.status in TERMINAL:
         raise Fault(409, "Job already settled", current_status=job.status)
+    reason = storable(connection, reason)
     ended = ending.fail(connection, job, reason, source=_source(caller), now=call.now)
     return Answer(
         {

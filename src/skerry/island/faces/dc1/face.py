@@ -119,6 +119,7 @@ class DC1Face:
         served = await self.service.served(scope, receive, raw)
         if served is not None:
             return served, ()
+        self._limits.take(limits.CROWD, address)
         self._limits.take(limits.EVERYTHING, headers.get("x-renter-key") or headers.get("x-provider-key") or address)
         route, values = self._routes.find(scope["method"], raw)
         body, json = await requests.read(scope, receive)
@@ -206,6 +207,10 @@ async def _reply(
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if scope["method"] == "HEAD":
+        await body.aclose()
+        await send({"type": "http.response.body", "body": b""})
+        return
     gone = asyncio.ensure_future(_gone(receive))
     try:
         async with aclosing(body):

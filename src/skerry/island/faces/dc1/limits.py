@@ -32,6 +32,9 @@ class Limit:
 
 
 EVERYTHING = Limit(name="all", most=300, seconds=60, error="Rate limit exceeded.")
+CROWD = Limit(name="crowd", most=3_000, seconds=60, by="address", error="Rate limit exceeded.")
+"""Of one address with however many keys, made-up ones included."""
+
 REGISTER = Limit(name="register", most=5, seconds=600, by="address")
 SUBMIT = Limit(name="submit", most=10, seconds=60)
 DISPATCH = Limit(name="dispatch", most=10, seconds=60)

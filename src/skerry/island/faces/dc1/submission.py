@@ -137,6 +137,8 @@ def read(body: Any) -> Submission:
     named = params.get("model")
     if isinstance(named, str) and len(named) > _LONGEST_MODEL:
         fields.wrong("params.model", f"Too big: expected string to have <={_LONGEST_MODEL} characters")
+    elif isinstance(named, str) and "\x00" in named:
+        fields.wrong("params.model", "Invalid input: string must not contain NUL characters")
     fields.only(_KNOWN)
     fields.check()
 
