@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx2
 from sqlalchemy import Row
 
-from skerry._kernel.sse import EventParser
-from skerry.errors import ProtocolError
 from skerry.island.engine.errors import Unavailable
 from skerry.island.faces.dc1 import job_rows
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.chat_requests import Wanted
-from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.means import Means
+from skerry.island.faces.dc1.resident_endpoints import UNREADABLE, EndpointFailed, ResidentEndpoints
 from skerry.island.faces.dc1.results import marked
 from skerry.island.store.store import Store
 
-_CONNECT_SECONDS = 5.0
-_MOST_ANSWER = 8 << 20
+_MOST_TOKENS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +28,17 @@ class Chosen:
     Args:
         job: its number.
         job_id: its name.
+        provider: who answers.
         place: `own`, `endpoint` or `queue`.
-        url: of the provider's server, which ends in `/v1`.
-        address: from which that provider's heartbeats come; its server must be there too.
+        url: of the provider's server.
         now: when it was chosen, microseconds since 1970.
     """
 
     job: int
     job_id: str
+    provider: int
     place: str
     url: str | None
-    address: str | None
     now: int
 
 
@@ -85,13 +79,11 @@ class Answerer:
         self._store = store
         self._changes = changes
         self._means = means
-        self._client = httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS)
-        )
+        self._endpoints = ResidentEndpoints()
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._client.aclose()
+        await self._endpoints.close()
 
     async def names(self) -> list[str]:
         """Models that this machine has."""
@@ -105,7 +97,7 @@ class Answerer:
         """The answer, in parts if they are wanted.
 
         Raises:
-            EngineError: this machine cannot. Fault: somebody else cannot.
+            EngineError: this machine cannot. EndpointFailed: somebody else cannot.
         """
         ways = {"own": self._own, "endpoint": self._endpoint, "queue": self._job}
         async with contextlib.aclosing(ways[chosen.place](wanted, chosen)) as replies:
@@ -124,27 +116,20 @@ class Answerer:
             yield gathered.end(wanted)
 
     async def _endpoint(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
-        """Ask the server that a provider told of, where its heartbeats come from and nowhere else."""
+        """Ask the server that a provider told of; nothing that it sends is more than a claim."""
         assert chosen.url is not None
-        if chosen.address is None or urlsplit(chosen.url).hostname != chosen.address:
-            raise Fault(503, "no_providers_available", message="The provider's endpoint is not at its own address")
-        url = chosen.url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
-        request = self._client.build_request("POST", url, json=wanted.body)
         try:
-            answer = await self._client.send(request, stream=True)
-            async with contextlib.aclosing(answer):
-                if answer.status_code != 200:
-                    raise Fault(503, "no_providers_available", message="The provider's endpoint refused")
-                if not wanted.stream:
-                    yield _whole(json.loads(await _bounded(answer)), None)
-                    return
-                gathered = Gathered(None)
-                async for event in _events(answer):
+            if not wanted.stream:
+                yield _whole(await self._endpoints.whole(chosen.url, wanted.body), None)
+                return
+            gathered = Gathered(None)
+            async with contextlib.aclosing(self._endpoints.events(chosen.url, wanted.body)) as found:
+                async for event in found:
                     for reply in gathered.add(event):
                         yield reply
-                yield gathered.end(wanted)
-        except (httpx2.HTTPError, ProtocolError, ValueError, TypeError):
-            raise Fault(503, "no_providers_available", message="The provider's endpoint does not answer") from None
+            yield gathered.end(wanted)
+        except UNREADABLE:
+            raise EndpointFailed("The provider's endpoint sends what is no answer") from None
 
     async def _job(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         """Wait until a provider has carried the job out."""
@@ -183,7 +168,7 @@ class Gathered:
             self._usage = event["usage"]
         found = []
         for choice in event.get("choices") or ():
-            self._finish = choice.get("finish_reason") or self._finish
+            self._finish = _word(choice.get("finish_reason")) or self._finish
             delta = {name: value for name, value in (choice.get("delta") or {}).items() if value is not None}
             if delta:
                 text = delta.get("content")
@@ -212,18 +197,24 @@ def guess(text: str) -> int:
 def _whole(body: dict[str, Any], model: str | None) -> Reply:
     choice = body["choices"][0]
     message = choice.get("message") or {}
-    text = message.get("content") or ""
+    text = _word(message.get("content")) or ""
     usage = body.get("usage") or {}
     calls = message.get("tool_calls") or None
+    if not isinstance(calls, list | None):
+        raise TypeError("tool calls are a list")
     return Reply(
         text=text,
         done=True,
-        model=model or body.get("model"),
+        model=model or _word(body.get("model")),
         tool_calls=calls,
-        finish_reason="tool_calls" if calls else choice.get("finish_reason") or "stop",
+        finish_reason="tool_calls" if calls else _word(choice.get("finish_reason")) or "stop",
         prompt_tokens=_count(usage, "prompt_tokens", 0),
         completion_tokens=_count(usage, "completion_tokens", guess(text)),
     )
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _of_job(job: Row[Any], wanted: Wanted) -> Reply:
@@ -232,7 +223,7 @@ def _of_job(job: Row[Any], wanted: Wanted) -> Reply:
     return Reply(
         text=text,
         done=True,
-        model=found.get("model"),
+        model=_word(found.get("model")),
         prompt_tokens=job.prompt_tokens or guess(wanted.prompt),
         completion_tokens=_count(found, "tokens_generated", guess(text)),
     )
@@ -240,25 +231,6 @@ def _of_job(job: Row[Any], wanted: Wanted) -> Reply:
 
 def _count(usage: dict[str, Any], name: str, otherwise: int) -> int:
     found = usage.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else otherwise
-
-
-async def _bounded(answer: httpx2.Response) -> bytes:
-    parts, total = [], 0
-    async for part in answer.aiter_bytes():
-        total += len(part)
-        if total > _MOST_ANSWER:
-            raise ValueError("the answer is too large")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    parser = EventParser()
-    async for part in answer.aiter_bytes():
-        for event in parser.feed(part):
-            if event.data.strip() == "[DONE]":
-                return
-            found = json.loads(event.data)
-            if isinstance(found, dict):
-                yield found
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _MOST_TOKENS:
+        return otherwise
+    return found

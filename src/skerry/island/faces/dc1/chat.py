@@ -1,14 +1,15 @@
 """`/v1`: models asked in the manner of OpenAI; every question is a job, held and settled as any other (section 3.8).
 
 Who answers is chosen by what is quickest: this machine, when it has the model; a provider that has the model loaded and
-told where; else whichever provider fits, whose answer is waited for.
+told where; else whichever provider fits, whose answer is waited for. Where a provider's own server fails before it has
+said anything, the next one is asked, under a job of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -36,6 +37,7 @@ from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.job_making import JobMaker
 from skerry.island.faces.dc1.limits import INFERENCE
 from skerry.island.faces.dc1.quoting import Quote
+from skerry.island.faces.dc1.resident_endpoints import EndpointFailed
 from skerry.island.faces.dc1.submission import Submission
 from skerry.island.faces.dc1.tables import jobs, providers
 from skerry.island.provider.task_specs import compact
@@ -44,6 +46,12 @@ from skerry.island.store.values import micros
 
 JOB_TYPE = "vllm"
 LIMIT_SECONDS = 300
+FALL_BACKS = 2
+"""Further providers that are asked when a server of a provider's own fails."""
+
+AVOIDED_SECONDS = 60.0
+"""For which such a provider is asked after all others."""
+
 _PRIORITY = 8
 _CREATED = 1_742_671_800
 _STALE_MS = provider_rows.STALE_SECONDS * 1_000
@@ -64,6 +72,7 @@ class Chat:
         self._changes = changes
         self._maker = maker
         self._answerer = answerer
+        self._failed: dict[int, float] = {}
 
     def routes(self) -> Sequence[Route]:
         """Four calls, also below `/api/v1` where some clients look."""
@@ -99,22 +108,25 @@ class Chat:
         return await self._answer(call, chat_requests.read(call.json, completion=True, stream=True))
 
     async def _answer(self, call: Call, wanted: Wanted) -> Answer:
-        own = await self._answerer.has(wanted.model)
-        chosen = await self._changes.run(self._begin, call.renter.id, wanted, own, call.now)
+        first = await self._choose(call.renter.id, wanted)
         if wanted.stream:
-            return Answer.stream(self._pieces(wanted, chosen))
-        async with contextlib.aclosing(self._replies(wanted, chosen)) as replies:
-            async for reply in replies:
+            return Answer.stream(self._pieces(call.renter.id, wanted, first))
+        async with contextlib.aclosing(self._said(call.renter.id, wanted, first)) as said:
+            async for chosen, reply in said:
                 if reply.done:
                     return Answer(await self._settled(wanted, chosen, reply))
         raise AssertionError("the last reply is done")
 
-    async def _pieces(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[bytes]:
+    async def _choose(self, renter_id: int, wanted: Wanted, tried: Collection[int] = ()) -> Chosen:
+        own = await self._answerer.has(wanted.model)
+        return await self._changes.run(self._begin, renter_id, wanted, own, tried, self._now())
+
+    async def _pieces(self, renter_id: int, wanted: Wanted, first: Chosen) -> AsyncGenerator[bytes]:
         """Server-sent events; whatever goes wrong is one of them, since the status was sent before."""
-        text, settled = "", False
+        text, settled, chosen = "", False, first
         try:
-            async with contextlib.aclosing(self._replies(wanted, chosen)) as replies:
-                async for reply in replies:
+            async with contextlib.aclosing(self._said(renter_id, wanted, first)) as said:
+                async for chosen, reply in said:
                     if reply.done:
                         settled = True
                         body = await self._settled(wanted, chosen, reply)
@@ -131,6 +143,30 @@ class Chat:
                 # Whoever asked has left: what was written until then is what is paid for.
                 await asyncio.shield(self._complete(chosen, Reply(text=text, done=True), wanted))
         yield b"data: [DONE]\n\n"
+
+    async def _said(self, renter_id: int, wanted: Wanted, first: Chosen) -> AsyncGenerator[tuple[Chosen, Reply]]:
+        """What is said, and by whom.
+
+        Raises:
+            Fault: nothing came of it; what was held has been given back.
+        """
+        chosen, tried, begun = first, [first.provider], False
+        while True:
+            try:
+                async with contextlib.aclosing(self._replies(wanted, chosen)) as replies:
+                    async for reply in replies:
+                        begun = True
+                        yield chosen, reply
+                return
+            except EndpointFailed as failed:
+                self._failed[chosen.provider] = self._engine.clock.monotonic()
+                if begun or len(tried) > FALL_BACKS:
+                    raise
+                try:
+                    chosen = await self._choose(renter_id, wanted, tried)
+                except Fault:
+                    raise failed from None
+                tried.append(chosen.provider)
 
     async def _replies(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
         """What the model says, its last part done.
@@ -194,10 +230,12 @@ class Chat:
     async def _fail(self, chosen: Chosen, why: str) -> None:
         await asyncio.shield(self._changes.run(self._give_up, chosen, why, self._now()))
 
-    def _begin(self, connection: Connection, renter_id: int, wanted: Wanted, own: bool, now: int) -> Chosen:
+    def _begin(
+        self, connection: Connection, renter_id: int, wanted: Wanted, own: bool, tried: Collection[int], now: int
+    ) -> Chosen:
         renter = renter_rows.find(connection, renter_id)
         assert renter is not None
-        provider = self._provider(connection, wanted, own, now)
+        provider = self._provider(connection, wanted, own, tried, now)
         if provider is None:
             raise Fault(
                 503,
@@ -220,29 +258,34 @@ class Chat:
         place = "own" if provider.node_id is not None else "endpoint" if provider.endpoint_url else "queue"
         if place != "queue":
             claiming.begin(connection, made.job, provider.id, now=now)
-        profile = provider_rows.profile(provider)
         return Chosen(
             job=made.job.id,
             job_id=made.job.job_id,
+            provider=provider.id,
             place=place,
             url=provider.endpoint_url if place == "endpoint" else None,
-            address=profile.get("seen_address"),
             now=now,
         )
 
-    def _provider(self, connection: Connection, wanted: Wanted, own: bool, now: int) -> Row[Any] | None:
+    def _provider(
+        self, connection: Connection, wanted: Wanted, own: bool, tried: Collection[int], now: int
+    ) -> Row[Any] | None:
         """This machine first, then who has the model loaded, then by how busy their GPUs are."""
         entry = model_registry.find(wanted.model)
         least = model_registry.USUAL_MEMORY_GB if entry is None else entry.vram_gb
-        found = list(connection.execute(select(providers).order_by(providers.c.id)))
+        every = connection.execute(select(providers).order_by(providers.c.id))
+        found = [it for it in every if it.id not in tried]
         if wanted.provider_id is not None:
             found = [it for it in found if it.id == wanted.provider_id]
         able = [it for it in found if it.node_id is None and model_registry.capable([it], least, now)]
         able += [it for it in found if own and it.node_id is not None and provider_rows.may_work(it, now)]
 
-        def order(it: Row[Any]) -> tuple[bool, bool, float, int]:
+        lately = self._engine.clock.monotonic() - AVOIDED_SECONDS
+        avoided = {ident for ident, failed in self._failed.items() if failed > lately}
+
+        def order(it: Row[Any]) -> tuple[bool, bool, bool, float, int]:
             busy = provider_rows.profile(it).get("gpu_util_pct") or 0
-            return it.node_id is None, it.endpoint_url is None, float(busy), it.id
+            return it.node_id is None, it.id in avoided, it.endpoint_url is None, float(busy), it.id
 
         return min(able, key=order, default=None)
 
