@@ -333,6 +333,7 @@ class _Hungry:
     def __init__(self) -> None:
         self._real = llama.find() or LlamaCpp("0")
         self.context_of, self.launch = self._real.context_of, self._real.launch
+        self.most_text = self._real.most_text
 
     def need_of(self, model: Model, context: int, parallel: int, dtype: str) -> Need:
         return Need(memory_bytes=GIB * parallel)
@@ -381,3 +382,22 @@ async def test_nothing_is_left_when_they_are_closed(tmp_path: Path) -> None:
 async def test_too_many_messages_are_too_large(workers: LlmWorkers) -> None:
     with pytest.raises(TooLarge, match="together"):
         await workers.complete("tiny", messages=[{"role": "user", "content": "x" * MIB}] * 5)
+
+
+@pytest.mark.parametrize(
+    "said", [{"prompt": "word " * 100_000}, {"messages": [{"role": "user", "content": "ab " * 99_000}]}]
+)
+async def test_what_is_far_too_long_reaches_no_engine(tmp_path: Path, said: dict[str, Any]) -> None:
+    phases: list[str] = []
+
+    async def on_phase(phase: str) -> None:
+        phases.append(phase)
+
+    async with opened(tmp_path, "a") as workers:
+        # The engine would count its tokens for minutes, and could not be told to stop.
+        with pytest.raises(Invalid, match="bytes; shorten it"):
+            await workers.complete("a", **said, on_phase=on_phase)
+        assert "generating" not in phases
+        # What may fit is the engine's to judge.
+        with pytest.raises(Invalid, match=r"has \d+ tokens"):
+            await workers.complete("a", "word " * 2_000)

@@ -10,7 +10,7 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from skerry.island.engine.errors import Invalid
 from skerry.units import format_size
@@ -85,6 +85,7 @@ class Header:
         layers: of attention.
         cache_width: numbers that a token takes in the cache, over all layers.
         vocabulary: how many tokens it knows.
+        longest_token: bytes of the longest of them.
         weights_bytes: of the tensors in this file.
         has_template: whether it says how a chat is written.
     """
@@ -96,6 +97,7 @@ class Header:
     layers: int
     cache_width: int
     vocabulary: int
+    longest_token: int
     weights_bytes: int
     has_template: bool
 
@@ -114,6 +116,18 @@ def read(path: Path) -> Header:
                 return _Reader(room, path.name).header()
     except OSError as error:
         raise Invalid(f"{path.name} cannot be read: {error.strerror or error}") from None
+
+
+class _Texts(NamedTuple):
+    """What is known of an array of texts.
+
+    Args:
+        number: how many.
+        longest: bytes of the longest.
+    """
+
+    number: int
+    longest: int
 
 
 class _Reader:
@@ -199,7 +213,7 @@ class _Reader:
         return self._number(_SCALARS[kind])
 
     def _array(self, kind: int, count: int) -> Any:
-        """A short list of numbers as it is; of anything else only how much there is of it."""
+        """A short list of numbers as it is; of anything else only how much there is of it, and of texts the longest."""
         if kind in _SCALARS:
             form = _SCALARS[kind]
             start = self._skip(form.size * count)
@@ -208,16 +222,19 @@ class _Reader:
             return [found for (found,) in form.iter_unpack(self._room[start : self._at])]
         if kind != STRING:
             raise self._bad(f"an array of unknown type {kind}")
-        room, at, end = self._room, self._at, len(self._room)
+        room, at, end, longest = self._room, self._at, len(self._room), 0
         unpack = _U64.unpack_from
         for _ in range(count):
             if at > end - 8:
                 raise self._short()
-            at += 8 + unpack(room, at)[0]
+            length = unpack(room, at)[0]
+            at += 8 + length
+            if length > longest:
+                longest = length
         if at > end:
             raise self._short()
         self._at = at
-        return range(count)
+        return _Texts(count, longest)
 
     def _short(self) -> Invalid:
         return Invalid(f"{self._name} is cut short within its head; fetch it again")
@@ -238,6 +255,8 @@ def _header(values: dict[str, Any], weights: int) -> Header:
     kv_heads = sum(per_layer) if isinstance(per_layer, list) else layers * number("attention.head_count_kv", heads)
     width = number("embedding_length") // max(1, heads)
     tokens = values.get("tokenizer.ggml.tokens")
+    if not isinstance(tokens, _Texts):
+        tokens = _Texts(0, 0)
     return Header(
         architecture=architecture,
         name=_word(values, "general.name"),
@@ -245,7 +264,8 @@ def _header(values: dict[str, Any], weights: int) -> Header:
         context_length=number("context_length"),
         layers=layers,
         cache_width=kv_heads * (number("attention.key_length", width) + number("attention.value_length", width)),
-        vocabulary=len(tokens) if isinstance(tokens, range | list) else 0,
+        vocabulary=tokens.number,
+        longest_token=tokens.longest,
         weights_bytes=weights,
         has_template="tokenizer.chat_template" in values,
     )

@@ -28,6 +28,7 @@ _CACHE_BYTES = {"auto": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 _PROCESS, _BATCH = 64 * MIB, 512
 _CONNECTIONS = 64
 _SMALL = 64 * MIB
+_LEAST_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class LlamaCpp:
         cached = context * parallel * found.cache_width * _CACHE_BYTES[dtype]
         weights = max(found.weights_bytes, model.size_bytes)
         return Need(memory_bytes=weights + cached + _PROCESS + _BATCH * 4 * found.vocabulary)
+
+    def most_text(self, model: Model, context: int) -> int | None:
+        """As many of the longest token as the context holds."""
+        found = header(model)
+        return context * max(found.longest_token, _LEAST_TOKEN) if found.vocabulary else None
 
     def launch(self, order: Order) -> Launch:
         """Our own program around the library."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, TooLarge
+from skerry.island.workers.llm.choice import Choice
 from skerry.units import MIB
 
 LONGEST_TEXT = 4 * MIB
@@ -79,6 +80,27 @@ def check_messages(messages: Any) -> list[dict[str, Any]]:
     if size > LONGEST_TEXT:
         raise TooLarge(f"the messages are longer than {LONGEST_TEXT} bytes together")
     return [dict(message) for message in messages]
+
+
+def check_fits(body: Mapping[str, Any], choice: Choice, context: int) -> None:
+    """Refuse what is certainly too long: to count the tokens of megabytes keeps an engine busy for hours.
+
+    Args:
+        body: with a prompt or messages, checked already.
+        choice: the model.
+        context: tokens that it runs with.
+
+    Raises:
+        Invalid: the prompt is longer than any that fits.
+    """
+    most = choice.engine.most_text(choice.model, context)
+    found = [body["prompt"]] if "prompt" in body else [t for m in body["messages"] for t in _texts(m.get("content"))]
+    size = sum(len(text.encode()) for text in found)
+    if most is not None and size > most:
+        raise Invalid(
+            f"the prompt has {size} bytes, and with its answer it may have {context} tokens here, which are no more "
+            f"than {most} bytes; shorten it, or serve the model with a larger max_model_len if it was trained on more"
+        )
 
 
 def check_text(text: Any, what: str) -> bytes:

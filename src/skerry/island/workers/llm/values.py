@@ -169,5 +169,8 @@ class Engine(Protocol):
     def need_of(self, model: Model, context: int, parallel: int, dtype: str) -> Need:
         """What serving a model takes, about. Raises Invalid for a damaged model."""
 
+    def most_text(self, model: Model, context: int) -> int | None:
+        """Bytes beyond which no text fits into so many tokens; None where that is not known."""
+
     def launch(self, order: Order) -> Launch:
         """How its process is started."""

@@ -54,6 +54,10 @@ class Vllm:
         """A GPU, and what its processes take beside it."""
         return Need(memory_bytes=_PROCESS, gpus=1)
 
+    def most_text(self, model: Model, context: int) -> int | None:
+        """Not known: vocabularies come in many forms, and vLLM counts quickly."""
+        return None
+
     def launch(self, order: Order) -> Launch:
         """The program, below a guard that ends with us."""
         path = str(order.model.path.absolute())

@@ -216,6 +216,7 @@ class LlmWorkers:
             return
         for last in (False, True):
             async with self._shared.use(choice, on_phase) as process, AsyncExitStack() as stack:
+                requests.check_fits(checked, choice, process.order.context)
                 if on_phase is not None:
                     await on_phase("generating")
                 asked = {**checked, "model": process.order.alias}
@@ -363,6 +364,7 @@ class LlmWorkers:
         """All that an engine answers, and when it was asked; of a second process where the first dies of it."""
         for last in (False, True):
             async with self._shared.use(choice, on_phase) as process:
+                requests.check_fits(body, choice, process.order.context)
                 if on_phase is not None:
                     await on_phase("generating")
                 asked, found = time.monotonic(), Assembly()
