@@ -311,11 +311,13 @@ async def test_a_claim_whose_answer_was_lost_is_carried_out(net: Net, tmp_path: 
             await platform.wanted(replace(job, job_id="job-1-nobody"))
 
 
-async def test_a_model_is_served_where_renters_reach_it(net: Net) -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", None])
+async def test_a_model_is_served_where_renters_reach_it(net: Net, address: str | None) -> None:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
-    options = net.options("rig", provider_ip="127.0.0.1", ports=range(port, port + 1))
+    # The platform is on this machine, so renters are where nobody says otherwise.
+    options = net.options("rig", provider_ip=address, ports=range(port, port + 1))
     ModelStore.of(options.data_dir).add_demo("TinyLlama/TinyLlama-1.1B-Chat-v1.0")
     async with opened(options) as daemon:
         submission = net.renter.jobs.submit("vllm_serve", {"max_model_len": 512}, provider_id=None, duration_minutes=5)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError
 from skerry.island.engine.engine import Engine
@@ -45,7 +46,8 @@ class DaemonOptions:
         data_dir: the island's; the provider's own things are in its `provider` directory.
         account: with the platform.
         hmac_secret: the platform's, where it is known: heartbeats are signed and task specs checked with it.
-        provider_ip: address by which renters reach this machine's servers; None for what the platform knows of it.
+        provider_ip: address by which renters reach this machine's servers; None for loopback where the platform is
+            on this machine, else for what the platform knows of it.
         ports: for those servers.
         models: directories of language models beside the island's own.
         default_model: stands in for language models that are not here.
@@ -127,12 +129,13 @@ class Daemon:
                 here = await llm.models()
                 return replace(status, models=tuple(model.full_name for model in here))
 
-            platform = RemotePlatform(client, Journal(home / "jobs"), engine.clock, provider_ip=options.provider_ip)
+            address = options.provider_ip or loopback_of(options.account.base_url)
+            platform = RemotePlatform(client, Journal(home / "jobs"), engine.clock, provider_ip=address)
             executor = Executor(
                 engine,
                 measure,
                 models=llm,
-                servers=ModelServers(llm, host=serving_host(options.provider_ip), ports=options.ports),
+                servers=ModelServers(llm, host=serving_host(address), ports=options.ports),
                 pictures=pictures,
                 options=replace(
                     options.executor,
@@ -208,6 +211,24 @@ async def run(options: DaemonOptions, said: Callable[[str], None]) -> int:
         waiting.cancel()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def loopback_of(base_url: str) -> str | None:
+    """The loopback address of a platform on this machine, whose renters are here too; None for any other platform.
+
+    Example:
+        >>> loopback_of("http://127.0.0.1:4242/dc1"), loopback_of("http://dc1.localhost:4242")
+        ('127.0.0.1', '127.0.0.1')
+        >>> loopback_of("https://dc1.example") is None
+        True
+    """
+    host = urlsplit(base_url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return "127.0.0.1"
+    try:
+        return host if ipaddress.ip_address(host).is_loopback else None
+    except ValueError:
+        return None
 
 
 def serving_host(provider_ip: str | None) -> str:
