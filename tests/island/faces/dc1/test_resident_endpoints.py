@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -50,7 +50,7 @@ def server(content: bytes, *, status: int = 200, kind: str = "application/json")
 
 
 @pytest.fixture
-async def hosted(stage: Stage) -> AsyncIterator[Hosts]:
+def hosted(stage: Stage) -> Hosts:
     """Adds a provider with a server of its own."""
 
     async def host(name: str, url: str) -> str:
@@ -62,7 +62,7 @@ async def hosted(stage: Stage) -> AsyncIterator[Hosts]:
         assert (await stage.ask("POST", "/api/providers/heartbeat", told)).status == 200
         return key
 
-    yield host
+    return host
 
 
 async def states(stage: Stage) -> list[str]:
