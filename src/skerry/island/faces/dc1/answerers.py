@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 from sqlalchemy import Row
@@ -15,7 +13,7 @@ from sqlalchemy import Row
 from skerry._kernel.sse import EventParser
 from skerry.errors import ProtocolError
 from skerry.island.engine.errors import Unavailable
-from skerry.island.faces.dc1 import job_rows
+from skerry.island.faces.dc1 import job_rows, wire
 from skerry.island.faces.dc1.changes import Changes
 from skerry.island.faces.dc1.chat_requests import Wanted
 from skerry.island.faces.dc1.errors import Fault
@@ -25,6 +23,9 @@ from skerry.island.store.store import Store
 
 _CONNECT_SECONDS = 5.0
 _MOST_ANSWER = 8 << 20
+_MOST_TOKENS = 10_000_000
+# Whatever a stranger's server says in place of an answer.
+_NONSENSE = (httpx2.HTTPError, ProtocolError, wire.Unreadable, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,6 @@ class Chosen:
         job_id: its name.
         place: `own`, `endpoint` or `queue`.
         url: of the provider's server, which ends in `/v1`.
-        address: from which that provider's heartbeats come; its server must be there too.
         now: when it was chosen, microseconds since 1970.
     """
 
@@ -44,7 +44,6 @@ class Chosen:
     job_id: str
     place: str
     url: str | None
-    address: str | None
     now: int
 
 
@@ -124,10 +123,8 @@ class Answerer:
             yield gathered.end(wanted)
 
     async def _endpoint(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
-        """Ask the server that a provider told of, where its heartbeats come from and nowhere else."""
+        """Ask the server that a provider told of; its heartbeat was believed because it is where that came from."""
         assert chosen.url is not None
-        if chosen.address is None or urlsplit(chosen.url).hostname != chosen.address:
-            raise Fault(503, "no_providers_available", message="The provider's endpoint is not at its own address")
         url = chosen.url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
         request = self._client.build_request("POST", url, json=wanted.body)
         try:
@@ -136,14 +133,14 @@ class Answerer:
                 if answer.status_code != 200:
                     raise Fault(503, "no_providers_available", message="The provider's endpoint refused")
                 if not wanted.stream:
-                    yield _whole(json.loads(await _bounded(answer)), None)
+                    yield _whole(wire.decode(await _bounded(answer)), None)
                     return
                 gathered = Gathered(None)
                 async for event in _events(answer):
                     for reply in gathered.add(event):
                         yield reply
                 yield gathered.end(wanted)
-        except (httpx2.HTTPError, ProtocolError, ValueError, TypeError):
+        except _NONSENSE:
             raise Fault(503, "no_providers_available", message="The provider's endpoint does not answer") from None
 
     async def _job(self, wanted: Wanted, chosen: Chosen) -> AsyncGenerator[Reply]:
@@ -212,7 +209,8 @@ def guess(text: str) -> int:
 def _whole(body: dict[str, Any], model: str | None) -> Reply:
     choice = body["choices"][0]
     message = choice.get("message") or {}
-    text = message.get("content") or ""
+    content = message.get("content")
+    text = content if isinstance(content, str) else ""
     usage = body.get("usage") or {}
     calls = message.get("tool_calls") or None
     return Reply(
@@ -240,7 +238,8 @@ def _of_job(job: Row[Any], wanted: Wanted) -> Reply:
 
 def _count(usage: dict[str, Any], name: str, otherwise: int) -> int:
     found = usage.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else otherwise
+    counts = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MOST_TOKENS
+    return found if counts else otherwise
 
 
 async def _bounded(answer: httpx2.Response) -> bytes:
@@ -259,6 +258,6 @@ async def _events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
         for event in parser.feed(part):
             if event.data.strip() == "[DONE]":
                 return
-            found = json.loads(event.data)
+            found = wire.decode(event.data.encode("utf-8", "surrogatepass"))
             if isinstance(found, dict):
                 yield found

@@ -153,6 +153,10 @@ class Chat:
         except Fault as fault:
             await self._fail(chosen, fault.error)
             raise
+        except Exception:
+            # A defect, which is told as such; what is held must not stay so.
+            await self._fail(chosen, "The island failed at this")
+            raise
 
     async def _settled(self, wanted: Wanted, chosen: Chosen, reply: Reply) -> dict[str, Any]:
         cost = await self._complete(chosen, reply, wanted)
@@ -220,13 +224,11 @@ class Chat:
         place = "own" if provider.node_id is not None else "endpoint" if provider.endpoint_url else "queue"
         if place != "queue":
             claiming.begin(connection, made.job, provider.id, now=now)
-        profile = provider_rows.profile(provider)
         return Chosen(
             job=made.job.id,
             job_id=made.job.job_id,
             place=place,
             url=provider.endpoint_url if place == "endpoint" else None,
-            address=profile.get("seen_address"),
             now=now,
         )
 
