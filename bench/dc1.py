@@ -34,7 +34,7 @@ _MESSAGES = [{"role": "user", "content": "hi"}]
 _SCRIPT = "print(6 * 7)\n"
 # The interpreter that sandboxes have, whatever the path of this process says.
 _PYTHON = [shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable, "-c", _SCRIPT]
-_OFTEN = 0.001
+_OFTEN = 0.003
 _PATIENCE = 300.0
 _SUBMITTERS = 16
 _TOKENS = 32

@@ -75,9 +75,13 @@ async def leave(engine: Engine, job: ProviderJob) -> None:
     """End what goes on of a job, remove its sandboxes, give its GPUs back; what is gone already stays gone."""
     for beginning in range(1, MOST_BEGINNINGS + 1):
         name = room_id(job, beginning)
+        begun = False
         with contextlib.suppress(NotFound):
             await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
-        await _remove(engine, name)
+            begun = True
+        # Where a program was never begun, it was not begun again either.
+        if not await _remove(engine, name) and not begun:
+            break
     await engine.store.run(engine.capacity.release, token(job))
 
 
@@ -98,13 +102,17 @@ async def sweep(engine: Engine, keep: Iterable[ProviderJob]) -> None:
     await engine.store.run(release)
 
 
-async def _remove(engine: Engine, name: str) -> None:
+async def _remove(engine: Engine, name: str) -> bool:
+    """Remove a sandbox; whether there was one."""
     try:
         await engine.sandboxes.delete(engine.account_id, name)
-    except (NotFound, Conflict):
-        return
+    except NotFound:
+        return False
+    except Conflict:
+        return True
     except EngineError as error:
         log.warning("what is left of sandbox %s is removed at the next start: %s", name, error)
+    return True
 
 
 async def exists(engine: Engine, job: ProviderJob) -> bool:

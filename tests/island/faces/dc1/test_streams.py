@@ -194,6 +194,24 @@ async def test_many_streams(stage: Stage) -> None:
     assert await asyncio.gather(*readers) == [[str(number) for number in range(30)]] * 20
 
 
+async def test_a_server_that_breaks_off(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine)
+    reading = asyncio.ensure_future(stage.send("GET", f"/api/jobs/{job}/logs/stream?key={stage.key}"))
+    await asyncio.wait_for(stage.lab.until(lambda: waits(stage)), 20)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert watchers(stage) == 0
+
+
+async def test_the_headers_of_a_stream(stage: Stage) -> None:
+    job = (await submit(stage, None))["job_id"]
+    answer = await stage.send("HEAD", f"/api/jobs/{job}/logs/stream?key={stage.key}")
+    assert (answer.status, answer.body, answer.headers["content-type"]) == (200, b"", "text/event-stream")
+    assert watchers(stage) == 0
+
+
 async def test_who_may_not_follow(stage: Stage) -> None:
     job = (await submit(stage, None))["job_id"]
     for kind in ("logs/stream", "stream", "lifecycle/stream"):

@@ -612,7 +612,7 @@ async def test_limits(tmp_path: Path) -> None:
     stage = Stage(tmp_path, dc1={"rate_limits": True})
     await stage.open()
     try:
-        for _ in range(10):
+        for _ in range(30):
             answer = await submit(stage)
             assert answer.status == 201
         assert answer.headers["ratelimit-remaining"] == "0"

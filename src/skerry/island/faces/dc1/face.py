@@ -207,6 +207,10 @@ async def _reply(
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if scope["method"] == "HEAD":
+        await body.aclose()
+        await send({"type": "http.response.body", "body": b""})
+        return
     gone = asyncio.ensure_future(_gone(receive))
     try:
         async with aclosing(body):

@@ -20,6 +20,7 @@ from skerry.island.store.values import micros
 
 _GOING = ("queued", "pending", "assigned", "pulling", "running", "paused")
 _MOST_OFFSET = 2**31
+_MOST_ACTIVE = 1_000
 _DAY_ONLY = re.compile(r"\d{4}-\d\d-\d\d")
 _DAY_MICROS = 86_400_000_000
 
@@ -91,7 +92,7 @@ def _status(connection: Connection, call: Call, job_id: str) -> dict[str, Any]:
 
 
 def _active(connection: Connection, call: Call) -> list[dict[str, Any]]:
-    query = select(jobs).where(jobs.c.status.in_(_GOING)).order_by(jobs.c.id.desc())
+    query = select(jobs).where(jobs.c.status.in_(_GOING)).order_by(jobs.c.id.desc()).limit(_MOST_ACTIVE)
     caller = call.caller
     if not caller.admin:
         mine = (

@@ -57,7 +57,9 @@ class Queues:
 
 
 def _status(connection: Connection, caller: Caller, now: int) -> dict[str, Any]:
-    query = select(jobs).where(jobs.c.status == "queued").order_by(jobs.c.rank, jobs.c.turn, jobs.c.id)
+    shown = ("job_id", "status", "provider_id", "pricing_class", "submitted_at", "compute_type", "vram_required_mb")
+    columns: list[Any] = [jobs.c[name] for name in (*shown, "id", "job_type", "renter_id")]
+    query = select(*columns).where(jobs.c.status == "queued").order_by(jobs.c.rank, jobs.c.turn, jobs.c.id)
     waiting = connection.execute(query).all()
     kinds = Counter((job.compute_type, job.pricing_class, job.vram_required_mb) for job in waiting)
     signals = {"queue_slo_breaches": 0, "cold_start_slo_breaches": 0}
