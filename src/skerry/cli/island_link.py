@@ -273,7 +273,7 @@ def start(
     if idle_exit is not None:
         command += ["--idle-exit", str(idle_exit)]
     log = directory / "server.log"
-    with log.open("ab") as sink:
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
         began_at = sink.tell()
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True, cwd="/"

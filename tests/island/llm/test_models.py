@@ -256,3 +256,8 @@ def test_settings_are_read_from_the_environment() -> None:
 def test_a_model_says_how_to_ask_for_just_it() -> None:
     one = Model(name="m", quantisation="Q8_0", files=(Path("m.gguf"),), size_bytes=1, place=Path())
     assert (one.full_name, one.path) == ("m:Q8_0", Path("m.gguf"))
+
+
+def test_a_data_directory_that_a_model_makes_first_is_its_owners_alone(tmp_path: Path) -> None:
+    ModelStore.of(tmp_path / "new" / "data").add_demo("tiny")
+    assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700

@@ -10,6 +10,8 @@ from skerry.island.provider.params import environment
 COMPUTE_TYPES = ("inference", "training", "rendering")
 PRICING_CLASSES = ("priority", "standard", "economy")
 MOST_GPUS = 64
+MOST_VRAM_MB = 1_000_000 << 10
+"""Of all GPUs together, in MiB: what a submission may ask for at most."""
 
 _USUAL = {
     "llm_inference": ("llm", "inference"),
@@ -53,7 +55,7 @@ def normal_spec(given: Mapping[str, Any], approved: Callable[[str], bool]) -> di
         raise ContainerSpecError("container_spec.image_type is required")
     found: dict[str, Any] = {
         "image_type": image_type.strip(),
-        "vram_required_mb": _whole(known, "vram_required_mb", 0, 0, None),
+        "vram_required_mb": _whole(known, "vram_required_mb", 0, 0, MOST_VRAM_MB),
         "gpu_count": _whole(known, "gpu_count", 1, 1, MOST_GPUS),
         "compute_type": _one_of(known, "compute_type", COMPUTE_TYPES, "inference"),
         "pricing_class": _one_of(known, "pricing_class", PRICING_CLASSES, "standard"),
@@ -92,11 +94,10 @@ def _one_of(known: Mapping[str, Any], name: str, words: tuple[str, ...], default
     return str(value)
 
 
-def _whole(known: Mapping[str, Any], name: str, default: int, low: int, high: int | None) -> int:
+def _whole(known: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:
     value = known.get(name, default)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        bounds = f"of at least {low}" if high is None else f"between {low} and {high}"
-        raise ContainerSpecError(f"container_spec.{name} must be a whole number {bounds}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or value > high:
+        raise ContainerSpecError(f"container_spec.{name} must be a whole number between {low} and {high}")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from skerry.island.faces.dc1 import provider_rows, tables
 from skerry.island.workers.llm.models import ModelStore
+from tests.island.faces.dc1.hosts import host
 from tests.island.faces.dc1.stage import Answer, Stage
 
 pytestmark = pytest.mark.anyio
@@ -160,3 +162,66 @@ async def test_models(able: Stage) -> None:
     found = (await able.ask("GET", "/v1/models")).json["data"]
     assert MODEL in {model["id"] for model in found}
     assert len(found) == 12
+
+
+NONSENSE = (
+    *(
+        b"{}",
+        b"[]",
+        b"5",
+        b"null",
+        b"no json",
+        b"[" * 50_000,
+        b'{"choices":[]}',
+        b'{"choices":[5]}',
+        b'{"choices":{"a":1}}',
+    ),
+    *(
+        b'{"choices":[{"message":"x"}]}',
+        b'{"choices":[{"message":{"content":"\\ud800"}}]}',
+        b'{"choices":[{"a":1e999}]}',
+    ),
+)
+
+
+async def test_a_providers_server_that_talks_nonsense_costs_nothing(stage: Stage) -> None:
+    """A provider's server answers whatever it likes: it is refused, and what was held is given back."""
+    said: list[tuple[str, bytes]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        media, body = said[-1]
+        answer = f"HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(answer.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    mine = await host(stage)
+    heard = {"gpu_name": "RTX 4090", "gpu_vram_mib": 24_564}
+    await mine.post("/api/providers/heartbeat", gpu_status=heard, vllm_models=["a/b"], vllm_endpoint_url=url)
+    before = await stage.balance()
+    question = {"model": "a/b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+    for body in NONSENSE:
+        said.append(("application/json", body))
+        answer = await stage.rent("POST", "/v1/chat/completions", question)
+        assert (answer.status, answer.json["error"]) == (503, "no_providers_available"), body
+        said.append(("text/event-stream", b"data: " + body + b"\n\n"))
+        answer = await stage.rent("POST", "/v1/chat/completions", {**question, "stream": True})
+        assert (answer.status, answer.body[-14:]) == (200, b"data: [DONE]\n\n"), body
+    assert await stage.balance() == before
+    # What is counted beyond all reason does not count.
+    usage = {"prompt_tokens": 10**30, "completion_tokens": -1}
+    said.append(
+        ("application/json", json.dumps({"choices": [{"message": {"content": "ok"}}], "usage": usage}).encode())
+    )
+    answer = await stage.rent("POST", "/v1/chat/completions", question)
+    assert answer.status == 200, answer.body
+    assert answer.json["choices"][0]["message"]["content"] == "ok"
+    assert {job.status for job in await jobs(stage)} <= {"completed", "failed"}
+    await stage.audit()
+    server.close()
+    await server.wait_closed()

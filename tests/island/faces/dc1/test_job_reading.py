@@ -283,6 +283,25 @@ async def test_queues(stage: Stage) -> None:
     assert "renter" not in json.dumps(status)
 
 
+async def test_a_stranger_is_not_told_the_name_that_opens_a_served_model(stage: Stage) -> None:
+    mine = await host(stage)
+    serving = await begun(stage, mine, job_type="vllm_serve", duration_minutes=60, params={})
+    waits = (await submit(stage, mine, job_type="vllm_serve", params={}))["job_id"]
+    queue, status = f"/api/jobs/queue/{mine.id}", "/api/jobs/queue/status"
+    numbers = [str((await get(stage, f"/api/jobs/{name}"))["job"]["id"]) for name in (serving, waits)]
+    signed_up = await stage.ask("POST", "/api/renters/register", {"name": "Other", "email": "other@example.org"})
+    stranger, other = await stage.send("GET", queue), await stage.rent("GET", queue, key=signed_up.json["api_key"])
+    for answer in (stranger, other):
+        assert [job["job_id"] for job in answer.json["queue"]] == numbers
+    assert [job["job_id"] for job in (await stage.send("GET", status)).json["queue"]] == numbers[1:]
+    assert [job["job_id"] for job in (await stage.rent("GET", queue)).json["queue"]] == [serving, waits]
+    assert [job["job_id"] for job in (await stage.administer("GET", status)).json["queue"]] == [waits]
+    assert [job["job_id"] for job in (await stage.send("GET", f"{queue}?key={mine.key}")).json["queue"]] == [
+        serving,
+        waits,
+    ]
+
+
 async def test_the_scheduler_explains(stage: Stage) -> None:
     mine = await host(stage)
     job = (await submit(stage, None, gpu_requirements={"min_vram_gb": 40, "gpu_type": "A100"}))["job_id"]

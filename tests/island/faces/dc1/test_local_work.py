@@ -140,6 +140,10 @@ def test_a_model_is_served_through_the_island(lab: Lab) -> None:
         assert url == f"{lab.island.base_url('dc1')}/serve/{job_id}/v1"
         body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
         with httpx2.Client(trust_env=False, timeout=30) as http:
+            # A number is soon guessed, so the name alone opens it.
+            for number in range(1, 5):
+                guessed = http.post(f"{lab.island.base_url('dc1')}/serve/{number}/v1/chat/completions", json=body)
+                assert (guessed.status_code, guessed.json()) == (404, {"error": "No such serving job is running"})
             # The island is killed; the job is found running, and its model served anew at the same address.
             assert http.post(f"{url}/chat/completions", json=body).json()["usage"]["completion_tokens"] == 4
             address = lab.island.url

@@ -98,6 +98,14 @@ REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
         400,
         {"error": "container_spec.image is not approved. Use GET /api/containers/registry for allowed images."},
     ),
+    *(
+        (
+            {"container_spec": {"image_type": "llm", "vram_required_mb": size}},
+            400,
+            {"error": "container_spec.vram_required_mb must be a whole number between 0 and 1024000000"},
+        )
+        for size in (-1, 10**9 * 2, 10**30, 1e308)
+    ),
     ({"provider_id": 9999}, 404, {"error": "Provider not found"}),
     (
         {"job_type": "custom_container", "params": {"image_override": "BAD IMAGE"}},

@@ -189,6 +189,10 @@ class Chat:
         except Fault as fault:
             await self._fail(chosen, fault.error)
             raise
+        except Exception:
+            # A defect, which is told as such; what is held must not stay so.
+            await self._fail(chosen, "The island failed at this")
+            raise
 
     async def _settled(self, wanted: Wanted, chosen: Chosen, reply: Reply) -> dict[str, Any]:
         cost = await self._complete(chosen, reply, wanted)

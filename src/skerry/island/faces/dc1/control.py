@@ -87,7 +87,7 @@ class Control:
                 "status": "cancelled",
                 "refunded_halala": ended.refunded,
                 "job": job_reading.view(connection, ended.job, call),
-                **promotion(ended),
+                **promotion(call.caller, ended),
             }
         )
 
@@ -141,10 +141,10 @@ class Control:
             raise Fault(400, "Job is not running", current_status=job.status)
         source = "renter" if job_access.owns(caller, job) else "admin" if caller.admin else "daemon"
         ended, shares = ending.stop(connection, job, seconds=seconds, source=source, now=call.now)
-        return Answer(settled(connection, call, ended, shares))
+        return Answer(settled(connection, call, caller, ended, shares))
 
 
-def settled(connection: Connection, call: Call, ended: Ended, shares: Shares) -> dict[str, Any]:
+def settled(connection: Connection, call: Call, caller: Caller, ended: Ended, shares: Shares) -> dict[str, Any]:
     """The answer when a job was stopped and paid for."""
     return {
         "success": True,
@@ -157,15 +157,16 @@ def settled(connection: Connection, call: Call, ended: Ended, shares: Shares) ->
             "dc1_fee_halala": shares.fee,
         },
         "refunded_halala": ended.refunded,
-        **promotion(ended),
+        **promotion(caller, ended),
     }
 
 
-def promotion(ended: Ended) -> dict[str, Any]:
+def promotion(caller: Caller, ended: Ended) -> dict[str, Any]:
     """The job that came forward, where one did."""
     if ended.promoted is None:
         return {}
-    return {"next_job_promoted": {"job_id": ended.promoted.job_id, "renter_id": ended.promoted.renter_id}}
+    name = job_access.name_for(caller, ended.promoted)
+    return {"next_job_promoted": {"job_id": name, "renter_id": ended.promoted.renter_id}}
 
 
 def retries_before(connection: Connection, job: Row[Any]) -> int:

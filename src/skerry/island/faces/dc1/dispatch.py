@@ -130,7 +130,7 @@ def _complete(connection: Connection, call: Call, caller: Caller, job_id: str) -
     if job.status in TERMINAL:
         raise Fault(409, "Job already settled", current_status=job.status)
     ended, shares = ending.stop(connection, job, source=_source(caller), now=call.now)
-    return Answer(settled(connection, call, ended, shares))
+    return Answer(settled(connection, call, caller, ended, shares))
 
 
 def _fail(connection: Connection, call: Call, caller: Caller, job_id: str, reason: str) -> Answer:
@@ -147,7 +147,7 @@ def _fail(connection: Connection, call: Call, caller: Caller, job_id: str, reaso
             "reason": reason,
             "credit_hold_released": True,
             "released_halala": ended.refunded,
-            **promotion(ended),
+            **promotion(caller, ended),
         }
     )
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row
 from skerry.island.faces.dc1 import job_rows
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Call, Caller
+from skerry.island.faces.dc1.claiming import SERVING
 from skerry.island.faces.dc1.errors import Fault
 
 FORBIDDEN = (403, "Forbidden")
@@ -57,6 +58,16 @@ def owns(caller: Caller, job: Row[Any]) -> bool:
 def carries(caller: Caller, job: Row[Any]) -> bool:
     """Whether a provider asks for a job that it was given."""
     return caller.provider is not None and job.provider_id == caller.provider.id
+
+
+def name_for(caller: Caller, job: Row[Any]) -> str:
+    """What a list that everybody may ask for calls a job.
+
+    The name of a serving job opens what it serves, without any key; strangers are told its number.
+    """
+    if job.job_type != SERVING or owns(caller, job) or carries(caller, job) or caller.admin:
+        return str(job.job_id)
+    return str(job.id)
 
 
 async def with_body_key(authentication: Authentication, call: Call) -> Caller:

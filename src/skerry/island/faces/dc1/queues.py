@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1 import claiming, job_access, job_rows, job_views, provider_rows, routing, wire
 from skerry.island.faces.dc1.access import ADMIN, ANYBODY
-from skerry.island.faces.dc1.call import Answer, Call, Route
+from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
 from skerry.island.faces.dc1.tables import jobs, providers
 
 _IN_QUEUE = ("queued", "pending", "assigned", "pulling", "running")
@@ -40,12 +40,12 @@ class Queues:
         ]
 
     async def status(self, call: Call) -> Answer:
-        """How many wait, by what they wait for, and which; names alone, since everybody may ask."""
-        return Answer(await self._engine.store.read(_status, call.now))
+        """How many wait, by what they wait for, and which; not whose they are, since everybody may ask."""
+        return Answer(await self._engine.store.read(_status, call.caller, call.now))
 
     async def of_provider(self, call: Call, provider_id: str) -> Answer:
         """What a provider works on and has before it."""
-        return Answer(await self._engine.store.read(_of_provider, provider_id))
+        return Answer(await self._engine.store.read(_of_provider, call.caller, provider_id))
 
     async def health(self, call: Call) -> Answer:
         """Whether jobs that wait could be carried out."""
@@ -56,9 +56,9 @@ class Queues:
         return Answer(await self._engine.store.read(_diagnostics, job_id, call.now))
 
 
-def _status(connection: Connection, now: int) -> dict[str, Any]:
+def _status(connection: Connection, caller: Caller, now: int) -> dict[str, Any]:
     shown = ("job_id", "status", "provider_id", "pricing_class", "submitted_at", "compute_type", "vram_required_mb")
-    columns: list[Any] = [jobs.c[name] for name in shown]
+    columns: list[Any] = [jobs.c[name] for name in (*shown, "id", "job_type", "renter_id")]
     query = select(*columns).where(jobs.c.status == "queued").order_by(jobs.c.rank, jobs.c.turn, jobs.c.id)
     waiting = connection.execute(query).all()
     kinds = Counter((job.compute_type, job.pricing_class, job.vram_required_mb) for job in waiting)
@@ -73,7 +73,7 @@ def _status(connection: Connection, now: int) -> dict[str, Any]:
         "control_plane": {"generated_at": wire.iso(now), "signal_count": 0, **signals, **advice, "signals": []},
         "queue": [
             {
-                "job_id": job.job_id,
+                "job_id": job_access.name_for(caller, job),
                 "status": job.status,
                 "provider_id": job.provider_id,
                 "pricing_class": job.pricing_class,
@@ -85,7 +85,7 @@ def _status(connection: Connection, now: int) -> dict[str, Any]:
     }
 
 
-def _of_provider(connection: Connection, provider_id: str) -> dict[str, Any]:
+def _of_provider(connection: Connection, caller: Caller, provider_id: str) -> dict[str, Any]:
     number = int(provider_id) if provider_id.isascii() and provider_id.isdigit() and len(provider_id) <= 10 else 0
     if number > _LARGEST_ID:
         number = 0
@@ -93,7 +93,8 @@ def _of_provider(connection: Connection, provider_id: str) -> dict[str, Any]:
     found = sorted(
         connection.execute(query).all(), key=lambda job: (job.status == "queued", job.rank, job.turn, job.id)
     )
-    return {"queue": [{"job_id": job.job_id, "status": job.status} for job in found], "total": len(found)}
+    queue = [{"job_id": job_access.name_for(caller, job), "status": job.status} for job in found]
+    return {"queue": queue, "total": len(found)}
 
 
 def _health(connection: Connection, now: int) -> dict[str, Any]:

@@ -50,8 +50,11 @@ class Served:
         if not path.startswith(b"/serve/"):
             return None
         match = _PATH.fullmatch(path)
-        job = None if match is None else await self._engine.store.read(job_rows.find, match[1].decode())
-        if match is None or job is None or job.job_type != SERVING_TYPE or job.status != "running":
+        name = "" if match is None else match[1].decode()
+        job = await self._engine.store.read(job_rows.find, name)
+        # Elsewhere a job's number will do; here its name is all that keeps strangers out, and numbers can be guessed.
+        known = job is not None and job.job_id == name and job.job_type == SERVING_TYPE and job.status == "running"
+        if match is None or job is None or not known:
             raise Fault(404, "No such serving job is running")
         try:
             body = await read_body(scope, receive, wire.MOST_BODY_BYTES)

@@ -74,7 +74,7 @@ def pull(
         raise NotFound(_without_gguf(api, source, form, files))
     quantisation, wanted = chosen
     size = sum(files[file] for file in wanted)
-    store.home.mkdir(parents=True, exist_ok=True)
+    store.make()
     free = shutil.disk_usage(store.home).free
     if size + _SPARE > free:
         raise NoCapacity(f"{source} takes {format_size(size)} of disk, and {format_size(free)} are free")

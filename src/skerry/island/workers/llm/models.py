@@ -146,6 +146,7 @@ class ModelStore:
         gguf.read(file)
         parts = _parts_of(file)
         target = self._free(base, form.upper() or names.stem(file.name)[1], replace)
+        self.make()
         target.parent.mkdir(parents=True, exist_ok=True)
         for number, part in enumerate(parts, 1):
             ending = f"-{number:05}-of-{len(parts):05}.gguf" if len(parts) > 1 else ".gguf"
@@ -171,9 +172,15 @@ class ModelStore:
         """
         base, form = names.split(names.check(name))
         target = self._free(base, form.upper(), replace)
+        self.make()
         target.parent.mkdir(parents=True, exist_ok=True)
         demo.write(target.with_name(f"{target.name}.gguf"))
         return self._added(name)
+
+    def make(self) -> None:
+        """Have the directory; a data directory that this makes first is its owner's alone, as the server makes it."""
+        self.home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.home.mkdir(exist_ok=True)
 
     def remove(self, name: str) -> list[Model]:
         """Delete a model from the island's own directory, in every quantisation unless the name says one.
