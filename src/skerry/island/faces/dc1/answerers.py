@@ -238,8 +238,9 @@ def _of_job(job: Row[Any], wanted: Wanted) -> Reply:
 
 def _count(usage: dict[str, Any], name: str, otherwise: int) -> int:
     found = usage.get(name)
-    counts = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MOST_TOKENS
-    return found if counts else otherwise
+    if isinstance(found, bool) or not isinstance(found, int):
+        return otherwise
+    return found if 0 <= found <= _MOST_TOKENS else otherwise
 
 
 async def _bounded(answer: httpx2.Response) -> bytes:
