@@ -21,7 +21,10 @@ def making() -> Iterator[None]:
     """
     from skerry.island.engine.errors import Conflict, EngineError
 
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDING}
+    # What `nohup` ignores stays ignored.
+    usual = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in usual:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     except EngineError as error:
@@ -29,5 +32,5 @@ def making() -> Iterator[None]:
         exits.suggest(ended, "")  # the words say it, and no balance has to do with it
         raise ended from None
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)

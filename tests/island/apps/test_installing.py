@@ -160,6 +160,22 @@ def test_a_failed_installation_leaves_what_was_there(tmp_path: Path, python: Pat
     assert [path.name for path in (tmp_path / "apps").iterdir()] == ["code-server"]
 
 
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (
+            ["code E1", "request to https://r/x failed, reason: no route", "A complete log"],
+            "request to https://r/x failed",
+        ),
+        (["code E404", "404 Not Found - GET https://r/x", "404", "A complete log of this run is"], "404 Not Found"),
+        (["code E1", "something new", "A complete log of this run can be found in: /x"], "something new"),
+        (["A complete log of this run can be found in: /x"], "A complete log"),
+    ],
+)
+def test_the_line_of_npm_that_tells(told: list[str], reason: str) -> None:
+    assert code_server._reason([f"npm error {line}" for line in told]).startswith(reason)
+
+
 def test_another_version_than_was_asked_for_is_no_success(tmp_path: Path, python: Path) -> None:
     node = tmp_path / "node"
     node.write_text(node.read_text().replace(code_server.VERSION, "3.0.0"))

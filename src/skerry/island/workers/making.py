@@ -183,7 +183,10 @@ def _claim(fresh: Path) -> int:
             os.set_inheritable(lock, True)
         except BlockingIOError:
             os.close(lock)
-            raise Conflict(f"{fresh} is being filled by another command; wait until that has ended") from None
+            text = (
+                f"another command, or what a killed one has started, still works in {fresh}; wait until that has ended"
+            )
+            raise Conflict(text) from None
         except BaseException:
             os.close(lock)
             raise

@@ -29,7 +29,7 @@ TOOLS = {"g++": "g++", "make": "make"}
 
 _COMPILED = ("@vscode/spdlog", "@vscode/native-watchdog")
 _INSTALL = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-_TELLING = re.compile(r"\w*error: |^(?:notarget|404) ", re.IGNORECASE)
+_TELLING = re.compile(r"\w*error: |^(?:notarget|404|request to) ", re.IGNORECASE)
 _TRY_SECONDS = 300.0
 
 _RUN = f"""\
@@ -131,7 +131,8 @@ class _Npm:
 def _reason(lines: list[str]) -> str:
     """The line that tells what went wrong; npm writes many around it."""
     told = [line.removeprefix("npm error ") for line in lines]
-    return next((line for line in told if _TELLING.search(line)), told[-1])
+    rest = [line for line in told if not line.startswith("A complete log of this run")]
+    return next((line for line in rest if _TELLING.search(line)), (rest or told)[-1])
 
 
 def _link_helpers(programs: Path) -> None:
