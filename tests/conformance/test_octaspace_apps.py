@@ -40,21 +40,29 @@ with zipfile.ZipFile("mine-1-py3-none-any.whl", "w") as wheel:
 Start = Callable[..., "Site"]
 
 
-@pytest.fixture
-def apps(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def apps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for apps, gone at the end; `SKERRY_TEST_APPS` names one that is kept."""
     kept = os.environ.get("SKERRY_TEST_APPS")
-    place = Path(kept) if kept else tmp_path / "apps"
+    # A space, because paths have them, and compilers fall over them.
+    place = Path(kept) if kept else tmp_path_factory.mktemp("apps") / "some apps"
     yield place
     if not kept:
         remove_tree(place)
 
 
+@pytest.fixture(scope="module")
+def island(tmp_path_factory: pytest.TempPathFactory, apps: Path) -> Iterator[Island]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SKERRY_APPS", str(apps))
+        with Island(tmp_path_factory.mktemp("apps") / "island", octaspace=OctaSpace(nodes=1)) as island:
+            yield island
+
+
 @pytest.fixture
-def start(tmp_path: Path, apps: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Installs an app unless it is there, and starts its template on an island of its own."""
-    monkeypatch.setenv("SKERRY_APPS", str(apps))
-    with Island(tmp_path / "island", octaspace=OctaSpace(nodes=1)) as island, island.octaspace() as client:
+def start(island: Island, apps: Path) -> Iterator[Start]:
+    """Installs an app unless it is there, and starts its template; what it has started ends with the test."""
+    with island.octaspace() as client:
 
         def begin(name: str, template: str, **members: Any) -> Site:
             recipe = recipes.named(name)

@@ -9,8 +9,9 @@ import click
 
 from skerry.cli import exits, output
 from skerry.cli.main import LazyGroup
+from skerry.cli.making import making
 from skerry.cli.options import data_dir_option
-from skerry.errors import NotFoundError, UnsupportedError
+from skerry.errors import NotFoundError
 
 if TYPE_CHECKING:
     from skerry.island.workers.apps.recipe import Recipe
@@ -67,15 +68,12 @@ def list_apps(*, directory: Path, form: str) -> int:
 @data_dir_option
 def install(*, names: tuple[str, ...], python: str | None, into: Path | None, directory: Path) -> int:
     """Install apps from the package indexes, or again in place of what is there; stop their machines before that."""
-    from skerry.island.engine.errors import EngineError
     from skerry.island.workers.apps import installed
 
-    place = into.absolute() if into is not None else installed.place(directory)
+    place = into if into is not None else installed.place(directory)
     for recipe in [_recipe(name) for name in names]:
-        try:
+        with making():
             made = installed.install(place, recipe, python=python, say=output.note)
-        except EngineError as error:
-            raise UnsupportedError(error.message) from None
         output.note(f"{recipe.title} {made.version} is in {made.directory}.")
     return exits.OK
 
@@ -86,15 +84,14 @@ def install(*, names: tuple[str, ...], python: str | None, into: Path | None, di
 @data_dir_option
 def rm(*, names: tuple[str, ...], into: Path | None, directory: Path) -> int:
     """Remove installed apps; machines that run one lose it."""
-    from skerry.island.images.staging import remove_tree
     from skerry.island.workers.apps import installed
 
-    place = into.absolute() if into is not None else installed.place(directory)
+    place = into if into is not None else installed.place(directory)
     for recipe in [_recipe(name) for name in names]:
-        found = installed.find(place, recipe)
-        if found is None:
+        with making():
+            removed = installed.remove(place, recipe)
+        if not removed:
             raise NotFoundError(f"{recipe.name} is not installed in {place}")
-        remove_tree(found.directory)
         click.echo(recipe.name)
     return exits.OK
 

@@ -27,6 +27,7 @@ case "$*" in
     "-I -c import json"*) echo '[3, MINOR, "'"$0"'", "/usr"]' ;;
     "-I -c import ensurepip, venv") ;;
     "-m venv "*)
+        set -- "$1" "$2" "$(realpath -ms "$3")"
         mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; ln -s python "$3/bin/python3"
         echo "include-system-site-packages = false" >"$3/pyvenv.cfg"
         printf '#!%s/bin/python\\n' "$3" >"$3/bin/jupyter-lab"; printf '\\0%s' "$3" >"$3/bin/binary"
@@ -49,6 +50,7 @@ script=$1; shift
 case "$script" in
     *npm-cli.js)
         echo "$PWD $*" >>ASKED
+        case "$*" in rebuild*) ls -d $npm_config_nodedir/bin >>ASKED.headers ;; esac
         case "$*" in
             "install --prefix "*)
                 mkdir -p "$3/node_modules/code-server/lib/vscode/extensions"
@@ -109,6 +111,19 @@ def test_jupyterlab_is_made_for_where_it_will_be_seen(tmp_path: Path, python: Pa
     assert installed.find(tmp_path / "apps", CODE_SERVER) is None
 
 
+def test_a_python_around_the_apps_is_refused(tmp_path: Path, python: Path) -> None:
+    python.write_text(python.read_text().replace('"/usr"', f'"{tmp_path}"'))
+    with pytest.raises(Unsupported, match="would be shown to sandboxes"):
+        installed.install(tmp_path / "apps", JUPYTERLAB, python=str(python))
+    made = installed.install(tmp_path.parent / f"{tmp_path.name}-apps", JUPYTERLAB, python=str(python))
+    assert made.trees[1] == (tmp_path, str(tmp_path))
+
+
+def test_a_way_that_goes_up_leads_to_the_same(tmp_path: Path, python: Path) -> None:
+    made = installed.install(tmp_path / "deep" / ".." / "apps", JUPYTERLAB, python=str(python))
+    assert (made.directory / "bin/jupyter-lab").read_text() == "#!/opt/jupyterlab/bin/python\n"
+
+
 def test_code_server_is_made_without_running_what_packages_bring(tmp_path: Path, python: Path) -> None:
     made = installed.install(tmp_path / "apps", CODE_SERVER, python=str(python))
     assert made.version == code_server.VERSION
@@ -125,17 +140,40 @@ def test_code_server_is_made_without_running_what_packages_bring(tmp_path: Path,
     assert linked.readlink() == Path("code-linux.sh")
 
 
+def test_spaces_do_not_break_the_compiling(tmp_path: Path, python: Path) -> None:
+    installed.install(tmp_path / "a place", CODE_SERVER, python=str(python))
+    headers = Path((tmp_path / "asked.headers").read_text().strip())
+    assert " " not in str(headers)
+    assert not headers.parent.is_symlink(), "it was there while it was needed"
+
+
 def test_a_failed_installation_leaves_what_was_there(tmp_path: Path, python: Path) -> None:
     first = installed.install(tmp_path / "apps", CODE_SERVER, python=str(python))
     node = tmp_path / "node"
     node.write_text(node.read_text().replace('[ -z "" ]', "false"))
-    with pytest.raises(Unsupported, match=r"npm rebuild failed .*: foo.cc:3:1: error: no such header$"):
+    with pytest.raises(Unsupported, match=r"could not be compiled: foo.cc:3:1: error: no such header$"):
         installed.install(tmp_path / "apps", CODE_SERVER, python=str(python))
     assert installed.find(tmp_path / "apps", CODE_SERVER) == first
     python.write_text(python.read_text().replace('[ -z "" ]', "false"))
     with pytest.raises(Unsupported, match=r"pip could not fetch jupyterlab.*within reach.*: no such package"):
         installed.install(tmp_path / "apps", JUPYTERLAB, python=str(python))
     assert [path.name for path in (tmp_path / "apps").iterdir()] == ["code-server"]
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (
+            ["code E1", "request to https://r/x failed, reason: no route", "A complete log"],
+            "request to https://r/x failed",
+        ),
+        (["code E404", "404 Not Found - GET https://r/x", "404", "A complete log of this run is"], "404 Not Found"),
+        (["code E1", "something new", "A complete log of this run can be found in: /x"], "something new"),
+        (["A complete log of this run can be found in: /x"], "A complete log"),
+    ],
+)
+def test_the_line_of_npm_that_tells(told: list[str], reason: str) -> None:
+    assert code_server._reason([f"npm error {line}" for line in told]).startswith(reason)
 
 
 def test_another_version_than_was_asked_for_is_no_success(tmp_path: Path, python: Path) -> None:
@@ -230,4 +268,11 @@ def test_the_command_line(tmp_path: Path, python: Path) -> None:
     assert run("install", "jupyterlab", "--python", sys.executable + "x")[0] != 0
     assert run("rm", "jupyterlab")[:2] == (0, "jupyterlab\n")
     assert run("rm", "jupyterlab")[0] != 0
-    assert not (tmp_path / "data" / "apps" / "jupyterlab").exists()
+    home = tmp_path / "data" / "apps" / "jupyterlab"
+    assert not home.exists()
+    # What is broken, or was never finished, can be removed too.
+    for left in (home, home.with_name("jupyterlab.new"), home.with_name("jupyterlab.old")):
+        left.mkdir()
+        (left / "file").touch()
+    assert run("rm", "jupyterlab")[0] == 0
+    assert list(home.parent.iterdir()) == []

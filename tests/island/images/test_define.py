@@ -220,3 +220,10 @@ async def test_places_where_no_directory_can_be_shown(local: ImageStore, tmp_pat
         await local.define("more", "mine", trees=[(tmp_path / "tree", path)])
     with pytest.raises(NotFound, match="no directory"):
         await local.define("more", "mine", trees=[(tmp_path / "nothing", "/srv/x")])
+
+
+async def test_the_island_itself_is_never_shown(local: ImageStore, tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to(local.directory.parent)
+    for source in (local.directory, local.directory.parent, tmp_path / "way", tmp_path / "way" / "..", Path("/")):
+        with pytest.raises(Invalid, match="own files"):
+            await local.define("mine", "host", trees=[(source, "/opt/tree")])

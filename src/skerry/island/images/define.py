@@ -110,15 +110,19 @@ def inside(path: str) -> tuple[str, ...]:
     return parts
 
 
-def shown_trees(trees: Sequence[tuple[Path, str]], hidden: Sequence[tuple[Path, str]]) -> tuple[tuple[str, str], ...]:
+def shown_trees(
+    trees: Sequence[tuple[Path, str]], hidden: Sequence[tuple[Path, str]], private: Path
+) -> tuple[tuple[str, str], ...]:
     """Directories of this machine as an image keeps them.
 
     Args:
         trees: each with its absolute path inside.
         hidden: what the image shows from the machine already.
+        private: what no image may show: the island's keys and everybody's files are there.
 
     Raises:
-        Invalid: an impossible path, or one inside or around what is shown there already. NotFound: no such directory.
+        Invalid: an impossible path, or one inside or around what is shown there already, or a directory that holds, or
+            is, what is private. NotFound: no such directory.
     """
     taken = [target for _, target in hidden]
     found = []
@@ -128,8 +132,11 @@ def shown_trees(trees: Sequence[tuple[Path, str]], hidden: Sequence[tuple[Path, 
             raise Invalid(f"{path!r} cannot show a directory: the machine itself is shown there")
         if not source.is_dir():
             raise NotFound(f"there is no directory {source}")
+        resolved = source.resolve()
+        if private.resolve().is_relative_to(resolved):
+            raise Invalid(f"{source} cannot be shown: the island's own files are in it")
         taken.append(target)
-        found.append((str(source.resolve()), target))
+        found.append((str(resolved), target))
     return tuple(found)
 
 

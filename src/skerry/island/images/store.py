@@ -389,7 +389,7 @@ class ImageStore:
         on_host = below is None or below.root == HOST
         shown = () if below is None else below.trees
         if trees:
-            shown += shown_trees(trees, self.rootfs(base.id).binds)
+            shown += shown_trees(trees, self.rootfs(base.id).binds, self.directory)
         placed: dict[str, str] = {}
         if files:
             earlier = self._roots / base.id if below is not None and below.files else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry.island.engine.errors import Unsupported
+from skerry.island.engine.errors import Conflict, Unsupported
+from skerry.island.images.staging import remove_tree
 
 _ABOUT = "import json, sys; print(json.dumps([*sys.version_info[:2], sys.executable, sys.base_prefix]))"
 _ASK_SECONDS = 60.0
@@ -66,31 +69,125 @@ def step(
         Unsupported: it failed.
     """
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, umask=0o022, check=False, cwd=cwd, env=env
+        # Its own session: whatever it starts ends with it. What `whole` has locked, it and they keep locked.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            umask=0o022,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+            close_fds=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise Unsupported(f"{failing}: {error}") from None
-    if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise Unsupported(f"{failing}: {reason(lines) if lines else f'status {done.returncode}'}")
-    return done.stdout
+    with child:
+        try:
+            output, told = child.communicate(timeout=limit)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise Unsupported(f"{failing}: {error}") from None
+            raise
+    if child.returncode:
+        lines = [line for line in (told + output).splitlines() if line.strip()]
+        raise Unsupported(f"{failing}: {reason(lines) if lines else f'status {child.returncode}'}")
+    return output
 
 
 @contextmanager
 def whole(directory: Path) -> Iterator[Path]:
-    """A fresh path to make something at; it takes the place of `directory` when the block ends without an error."""
-    fresh = directory.with_name(f"{directory.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.parent.mkdir(parents=True, exist_ok=True)
+    """A fresh, empty directory to make something in; it takes the place of `directory` when the block ends well.
+
+    Until then what is there stays, and what a killed maker left is removed.
+
+    Raises:
+        Conflict: another makes it now, or steps of a killed one still run.
+    """
+    directory, fresh, old = _places(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    lock = _claim(fresh)
     try:
+        if os.path.lexists(old) and not os.path.lexists(directory):
+            old.rename(directory)
+        _remove(old)
         yield fresh
-        old = directory.with_name(f"{directory.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
         if os.path.lexists(directory):
             directory.rename(old)
-        fresh.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            fresh.rename(directory)
+        except OSError:
+            if os.path.lexists(old):
+                old.rename(directory)
+            raise
+        _remove(old)
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _remove(fresh)
         raise
+    finally:
+        os.close(lock)
+
+
+def unmake(directory: Path) -> bool:
+    """Remove what `whole` has made, and what its killed makers left; whether anything was there.
+
+    Raises:
+        Conflict: it is being made now.
+    """
+    directory, fresh, old = _places(directory)
+    if not any(os.path.lexists(path) for path in (directory, fresh, old)):
+        return False
+    lock = _claim(fresh)
+    try:
+        for path in (directory, old, fresh):
+            _remove(path)
+    finally:
+        os.close(lock)
+    return True
+
+
+def _places(directory: Path) -> tuple[Path, Path, Path]:
+    directory = Path(os.path.abspath(directory))
+    return directory, directory.with_name(f"{directory.name}.new"), directory.with_name(f"{directory.name}.old")
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        remove_tree(path)
+
+
+def _claim(fresh: Path) -> int:
+    """Make an empty directory that nobody else uses; what keeps it locked, inherited by steps."""
+    while True:
+        fresh.mkdir(exist_ok=True)
+        try:
+            lock = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its maker may have finished between the opening and the locking.
+            if not os.path.lexists(fresh) or not os.path.samestat(os.fstat(lock), fresh.stat()):
+                os.close(lock)
+                continue
+            for path in fresh.iterdir():
+                _remove(path)
+            os.fchmod(lock, 0o755)
+            os.set_inheritable(lock, True)
+        except BlockingIOError:
+            os.close(lock)
+            text = (
+                f"another command, or what a killed one has started, still works in {fresh}; wait until that has ended"
+            )
+            raise Conflict(text) from None
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock

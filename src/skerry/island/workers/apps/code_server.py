@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from skerry.island.engine.errors import Unsupported
@@ -28,7 +29,7 @@ TOOLS = {"g++": "g++", "make": "make"}
 
 _COMPILED = ("@vscode/spdlog", "@vscode/native-watchdog")
 _INSTALL = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-_TELLING = re.compile(r"\w*error: |^(?:notarget|404) ", re.IGNORECASE)
+_TELLING = re.compile(r"\w*error: |^(?:notarget|404|request to) ", re.IGNORECASE)
 _TRY_SECONDS = 300.0
 
 _RUN = f"""\
@@ -58,8 +59,6 @@ def _make(fresh: Path, python: str | None, say: Say) -> tuple[str, list[Path]]:
     if missing:
         raise Unsupported(f"code-server needs a compiler; on Debian and Ubuntu: apt-get install {' '.join(missing)}")
     chosen = choose(python)
-    fresh.mkdir()
-    fresh.chmod(0o755)
     tools = fresh / "tools"
     say("fetching Node from the Python package index")
     interpreter = environment(chosen, tools)
@@ -73,7 +72,7 @@ def _make(fresh: Path, python: str | None, say: Say) -> tuple[str, list[Path]]:
     for part in ("lib/vscode", "lib/vscode/extensions"):
         npm.run("install", *_INSTALL, cwd=package / part)
     say("compiling what does not come ready")
-    npm.run("rebuild", *_COMPILED, cwd=package / "lib/vscode")
+    npm.compile(*_COMPILED, cwd=package / "lib/vscode")
     _link_helpers(package / "lib/vscode/bin")
     say("trying it")
     program = (str(node / "bin/node"), str(package / "out/node/entry.js"), "--version")
@@ -101,26 +100,39 @@ class _Npm:
     """
 
     def __init__(self, node: Path, python: Path) -> None:
+        self._node = node
         self._command = (str(node / "bin/node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
         self._env = {
             **os.environ,
             "PATH": f"{node / 'bin'}:{os.environ.get('PATH', os.defpath)}",
-            "npm_config_nodedir": str(node),
             "npm_config_update_notifier": "false",
             "NODE_GYP_FORCE_PYTHON": str(python),
             "JOBS": "max",
         }
 
     def run(self, *words: str, cwd: Path) -> None:
-        """One command. Raises Unsupported."""
+        """One command that fetches. Raises Unsupported."""
         failing = f"npm {words[0]} failed (is the npm registry within reach?)"
         step(*self._command, *words, failing=failing, cwd=cwd, env=self._env, reason=_reason)
+
+    def compile(self, *packages: str, cwd: Path) -> None:
+        """Compile packages that are in `cwd`. Raises Unsupported."""
+        with tempfile.TemporaryDirectory(prefix="skerry-node-") as link:
+            # What it compiles with falls apart at spaces in the path of Node's headers, of nothing else.
+            headers = Path(link) / "node"
+            headers.symlink_to(self._node)
+            # They write a log, and watch for their parent: speed is not worth half of the time that compiling takes.
+            flags = f"{os.environ.get('CXXFLAGS', '')} -O1".lstrip()
+            env = {**self._env, "npm_config_nodedir": str(headers), "CXXFLAGS": flags}
+            failing = f"{' and '.join(packages)} could not be compiled"
+            step(*self._command, "rebuild", *packages, failing=failing, cwd=cwd, env=env, reason=_reason)
 
 
 def _reason(lines: list[str]) -> str:
     """The line that tells what went wrong; npm writes many around it."""
     told = [line.removeprefix("npm error ") for line in lines]
-    return next((line for line in told if _TELLING.search(line)), told[-1])
+    rest = [line for line in told if not line.startswith("A complete log of this run")]
+    return next((line for line in rest if _TELLING.search(line)), (rest or told)[-1])
 
 
 def _link_helpers(programs: Path) -> None:

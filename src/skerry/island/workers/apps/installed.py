@@ -13,7 +13,7 @@ from skerry.island.images.define import Overrides
 from skerry.island.images.rootfs import DEFAULT_PATH
 from skerry.island.images.store import ImageStore
 from skerry.island.workers.apps.recipe import Recipe, Say
-from skerry.island.workers.making import whole
+from skerry.island.workers.making import unmake, whole
 
 if TYPE_CHECKING:
     from skerry.island.engine.records import Image
@@ -90,8 +90,10 @@ def install(directory: Path, recipe: Recipe, *, python: str | None = None, say: 
         say: told what goes on.
 
     Raises:
-        Unsupported: something is missing or out of reach; the message says what.
+        Unsupported: something is missing or out of reach; the message says what. Conflict: another makes it now.
     """
+    # Programs that are installed write their paths down in this form, and are told another afterwards.
+    directory = Path(os.path.abspath(directory))
     with whole(directory / recipe.name) as fresh:
         version, needs = recipe.make(fresh, python, say)
         marker = {"version": version, "needs": [str(it) for it in needs]}
@@ -99,3 +101,16 @@ def install(directory: Path, recipe: Recipe, *, python: str | None = None, say: 
     found = find(directory, recipe)
     assert found is not None
     return found
+
+
+def remove(directory: Path, recipe: Recipe) -> bool:
+    """Remove an app, broken and half made ones too; whether there was one.
+
+    Args:
+        directory: holds the apps.
+        recipe: which.
+
+    Raises:
+        Conflict: it is being installed now.
+    """
+    return unmake(directory / recipe.name)

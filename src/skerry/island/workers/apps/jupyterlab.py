@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from skerry.island.engine.errors import Unsupported
 from skerry.island.workers.apps.python import choose, environment, pip
 from skerry.island.workers.apps.recipe import Recipe, Say, first_secret, inside, write_program
 from skerry.island.workers.making import step
@@ -33,6 +34,10 @@ exec jupyter-lab --ip=127.0.0.1 --port={PORT} --no-browser --allow-root \\
 
 def _make(fresh: Path, python: str | None, say: Say) -> tuple[str, list[Path]]:
     chosen = choose(python)
+    home = Path(chosen.home).resolve()
+    # Sandboxes see all of it; of the machine's own they do anyway.
+    if fresh.resolve().is_relative_to(home) and not home.is_relative_to("/usr"):
+        raise Unsupported(f"{chosen.executable} belongs to {home}, which would be shown to sandboxes; name another")
     say(f"making an environment with {chosen.executable}")
     interpreter = environment(chosen, fresh)
     say("installing JupyterLab from the Python package index")
@@ -51,7 +56,7 @@ def _make(fresh: Path, python: str | None, say: Say) -> tuple[str, list[Path]]:
     settings = fresh / "pyvenv.cfg"
     text = settings.read_text()
     settings.write_text(text.replace("include-system-site-packages = false", "include-system-site-packages = true"))
-    return version.strip(), [Path(chosen.home).resolve()]
+    return version.strip(), [home]
 
 
 def _move(directory: Path, made_at: Path, shown_at: Path) -> None:

@@ -18,8 +18,8 @@ class Recipe:
         title: as people call it.
         size: what it takes, for people.
         port: where it listens inside.
-        make: makes it in a fresh directory that will be shown at `inside`, with the interpreter that is named or one
-            that fits; returns the program's version and directories that it needs besides, at their own paths.
+        make: makes it in a fresh, empty directory that will be shown at `inside`, with the interpreter that is named or
+            one that fits; returns the program's version and directories that it needs besides, at their own paths.
     """
 
     name: str
