@@ -80,14 +80,14 @@ def start(island: Island, apps: Path) -> Iterator[Start]:
 
 
 def have(directory: Path, recipe: Recipe) -> None:
-    """Install an app unless it is there. Where that cannot be done the test is skipped, but not in CI."""
+    """Install an app unless it is there; where that cannot be done, or takes a minute that nobody asked for, skip."""
     if installed.find(directory, recipe) is not None:
         return
+    if recipe.name == "code-server" and "SKERRY_TEST_APPS" not in os.environ:
+        pytest.skip("code-server is 760 MB and a minute of compiling: SKERRY_TEST_APPS=DIRECTORY installs and tests it")
     try:
         installed.install(directory, recipe)
     except Unsupported as error:
-        if os.environ.get("CI"):
-            raise
         pytest.skip(f"{recipe.title} cannot be installed here: {error.message}")
 
 

@@ -30,6 +30,7 @@ TOOLS = {"g++": "g++", "make": "make"}
 _COMPILED = ("@vscode/spdlog", "@vscode/native-watchdog")
 _INSTALL = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 _TELLING = re.compile(r"\w*error: |^(?:notarget|404|request to) ", re.IGNORECASE)
+_FETCH_SECONDS = 1_800.0
 _TRY_SECONDS = 300.0
 
 _RUN = f"""\
@@ -113,7 +114,7 @@ class _Npm:
     def run(self, *words: str, cwd: Path) -> None:
         """One command that fetches. Raises Unsupported."""
         failing = f"npm {words[0]} failed (is the npm registry within reach?)"
-        step(*self._command, *words, failing=failing, cwd=cwd, env=self._env, reason=_reason)
+        step(*self._command, *words, failing=failing, limit=_FETCH_SECONDS, cwd=cwd, env=self._env, reason=_reason)
 
     def compile(self, *packages: str, cwd: Path) -> None:
         """Compile packages that are in `cwd`. Raises Unsupported."""
