@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import dispersed, memory, octaspace, sandboxes, vpn, wire
+from bench import dc1, dispersed, llm, memory, octaspace, sandboxes, vpn, wire
 from bench.harness import Row, keep, render
 from bench.served import Served
 
@@ -42,7 +42,12 @@ def main() -> int:
         "machine-start": lambda island: octaspace.start_to_ready(island, 40 // scale),
         "machine-http": lambda island: octaspace.http_port(island, 300 // scale),
         "machine-ssh": lambda island: octaspace.ssh_login(island, 20 // scale),
+        "dc1-script": lambda island: dc1.script(island, 50 // scale),
+        "dc1-many": lambda island: dc1.many_scripts(island, 200 // scale),
+        "dc1-text": lambda island: dc1.text(island, 100 // scale),
+        "dc1-serve": lambda island: dc1.served_model(island, 200 // scale),
         "memory": lambda island: memory.agent_memory(island, 100 // scale),
+        "llm": lambda _: llm.pool(300 // scale),
         "vpn": lambda _: vpn.throughput(5 // scale + 1),
         "startup": lambda island: wire.start_up(20 // scale + 1),
     }

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from skerry import Arker, AsyncArker, AsyncDispersed, Dispersed, OctaSpace
+from skerry import DC1, Arker, AsyncArker, AsyncDC1, AsyncDispersed, Dispersed, OctaSpace
 
 START_SECONDS = 60
 
@@ -28,7 +28,8 @@ class Served:
         data = Path(self._folder.name)
         command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(data), "--port", "0"]
         # A client that is measured asks more often than anybody should be allowed to.
-        env = {**os.environ, "SKERRY_REQUESTS_PER_MINUTE": "off"}
+        unlimited = {"SKERRY_REQUESTS_PER_MINUTE": "off", "SKERRY_DC1_RATE_LIMITS": "off"}
+        env = {**os.environ, **unlimited}
         self._process = subprocess.Popen([*command, "--log-level", "warning"], env=env)
         deadline = time.monotonic() + START_SECONDS
         while not (data / "server.json").exists():
@@ -72,6 +73,19 @@ class Served:
     def octaspace(self, **options: Any) -> OctaSpace:
         """A client of this island."""
         return OctaSpace(api_key=self.key("octaspace"), base_url=self.base_url("octaspace"), **options)
+
+    def dc1(self, **options: Any) -> DC1:
+        """A client of this island."""
+        return DC1(self.key("dc1"), self.base_url("dc1"), environ={}, **options)
+
+    def async_dc1(self, **options: Any) -> AsyncDC1:
+        """A client of this island."""
+        return AsyncDC1(self.key("dc1"), self.base_url("dc1"), environ={}, **options)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where it keeps everything."""
+        return Path(self._folder.name)
 
     def owner_key(self) -> str:
         """The owner's key."""

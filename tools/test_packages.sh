@@ -1,5 +1,6 @@
 #!/bin/sh
-# Debian packages that tests use when they are there: OpenSSH's client and sftp-server, and the programs of VPN relays.
+# Debian packages that tests use when they are there: OpenSSH's client and sftp-server, the programs of VPN relays, and
+# the compiler that installing code-server takes.
 # Tests that lack them are skipped with the reason, so this never fails; it installs what is missing where that is
 # possible. Services that the packages bring are started neither now nor at boot.
 set -u
@@ -23,6 +24,8 @@ want wg-quick wireguard-tools
 want openvpn openvpn
 want ss-server shadowsocks-libev
 want v2ray v2ray
+want g++ g++
+want make make
 # A browser is big (350 MB) and one test's: only where it is asked for.
 [ -z "${SKERRY_TEST_BROWSER:-}" ] || command -v chromium >/dev/null || missing="$missing chromium"
 [ -n "$missing" ] || exit 0

@@ -94,6 +94,15 @@ def test_reset_deletes_an_island_and_nothing_else(skerry: Skerry, tmp_path: Path
     assert (other.data_dir / "thesis.txt").exists()
 
 
+def test_reset_deletes_what_a_provider_left_too(skerry: Skerry) -> None:
+    home = skerry.data_dir / "provider"
+    home.mkdir(parents=True)
+    (home / "account.json").write_text("{}")
+    erased = skerry("reset", "--yes")
+    assert erased.status == 0, erased.stderr
+    assert not skerry.data_dir.exists()
+
+
 def test_a_data_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused = Skerry(tmp_path / "file" / "island")("run", "--", "true")

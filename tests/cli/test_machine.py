@@ -118,6 +118,9 @@ def test_templates_are_named(run: Run) -> None:
     assert machine["app_name"] == "Web server"
     assert machine["urls"]["8080"].startswith("http://8080-")
     assert run("machine", "stop", machine["uuid"]).status == 0
+    told = run("machine", "start", "--app", "web server", "--wait")
+    assert f"skerry machine logs {told.text[:8]}" in told.stderr
+    assert run("machine", "stop", told.text.split()[0]).status == 0
     told = run("machine", "start", "--app", "nothing")
     assert told.status == 5
     assert "Web server" in told.stderr

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import http.client
-import inspect
 import json
 import secrets
 import time
@@ -19,34 +18,9 @@ from sqlalchemy import Connection, func, select
 from skerry.island.faces.dispersed import tables
 from skerry.island.island import Island
 from skerry.networks.dispersed import AsyncDispersed, Dispersed
+from tests.conformance.blocking import KINDS, Blocking
 
-KINDS = ("sync", "async")
-
-
-class Blocking:
-    """An asynchronous client whose calls are run to their end, so that one scenario serves both."""
-
-    def __init__(self, target: Any, runner: asyncio.Runner) -> None:
-        self._target = target
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._target, name)
-        module = getattr(type(found), "__module__", "")
-        return Blocking(found, self._runner) if callable(found) or "_async" in module else found
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        result = self._target(*arguments, **options)
-        return self._runner.run(_await(result)) if inspect.isawaitable(result) else result
-
-    def close(self) -> None:
-        """Close the client and its loop."""
-        self._runner.run(self._target.aclose())
-        self._runner.close()
-
-
-async def _await(result: Any) -> Any:
-    return await result
+__all__ = ["KINDS", "Answer", "Signed", "client", "rows", "signed"]
 
 
 def client(island: Island, kind: str = "sync", pair: tuple[str, str] | None = None, **options: Any) -> Any:

@@ -45,9 +45,11 @@ def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skerry]:
 
 @pytest.fixture
 def environment(island: Skerry) -> dict[str, str]:
-    """What a reader has after `skerry up --detach` and `eval "$(skerry env)"`."""
+    """What a reader has after `skerry up --detach` and `eval "$(skerry env)"`, with a model that DC1's pages ask."""
     started = island("up", "--detach")
     assert started.status == 0, started.stderr
+    made = island("model", "demo", "--replace", "TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+    assert made.status == 0, made.stderr
     variables = island("env", "-o", "json").json["variables"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**island.environment, **variables, "PATH": path}

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from skerry import Arker
+from skerry.networks.dc1 import DC1
 from skerry.networks.dispersed import Dispersed
 
 DEADLINE = 30.0
@@ -94,6 +95,11 @@ class ServerProcess:
         keys = json.loads((self.data_dir / "credentials.json").read_text())["keys"]
         pair = keys["dispersed"], keys["dispersed_secret"]
         return Dispersed(*pair, f"{self.url}/dispersed", environ={}, **options)  # type: ignore[arg-type]
+
+    def dc1(self, **options: object) -> DC1:
+        """A DC1 client of this server."""
+        key = json.loads((self.data_dir / "credentials.json").read_text())["keys"]["dc1"]
+        return DC1(key, f"{self.url}/dc1", environ={}, **options)  # type: ignore[arg-type]
 
     def query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Ask the database directly; only tests may."""

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 SERVER = {"alembic", "asyncssh", "cryptography", "jinja2", "psycopg", "sqlalchemy", "starlette", "uvicorn", "uvloop"}
+ENGINES = {"huggingface_hub", "torch", "vllm", "xllamacpp"}
+"""What only processes of their own load."""
 
 _PROBE = """
 import json, sys
@@ -47,10 +49,16 @@ def test_importing_skerry_is_next_to_nothing() -> None:
         "import skerry.cli.main, skerry.cli.run, skerry.cli.sandbox, skerry.cli.image, skerry.cli.logs",
         "import skerry.cli.call, skerry.cli.key, skerry.cli.credit, skerry.cli.signature, skerry.island.environment",
         "import skerry.cli.up, skerry.cli.status, skerry.cli.completion, skerry.island.admin.client",
+        "import skerry.cli.model, skerry.island.workers.llm.models, skerry.island.workers.llm.hub",
     ],
 )
 def test_clients_and_commands_load_no_server_library(code: str) -> None:
-    assert not roots(loaded(code)) & SERVER
+    assert not roots(loaded(code)) & (SERVER | ENGINES)
+
+
+def test_the_server_loads_no_engine_of_models() -> None:
+    code = "import skerry.island.island, skerry.island.server, skerry.island.workers.llm.hub"
+    assert not roots(loaded(code)) & ENGINES
 
 
 def test_a_client_loads_its_own_kind_only() -> None:

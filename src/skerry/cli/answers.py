@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import click
@@ -12,6 +12,7 @@ import msgspec
 from skerry._io.httpx_support import wire_headers
 from skerry._kernel.dialect import Operation
 from skerry._kernel.hooks import ResponseSeen
+from skerry._kernel.model import Model
 from skerry._kernel.raw import RawResponse, raw
 from skerry._kernel.redaction import MASK, redact_headers, redact_url
 from skerry._kernel.request import Request
@@ -65,6 +66,12 @@ def _show_answer(which: dict[str, Any], exchange: RawResponse[Any], form: str) -
         _write(content)
     elif exchange.body:
         click.echo(verbatim.laid_out(exchange.body))
+
+
+def show_stream(pieces: Iterable[Any]) -> None:
+    """Print what comes piece by piece, each as JSON on a line of its own, as soon as it is there."""
+    for piece in pieces:
+        click.echo(msgspec.json.encode(piece.to_dict() if isinstance(piece, Model) else piece))
 
 
 def show_raw(seen: Sequence[ResponseSeen], body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ def call(
         raise click.UsageError("--all prints objects and --raw a body; choose one")
     if every and not signature.paged:
         raise click.UsageError(f"{operation_name} answers without pages; leave --all out")
+    if verbose and signature.streams:
+        raise click.UsageError(f"{operation_name} answers piece by piece; leave --raw out")
     ids, rest = words[: len(signature.ids)], words[len(signature.ids) :]
     _check(signature, ids, (*words, *query, *filters))
     positional, keywords = signature.arguments(
@@ -102,11 +105,16 @@ def call(
     # A rehearsal needs the island's keys, but starts nothing.
     asked = target(network, place, directory, start=not dry_run)
     shown: Shown = "every" if every else "raw" if verbose else "answer"
-    transport = {"transport": _Rehearsal()} if dry_run else {}
     seen: list[ResponseSeen] = []
     try:
-        with network.connect(**asked.settings, **transport, hooks=Hooks(on_response=[seen.append])) as client:
+        with (
+            _Rehearsal.instead() if dry_run else asked.transport() as transport,
+            network.connect(**asked.settings, **transport, hooks=Hooks(on_response=[seen.append])) as client,
+        ):
             method, _ = network.method(client, signature.operation, ids)
+            if signature.streams:
+                answers.show_stream(method(*positional, **keywords))
+                return exits.OK
             exchange = raw(method)(*positional, **keywords)
             answers.show(signature.operation, network.name, exchange, shown, seen, form)
     except _Rehearsed as rehearsed:
@@ -166,6 +174,11 @@ class _Rehearsed(Exception):
 
 class _Rehearsal:
     """A transport that sends nothing."""
+
+    @classmethod
+    def instead(cls) -> AbstractContextManager[dict[str, Any]]:
+        """The argument that has a client use it."""
+        return nullcontext({"transport": cls()})
 
     def send(self, request: Request) -> Any:
         raise _Rehearsed(request)

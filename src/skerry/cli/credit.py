@@ -19,24 +19,8 @@ if TYPE_CHECKING:
     from skerry.cli.island_link import Link
     from skerry.networks.dispersed.models import LedgerTransaction
 
-WITH_CREDIT = ["dispersed"]
-"""Networks whose API the owner can add credit through."""
-
-
-class Dollars(click.ParamType[Money]):
-    """An amount of US dollars, exact, such as `12.50`."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Money:
-        """Parse, or fail as a usage error."""
-        try:
-            amount = Money.of(value, "USD")
-        except InvalidRequestError as error:
-            self.fail(str(error), param, ctx)
-        if amount.amount <= 0:
-            self.fail("credit is added in amounts above 0", param, ctx)
-        return amount
+WITH_CREDIT = {"dispersed": "USD", "dc1": "SAR"}
+"""Networks whose API the owner can add credit through, and the currency of each."""
 
 
 @click.group(cls=LazyGroup)
@@ -45,30 +29,68 @@ def credit() -> None:
 
 
 @credit.command()
-@click.argument("amount", type=Dollars())
-@click.option("--network", type=click.Choice(WITH_CREDIT), default=WITH_CREDIT[0], show_default=True, help="Whose API.")
-@click.option("--account", metavar="UUID", help="Whose credit; the island's first account by default.")
+@click.argument("amount")
+@click.option(
+    "--network", type=click.Choice(list(WITH_CREDIT)), default="dispersed", show_default=True, help="Whose API."
+)
+@click.option(
+    "--account",
+    metavar="ID",
+    help="Whose credit: a UUID of dispersed, a renter's number of dc1; the island's first account by default.",
+)
 @click.option("--memo", help="A remark for the ledger.")
 @data_dir_option
 @output.output_option
-def add(amount: Money, *, network: str, account: str | None, memo: str | None, directory: Path, form: str) -> int:
-    """Add AMOUNT US dollars, such as 12.50, to an account; only the island's owner can.
+def add(amount: str, *, network: str, account: str | None, memo: str | None, directory: Path, form: str) -> int:
+    """Add AMOUNT, such as 12.50, to an account; only the island's owner can.
+
+    The amount is in US dollars for dispersed and in riyals for dc1.
 
     \b
     skerry credit add 25 --memo "more for June"
+    skerry credit add 50 --network dc1
     """
+    money = _money(amount, WITH_CREDIT[network])
+    if network == "dc1" and account is not None and not (account.isascii() and account.isdigit()):
+        raise click.UsageError("--account is a renter's number, such as 2, for dc1")
     link = island_link.ensure(directory, output.note)
+    if network == "dc1":
+        return _add_riyals(link, account, money, memo, form)
     if account is None:
         with link.dispersed() as client:
             account = client.accounts.get_me().uuid
     if not account:
         raise ProtocolError("the island did not say which account is its first", network=network)
-    made = _add(link, account, amount, memo)
+    made = _add(link, account, money, memo)
     if form == "json":
-        facts = {"network": network, "account": account, "added": output.plain(amount)}
+        facts = {"network": network, "account": account, "added": output.plain(money)}
         click.echo(verbatim.document("credit", {**facts, "transaction": msgspec.Raw(verbatim.as_json(made.body))}))
         return exits.OK
-    output.print_fields([("account", account), ("added", amount), ("transaction", made.parsed.uuid)])
+    output.print_fields([("account", account), ("added", money), ("transaction", made.parsed.uuid)])
+    return exits.OK
+
+
+def _money(text: str, currency: str) -> Money:
+    """An exact amount, or a usage error."""
+    try:
+        amount = Money.of(text, currency)
+    except InvalidRequestError as error:
+        raise click.BadParameter(str(error), param_hint="AMOUNT") from None
+    if amount.amount <= 0:
+        raise click.BadParameter("credit is added in amounts above 0", param_hint="AMOUNT")
+    return amount
+
+
+def _add_riyals(link: Link, account: str | None, amount: Money, memo: str | None, form: str) -> int:
+    from skerry.cli import dc1_owner
+
+    renter, made = dc1_owner.add_credit(link, amount, account, memo)
+    if form == "json":
+        facts = {"network": "dc1", "account": renter, "added": output.plain(amount)}
+        click.echo(verbatim.document("credit", {**facts, "transaction": msgspec.Raw(verbatim.as_json(made.body))}))
+        return exits.OK
+    balance = Money(int(made.parsed["new_balance"]), "SAR")
+    output.print_fields([("account", renter), ("added", amount), ("balance", balance)])
     return exits.OK
 
 

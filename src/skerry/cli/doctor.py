@@ -138,17 +138,20 @@ def _helpers(directory: Path) -> Iterator[Check]:
         else Check("image builder", "missing", "mmdebstrap is not installed; pull and import work without it")
     )
     yield from _relays()
-    yield from _templates()
+    yield from _templates(directory)
     yield from _render(directory)
+    yield from _models(directory)
     yield from _diffusion(directory)
 
 
-def _templates() -> Iterator[Check]:
+def _templates(directory: Path) -> Iterator[Check]:
     """Programs behind the templates that OctaSpace's face offers."""
     from skerry.island.faces.octaspace.templates import TEMPLATES
+    from skerry.island.workers.apps import installed
 
+    place = installed.place(directory)
     for template in TEMPLATES:
-        program = template.program()
+        program = template.program(place)
         if program is None:
             yield Check(f"template {template.name}", "missing", template.install)
         else:
@@ -181,6 +184,26 @@ def _render(directory: Path) -> Iterator[Check]:
         yield Check("render", "missing", error.message)
     else:
         yield Check("render", "ok", f"Blender {found.version}, {found.program}")
+
+
+def _models(directory: Path) -> Iterator[Check]:
+    """Engines of language models, and the models that are here."""
+    if find_spec("sqlalchemy") is None:
+        return
+    from skerry.island.engine import gpus
+    from skerry.island.workers.llm import engines, llama
+    from skerry.island.workers.llm.models import ModelStore
+
+    found = engines.find([gpu.index for gpu in gpus.detect()])
+    if not found:
+        yield Check("language models", "missing", llama.MISSING)
+        return
+    listed = ModelStore.of(directory).ls(None)
+    names = list(dict.fromkeys(one.name for one in listed))
+    kept = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or (
+        "no model is here: `skerry model pull`, `add`, or `demo` to try"
+    )
+    yield Check("language models", "ok", f"{', '.join(f'{one.name} {one.version}' for one in found)}; {kept}")
 
 
 def _diffusion(directory: Path) -> Iterator[Check]:

@@ -88,6 +88,8 @@ def next_step(error: BaseException) -> str | None:
         return None
     if isinstance(error, errors.PaymentRequiredError) and getattr(error, "network", None) == "dispersed":
         return "see `skerry status` for the balance; `skerry credit add` adds to it"
+    if isinstance(error, errors.PaymentRequiredError) and getattr(error, "network", None) == "dc1":
+        return "`skerry credit add 50 --network dc1` adds 50 riyals to the balance on an island of yours"
     # Something else than the island, such as a registry, may be what cannot be reached.
     if status == UNREACHABLE and not isinstance(error, errors.ConnectionFailedError | errors.ProtocolError):
         return None

@@ -77,6 +77,10 @@ class Link:
         """
         return environment.client_settings(network, self.url, self.keys)
 
+    def operator_settings(self, network: str) -> dict[str, Any]:
+        """Further arguments with which a network's client may do what only the operator may; empty for most."""
+        return {"admin_token": self.owner_key} if network == "dc1" else {}
+
     def arker(self) -> Arker:
         """A client of the Arker face."""
         from skerry.networks.arker import Arker
@@ -269,7 +273,7 @@ def start(
     if idle_exit is not None:
         command += ["--idle-exit", str(idle_exit)]
     log = directory / "server.log"
-    with log.open("ab") as sink:
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
         began_at = sink.tell()
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True, cwd="/"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,9 +17,12 @@ from skerry.cli.options import data_dir_option
 from skerry.errors import InvalidRequestError
 from skerry.times import parse_moment
 
+if TYPE_CHECKING:
+    from skerry.cli.island_link import Link
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-WITH_KEYS = ["dispersed"]
+WITH_KEYS = ["dispersed", "dc1"]
 """Networks whose API makes keys."""
 
 
@@ -72,6 +77,8 @@ def key() -> None:
 def ls(*, network: str, directory: Path, form: str) -> int:
     """List API keys; their secrets are never shown."""
     link = island_link.ensure(directory, output.note)
+    if network == "dc1":
+        return _list_scoped(link, form)
     with link.dispersed() as client:
         found = list(client.api_keys.iter_all({"limit": 50}))
     if form == "json":
@@ -98,13 +105,24 @@ def ls(*, network: str, directory: Path, form: str) -> int:
 @key.command()
 @_network_option
 @click.option("--name", help="A name of your own; shown in lists.")
-@click.option("--preset", type=click.Choice(["CONSUMER", "COMPUTE_NODE"]), help="What it may do; CONSUMER by default.")
+@click.option(
+    "--preset",
+    type=click.Choice(["CONSUMER", "COMPUTE_NODE"]),
+    help="What it may do; CONSUMER by default. Only for dispersed.",
+)
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(["inference", "billing", "admin"]),
+    multiple=True,
+    help="What it may do; repeatable, inference by default. Only for dc1.",
+)
 @click.option(
     "--allowed-ip",
     "addresses",
     type=Cidr(),
     multiple=True,
-    help="Where it may be used from; repeatable, else anywhere.",
+    help="Where it may be used from; repeatable, else anywhere. Only for dispersed.",
 )
 @click.option("--expires-at", type=Moment(), help="When it ends, such as 2027-01-31T00:00:00Z; never by default.")
 @data_dir_option
@@ -114,12 +132,19 @@ def create(
     network: str,
     name: str | None,
     preset: str | None,
+    scopes: tuple[str, ...],
     addresses: tuple[str, ...],
     expires_at: datetime | None,
     directory: Path,
     form: str,
 ) -> int:
     """Make an API key and print it with its secret, which is shown this once."""
+    if network == "dc1":
+        if preset is not None or addresses:
+            raise click.UsageError("keys of dc1 have --scope, and neither --preset nor --allowed-ip")
+        return _create_scoped(island_link.ensure(directory, output.note), name, scopes, expires_at, form)
+    if scopes:
+        raise click.UsageError("--scope is for keys of dc1; keys of dispersed have --preset")
     wanted = {
         "name": name,
         "preset": preset,
@@ -144,9 +169,9 @@ def create(
 @output.output_option
 def revoke(key_ids: tuple[str, ...], *, network: str, directory: Path, form: str) -> int:
     """Revoke API keys, for good; revoking one twice does no harm."""
-    with island_link.need(directory).dispersed() as client:
+    with _revoking(island_link.need(directory), network) as revoke_one:
         for key_id in key_ids:
-            client.api_keys.revoke(key_id)
+            revoke_one(key_id)
             if form == "table":
                 click.echo(key_id)
     if form == "json":
@@ -154,8 +179,49 @@ def revoke(key_ids: tuple[str, ...], *, network: str, directory: Path, form: str
     return exits.OK
 
 
+@contextmanager
+def _revoking(link: Link, network: str) -> Iterator[Callable[[str], object]]:
+    if network == "dc1":
+        from skerry.cli import dc1_owner
+
+        with dc1_owner.asking(link) as dc1:
+            yield partial(dc1_owner.revoke_key, dc1)
+        return
+    with link.dispersed() as client:
+        yield client.api_keys.revoke
+
+
+def _list_scoped(link: Link, form: str) -> int:
+    from skerry.cli import dc1_owner
+
+    found = dc1_owner.keys(link)
+    if form == "json":
+        output.print_json("keys", {"network": "dc1", "keys": [one.to_dict() for one in found]})
+        return exits.OK
+    output.print_table(
+        ["id", "name", "scopes", "state"],
+        [(one.name, one.label, ", ".join(one.scopes or ()), _state(one)) for one in found],
+        empty="no keys; make one: skerry key create --network dc1",
+    )
+    return exits.OK
+
+
+def _create_scoped(
+    link: Link, name: str | None, scopes: tuple[str, ...], expires_at: datetime | None, form: str
+) -> int:
+    from skerry.cli import dc1_owner
+
+    made = dc1_owner.create_key(link, name, scopes, expires_at)
+    if form == "json":
+        output.print_json("key", {"network": "dc1", "key": made.to_dict()})
+        return exits.OK
+    output.print_fields([("id", made.name), ("scopes", ", ".join(made.scopes or ())), ("key", made.key)])
+    output.note("skerry: the key is not shown again")
+    return exits.OK
+
+
 def _state(one: Any) -> str:
-    if one.revoked_at is not None:
+    if getattr(one, "revoked_at", None) is not None or getattr(one, "revoked", False):
         return "revoked"
     if not isinstance(one.expires_at, datetime):
         return "good"

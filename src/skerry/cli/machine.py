@@ -21,6 +21,7 @@ SERVICE = "mr"
 USUAL_DISK_GB = 10
 LAZY = {
     "ssh": ("skerry.cli.machine_ssh:ssh", "Log in to a machine with OpenSSH."),
+    "app": ("skerry.cli.machine_app:app", "Install the programs behind templates."),
     "key": ("skerry.cli.machine_key:key", "Let an SSH key into the island's machines."),
 }
 complete_machine = octaspace.complete(SERVICE)
@@ -133,7 +134,7 @@ def start(
 
     \b
     skerry machine start --image ubuntu:24.04 --wait
-    skerry machine start --app Jupyter --disk 20G -e TOKEN=x --wait
+    skerry machine start --app Jupyter --disk 20G -e JUPYTER_TOKEN --wait
     """
     if not image and not app:
         raise click.UsageError("say what to run: --image or --app")
@@ -164,6 +165,8 @@ def start(
         output.print_json("machine", octaspace.plain(info))
     else:
         output.print_fields(_ways(info))
+        if app and info.urls:
+            output.note(f"skerry: if it asks for a password: skerry machine logs {started.uuid[:8]}")
     return exits.OK
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _IDENTIFIER = re.compile(r"\{(\w+)\}")
+_FILLED_IN = frozenset({"key"})
+"""What a client itself puts into a path: the caller's own key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,12 @@ NETWORKS = {
             ("ZER_PUBLIC_KEY", "ZER_SECRET_KEY", "ZER_API_BASE_URL"),
         ),
         Network("octaspace", "OctaSpace", "machines by the hour, VPN relays and rendering"),
+        Network(
+            "dc1",
+            "DC1",
+            "GPUs by the minute: text, pictures, served models, containers",
+            ("SKERRY_DC1_PROVIDER_KEY", "DC1_ADMIN_TOKEN"),
+        ),
     )
 }
 """By name."""
@@ -137,8 +145,8 @@ def chosen(name: str, table: dict[str, T], what: str) -> T:
 
 
 def identifiers(operation: Operation) -> list[str]:
-    """Names of the ids in a call's path, in their order."""
-    return _IDENTIFIER.findall(operation.path)
+    """Names of the ids in a call's path that a caller gives, in their order."""
+    return [name for name in _IDENTIFIER.findall(operation.path) if name not in _FILLED_IN]
 
 
 def complete_network(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -37,11 +38,24 @@ class Target:
         settings: arguments of the network's client; empty when its own variables decide.
         link: the island, if it is one of a data directory.
         variables: those that decided.
+        network: whose calls.
     """
 
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     link: Link | None = None
     variables: tuple[str, ...] = ()
+    network: str = ""
+
+    @contextmanager
+    def transport(self) -> Iterator[dict[str, Any]]:
+        """The argument that keeps the owner's key from the environment's proxies; none where it is not used."""
+        if self.link is None or not self.link.operator_settings(self.network):
+            yield {}
+            return
+        import httpx2
+
+        with httpx2.Client(trust_env=False) as connections:
+            yield {"transport": connections}
 
     def explain(self, error: SkerryError) -> None:
         """Let an error say that the wrong place may have been asked, if this one was not the island."""
@@ -66,7 +80,9 @@ def target(network: Network, place: Place | None, directory: Path, *, start: boo
     if place == "hosted" or variables:
         return Target(variables=tuple(variables))
     link = island_link.ensure(directory, output.note) if start else island_link.need(directory)
-    return Target(link.client_settings(network.name), link)
+    return Target(
+        {**link.client_settings(network.name), **link.operator_settings(network.name)}, link, network=network.name
+    )
 
 
 def elsewhere(variables: tuple[str, ...]) -> str:

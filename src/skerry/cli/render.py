@@ -12,6 +12,7 @@ import click
 
 from skerry.cli import exits, output
 from skerry.cli.main import LazyGroup
+from skerry.cli.making import making
 from skerry.cli.options import data_dir_option
 from skerry.errors import UnsupportedError
 
@@ -34,15 +35,12 @@ def render() -> None:
 @data_dir_option
 def install(*, python: str | None, into: Path | None, directory: Path) -> int:
     """Install Blender as a Python module (bpy, about 1 GB) in an environment of its own."""
-    from skerry.island.engine.errors import EngineError
     from skerry.island.workers.render import blender
     from skerry.island.workers.render.install import install as make
 
     place = (into or directory / blender.STATE / blender.ENVIRONMENT).absolute()
-    try:
+    with making():
         found = make(place, python=python, say=output.note)
-    except EngineError as error:
-        raise UnsupportedError(error.message) from None
     output.note(f"Blender {found.version} is in {place}.")
     return exits.OK
 

@@ -1,7 +1,8 @@
 """What a client's method takes, read from its own types: to fill it from a command line, and to describe it.
 
 Clients have two habits. In one, a method takes the body whole as `input` and a list's query as `params` and keywords;
-in the other, each field of body or query is a keyword of its own, and `extra` takes those unknown to this version.
+in the other, each field of body or query is a keyword of its own, some of them gathered by a type of their own, and
+`extra`, or a method that gathers just anything, takes those unknown to this version.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -23,12 +25,15 @@ import msgspec
 from skerry._kernel.dialect import Operation
 from skerry._kernel.model import Model, NotGiven
 from skerry.cli.networks import Network, identifiers
+from skerry.errors import InvalidRequestError
+from skerry.money import Money
 
 Place = Literal["path", "body", "query", "filter"]
 
 _OPTIONS = frozenset({"options", "extra", "idempotency_key", "headers", "timeout", "retry", "cancel", "filter"})
 _NOT_FILTERS = frozenset({"page", "limit", "sort"})
 _DEEPEST = 4
+_ANY = inspect.Parameter("any", inspect.Parameter.KEYWORD_ONLY)
 _READS = frozenset({"GET", "HEAD", "DELETE"})
 
 
@@ -75,6 +80,11 @@ class Signature:
         return hasattr(get_origin(answer) or answer, "next_page")
 
     @cached_property
+    def streams(self) -> bool:
+        """Whether the answer is read piece by piece, as it comes."""
+        return inspect.isgeneratorfunction(self._method)
+
+    @cached_property
     def described(self) -> list[Argument]:
         """Every argument: ids, then fields of the body, then query and filters."""
         found = [Argument(name.upper(), "path", "text", True) for name in self.ids]
@@ -87,6 +97,8 @@ class Signature:
             found.append(Argument(name, place, kind, parameter.default is inspect.Parameter.empty))
         for name, hint in self._list_keywords.items():
             found.append(Argument(name, "query" if name in _NOT_FILTERS else "filter", _one(hint), False))
+        if self._takes_any:
+            found.append(Argument("...", place, "anything else", False))
         return found
 
     def arguments(
@@ -127,6 +139,9 @@ class Signature:
         known = self._keywords if self.operation.method in _READS else {}
         values: dict[str, Any] = {}
         for name, text in query:
+            if self._takes_any and name not in self._named and name not in values:
+                values[name] = text
+                continue
             if name not in known or name in values:
                 raise click.UsageError(f"{self.operation.name} takes {_listed(known, 'no query', 'the query names')}")
             try:
@@ -141,20 +156,26 @@ class Signature:
             return {"input": body}
         known = {} if self.operation.method in _READS else self._keywords
         others = {name: value for name, value in body.items() if name not in known}
+        if self._takes_any and self.operation.method not in _READS and not others.keys() & self._named.keys():
+            known, others = {**known, **dict.fromkeys(others, _ANY)}, {}
         if others and ("extra" not in self._named or not known):
             raise click.UsageError(f"{self.operation.name} takes {_listed(known, 'no body', 'the fields')}")
         given = {name: value for name, value in body.items() if name in known}
-        files = {name: value for name, value in given.items() if bytes in get_args(self._hints[name])}
+        for name in given:
+            if self._hints.get(name) is Money:
+                given[name] = _money(name, given[name])
+        files = {name: value for name, value in given.items() if bytes in get_args(self._hints.get(name))}
         if not all(isinstance(value, bytes | str) for value in files.values()):
             raise click.UsageError(f"{', '.join(files)} takes text, or a file: {next(iter(files))}=@FILE")
-        _only_text({name: value for name, value in given.items() if name not in files})
+        _only_text({name: value for name, value in given.items() if name not in files and not isinstance(value, Money)})
         _only_text(others)
         return {**given, **({"extra": others} if others else {})}
 
     def _complete(self, keywords: Mapping[str, Any]) -> None:
+        wanted = {**self._named, **self._gathered}
         needed = [
             name
-            for name, parameter in self._named.items()
+            for name, parameter in wanted.items()
             if name in self._keywords or name == "input"
             if parameter.default is inspect.Parameter.empty and name not in keywords
         ]
@@ -168,19 +189,48 @@ class Signature:
     def _keywords(self) -> dict[str, inspect.Parameter]:
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         reserved = _OPTIONS - {"timeout"} | {"input", "params"}
-        return {p.name: p for p in self._parameters if p.kind in kinds and p.name not in reserved}
+        return {p.name: p for p in self._parameters if p.kind in kinds and p.name not in reserved} | self._gathered
+
+    @cached_property
+    def _gathered(self) -> dict[str, inspect.Parameter]:
+        """Fields that a method gathers, as if each were a keyword of its own."""
+        kind = self._gathering
+        if "params" in self._named or not typing.is_typeddict(kind):
+            return {}
+        must = _required(kind)
+        return {
+            name: inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty if name in must else None
+            )
+            for name in sorted(get_type_hints(kind), key=lambda name: name not in must)
+            if name not in _OPTIONS
+        }
+
+    @cached_property
+    def _gathering(self) -> Any:
+        """Of what type the fields are that the method gathers; None if it gathers none."""
+        rest = next((p.name for p in self._parameters if p.kind is inspect.Parameter.VAR_KEYWORD), "")
+        hint = self._own_hints.get(rest)
+        return next(iter(get_args(hint)), hint)
+
+    @property
+    def _takes_any(self) -> bool:
+        return self._gathering is Any
 
     @cached_property
     def _list_keywords(self) -> dict[str, Any]:
         if "params" not in self._named:
             return {}
-        rest = next((p.name for p in self._parameters if p.kind is inspect.Parameter.VAR_KEYWORD), "")
-        kind = next(iter(get_args(self._hints.get(rest))), None)
-        hints = get_type_hints(kind) if kind is not None else {}
+        hints = get_type_hints(self._gathering) if typing.is_typeddict(self._gathering) else {}
         return {name: hint for name, hint in hints.items() if name not in _OPTIONS}
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
+        gathered = get_type_hints(self._gathering) if self._gathered else {}
+        return {**self._own_hints, **gathered}
+
+    @cached_property
+    def _own_hints(self) -> dict[str, Any]:
         return get_type_hints(self._method)
 
 
@@ -225,19 +275,40 @@ _PLAIN: dict[Any, str] = {
     Path: "bytes",
     datetime: "moment",
     UUID: "text",
+    Money: "money, such as 12.50 SAR",
+    Decimal: "number",
     type(None): "null",
 }
+
+
+def _money(name: str, value: Any) -> Money:
+    """An amount with its currency, from text."""
+    number, _, currency = value.strip().partition(" ") if isinstance(value, str) else ("", "", "")
+    try:
+        return Money.of(number, currency.strip().upper())
+    except InvalidRequestError as error:
+        raise click.UsageError(f"{name} takes money, such as {name}='12.50 SAR': {error}") from None
 
 
 def _is_model(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Model)
 
 
+def _required(kind: Any) -> set[str]:
+    """Members that a TypedDict must have; its `__required_keys__` is blind where annotations are text."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name
+        for name, hint in hints.items()
+        if get_origin(hint) is typing.Required
+        or (name in kind.__required_keys__ and get_origin(hint) is not typing.NotRequired)
+    }
+
+
 def _members(kind: Any, prefix: str, needed: bool, depth: int = 0) -> list[Argument]:
     if typing.is_typeddict(kind):
         hints = get_type_hints(kind, include_extras=True)
-        # `__required_keys__` is blind to NotRequired where annotations are text.
-        must = {n for n in kind.__required_keys__ if get_origin(hints[n]) is not typing.NotRequired}
+        must = _required(kind)
     elif _is_model(kind):
         fields = msgspec.structs.fields(kind)
         hints = {field.encode_name: field.type for field in fields}

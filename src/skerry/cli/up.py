@@ -152,15 +152,17 @@ def _gone(pid: int, patience: float) -> bool:
 @data_dir_option
 @output.output_option
 def reset(*, yes: bool, directory: Path, form: str) -> int:
-    """Stop the island and delete everything it holds: sandboxes, images, records, keys."""
+    """Stop the island and delete everything it holds: sandboxes, images, records, keys, a provider's too."""
     known = {"credentials.json", "island.db", "server.json", "owner.key", "lock"}
     try:
         present = {entry.name for entry in directory.iterdir()}
+        # Where only `skerry provider` was used, programs of jobs may go on as well.
+        provides = (directory / "provider" / "account.json").exists()
     except FileNotFoundError:
         return _report_reset(directory, False, form)
     except PermissionError as error:
         raise island_link.foreign(error) from None
-    if not known & present:
+    if not known & present and not provides:
         raise ConfigurationError(f"{directory} does not look like an island's data directory; nothing was deleted")
     if not yes:
         if not sys.stdin.isatty():

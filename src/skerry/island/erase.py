@@ -13,6 +13,8 @@ from skerry.errors import ConfigurationError
 from skerry.island.lock import DataDirectoryLock
 from skerry.island.settings import Settings
 
+_PROVIDER = "provider"
+
 _log = logging.getLogger("skerry.island.erase")
 
 
@@ -25,6 +27,10 @@ def erase(directory: Path) -> None:
     if not directory.exists():
         return
     with DataDirectoryLock(directory):
+        # A provider that works for a platform elsewhere has an engine of its own in there.
+        if (directory / _PROVIDER / "lock").exists():
+            with DataDirectoryLock(directory / _PROVIDER):
+                asyncio.run(_end_sandboxes(directory / _PROVIDER))
         asyncio.run(_end_sandboxes(directory))
         asyncio.run(_end_relays(directory))
         remove_tree(directory)

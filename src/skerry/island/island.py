@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skerry.island.admin.client import Admin
     from skerry.island.server import RunningServer
     from skerry.networks.arker import Arker, AsyncArker
+    from skerry.networks.dc1 import DC1, AsyncDC1
     from skerry.networks.dispersed import AsyncDispersed, Dispersed
     from skerry.networks.octaspace import AsyncOctaSpace, OctaSpace
 
@@ -143,6 +144,24 @@ class Island:
 
         return AsyncOctaSpace(**{**self._client_settings("octaspace"), **options})
 
+    def dc1(self, **options: Any) -> DC1:
+        """A client of DC1 bound to this island; close it, or use it as a context manager.
+
+        It asks as the first renter, and for `admin` as the operator.
+
+        Raises:
+            ConfigurationError: this island does not speak DC1.
+        """
+        from skerry.networks.dc1 import DC1
+
+        return DC1(**{**self._operator_settings("dc1"), **options})
+
+    def async_dc1(self, **options: Any) -> AsyncDC1:
+        """The same for asynchronous programs."""
+        from skerry.networks.dc1 import AsyncDC1
+
+        return AsyncDC1(**{**self._operator_settings("dc1"), **options})
+
     def admin(self) -> Admin:
         """A client of the owner's API: images, runs with their cost and barriers, live logs."""
         from skerry.island.admin.auth import owner_key
@@ -152,6 +171,11 @@ class Island:
 
     def _client_settings(self, network: str) -> dict[str, Any]:
         return environment.client_settings(network, self.url, self._keys)
+
+    def _operator_settings(self, network: str) -> dict[str, Any]:
+        from skerry.island.admin.auth import owner_key
+
+        return {**self._client_settings(network), "admin_token": owner_key(self.data_dir)}
 
     @property
     def _keys(self) -> dict[str, str]:

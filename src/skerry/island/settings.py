@@ -88,7 +88,7 @@ class DC1:
         monthly_spend: halala that a renter may spend in a month, None for as many as it has.
         hmac_secret: signs task specs and heartbeats; None for one that is made and kept in the data directory.
         require_heartbeat_hmac: whether heartbeats must be signed.
-        admin_token: of the operator; None for the owner's key.
+        admin_token: of the operator; the owner's key does as well.
         webhook_secret: signs callbacks; None for each renter's own key.
         allow_private_webhooks: whether callbacks may lead to private addresses.
         charge_cancelled_serving: whether a cancelled job that had served is charged for its time.

@@ -87,6 +87,15 @@ def test_a_named_python_that_does_not_do_says_why(tmp_path: Path) -> None:
     assert "does not run" in (reason(broken) or "")
 
 
+def test_a_named_python_that_may_not_be_looked_at_says_why(tmp_path: Path) -> None:
+    # Nobody can look at a name of that length; other users' directories cannot be looked at in the same way.
+    hidden = tmp_path / ("x" * 300)
+    for named in (hidden, hidden / "bin" / "python"):
+        found = environment.unready(tmp_path, DiffusionChoices(python=named))
+        assert found is not None
+        assert "cannot be used by this user" in found
+
+
 def test_an_environment_is_made_whole(tmp_path: Path) -> None:
     place, said = tmp_path / "state" / "venv", list[str]()
     python = interpreter(tmp_path / "ours")

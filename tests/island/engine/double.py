@@ -137,6 +137,7 @@ class DoubleSandbox:
         runs = self._driver.directory(self.id) / "runs"
         (runs / f"{spec.id}.out").touch()
         (runs / f"{spec.id}.err").touch()
+        (runs / f"{spec.id}.json").touch()
         request = asdict(spec)
         request["stdin"] = spec.stdin.hex()
         request["state"] = None if spec.state is None else spec.state.hex()
@@ -376,7 +377,7 @@ class DoubleDriver:
 
     def run_files(self, sandbox_id: str, run_id: str) -> RunFiles:
         runs = self.directory(sandbox_id) / "runs"
-        return RunFiles(stdout=runs / f"{run_id}.out", stderr=runs / f"{run_id}.err")
+        return RunFiles(runs, run_id)
 
     def on_lost(self, callback: Callable[[str, str], Awaitable[None]]) -> None:
         return None

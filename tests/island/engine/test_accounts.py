@@ -8,7 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from skerry.island.engine.accounts import enter, is_live
 from skerry.island.engine.errors import Conflict, Invalid, NotFound, Unauthorized
 from skerry.money import Money
 from tests.island.engine.lab import PREFIXES, Lab
@@ -112,6 +114,61 @@ async def test_a_key_revoked_while_it_is_looked_up_is_not_remembered(double: Lab
     )
     with pytest.raises(Unauthorized):
         await accounts.authenticate("arker", key)
+
+
+async def test_an_account_that_is_drafted(double: Lab) -> None:
+    accounts, store = double.engine.accounts, double.engine.store
+    draft = accounts.draft("somebody", "arker")
+    assert draft.plain not in repr(draft)
+    with pytest.raises(Unauthorized):
+        await accounts.authenticate("arker", draft.plain)
+
+    def broken(connection: Connection) -> None:
+        enter(connection, draft, 0)
+        raise OSError("the power is gone")
+
+    with pytest.raises(OSError, match="power"):
+        await store.run(broken)
+    assert len(await accounts.list()) == 1
+    await store.run(enter, draft, 0)
+    assert (await accounts.authenticate("arker", draft.plain)).account_id == draft.account.id
+    assert (await accounts.get(draft.account.id)).name == "somebody"
+    for wrong in ("", "x" * 201):
+        with pytest.raises(Invalid):
+            accounts.draft(wrong, "arker")
+    with pytest.raises(Invalid):
+        accounts.draft("somebody", "nothing")
+
+
+async def test_keys_are_replaced_all_at_once_or_not_at_all(double: Lab) -> None:
+    accounts = double.engine.accounts
+    account = await accounts.create("somebody")
+    olds = [await accounts.create_key(account.id, "arker") for _ in range(2)]
+    _, kept = await accounts.create_key(account.id, "run402")
+    for _, key in olds:
+        await accounts.authenticate("arker", key)
+
+    def refused(connection: Connection, key: str) -> None:
+        raise Conflict("not now")
+
+    with pytest.raises(Conflict):
+        await accounts.replace_keys(account.id, "arker", refused)
+    for _, key in olds:
+        assert (await accounts.authenticate("arker", key)).account_id == account.id
+    seen: list[tuple[str, bool]] = []
+
+    def noted(connection: Connection, key: str) -> None:
+        seen.append((key, is_live(connection, account.id, olds[0][0])))
+
+    new = await accounts.replace_keys(account.id, "arker", noted)
+    assert seen == [(new, True)]
+    for _, key in olds:
+        with pytest.raises(Unauthorized):
+            await accounts.authenticate("arker", key)
+    for network, key in (("arker", new), ("run402", kept)):
+        assert (await accounts.authenticate(network, key)).account_id == account.id
+    with pytest.raises(NotFound):
+        await accounts.replace_keys("acc-nothing", "arker", noted)
 
 
 async def test_keys_of_ones_own(double: Lab) -> None:

@@ -119,6 +119,13 @@ async def test_a_directory_that_goes_while_it_waits(machine: Lab) -> None:
     assert (await machine.run("pwd"))[1] == "/home/user\n"
 
 
+async def test_a_sandbox_whose_descriptors_have_no_names(machine: Lab) -> None:
+    await machine.run("A=1; rm /dev/fd")
+    for number in range(2):
+        await waits(machine)
+        assert (await machine.run(f"ls /dev/fd; echo run {number} >&2"))[2].endswith(f"run {number}\n")
+
+
 async def test_limits_of_time_and_wishes_to_stop(machine: Lab) -> None:
     await machine.run("A=1")
     await waits(machine)

@@ -12,6 +12,7 @@ from skerry.island.engine.errors import Conflict, Invalid, NotFound
 from skerry.island.images.define import Overrides
 from skerry.island.images.program import HOST_CONFIG
 from skerry.island.images.store import ImageStore
+from skerry.island.sandbox.driver import SandboxError
 
 pytestmark = pytest.mark.anyio
 
@@ -187,3 +188,42 @@ async def test_programs_of_imports_are_part_of_them(local: ImageStore, tmp_path:
     with pytest.raises(Invalid, match="does not say what to run"):
         local.program(plain.id)
     assert local.program(base).argv == ("/old", "x")
+
+
+async def test_directories_of_the_machine_are_shown_as_they_are(local: ImageStore, base: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    image = await local.define("mine", "host", overrides=RUN, trees=[(tree, "/opt//tree")])
+    shown = local.rootfs(image.id)
+    assert shown.directory == local.rootfs("host").directory
+    assert shown.binds == (*local.rootfs("host").binds, (tree, "/opt/tree"))
+    assert (await local.define("again", "host", overrides=RUN, trees=[(tree, "/opt/tree")])).id == image.id
+    assert (await local.define("plain", "host", overrides=RUN)).id != image.id
+    # What stands on it shows them too, and may show more.
+    other = tmp_path / "other"
+    other.mkdir()
+    more = await local.define("more", "mine", trees=[(other, "/srv/other")])
+    assert local.rootfs(more.id).binds == (*shown.binds, (other, "/srv/other"))
+    alone = await local.define("alone", "base", trees=[(tree, "/srv/tree")])
+    assert local.rootfs(alone.id).binds == ((tree, "/srv/tree"),)
+    other.rmdir()
+    with pytest.raises(SandboxError, match=r"more.* shows .*/other, which is not there any more"):
+        local.rootfs(more.id)
+    assert local.rootfs(image.id).binds == shown.binds
+
+
+@pytest.mark.parametrize("path", ["/", "relative", "/proc/x", "/usr", "/usr/lib/x", "/opt", "/opt/tree/x", "/a/../b"])
+async def test_places_where_no_directory_can_be_shown(local: ImageStore, tmp_path: Path, path: str) -> None:
+    (tmp_path / "tree").mkdir()
+    await local.define("mine", "host", trees=[(tmp_path / "tree", "/opt/tree")])
+    with pytest.raises(Invalid):
+        await local.define("more", "mine", trees=[(tmp_path / "tree", path)])
+    with pytest.raises(NotFound, match="no directory"):
+        await local.define("more", "mine", trees=[(tmp_path / "nothing", "/srv/x")])
+
+
+async def test_the_island_itself_is_never_shown(local: ImageStore, tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to(local.directory.parent)
+    for source in (local.directory, local.directory.parent, tmp_path / "way", tmp_path / "way" / "..", Path("/")):
+        with pytest.raises(Invalid, match="own files"):
+            await local.define("mine", "host", trees=[(source, "/opt/tree")])

@@ -344,14 +344,16 @@ async def test_what_it_cannot_give_is_said(lab: Lab, scratch: Path) -> None:
         assert caught.value.reason == "unsupported"
     images = ImageStore(scratch / "images")
     (scratch / "file").write_text("x")
-    overrides = Overrides(env={"A": "1"})
-    for name, files in (("plain", []), ("filed", [(scratch / "file", "/opt/file")])):
-        image = await images.define(name, "host", overrides=overrides, files=files)
-        await lab.driver.create(SandboxSpec(id=name, image=image.id))
+    (scratch / "tree").mkdir()
+    plain = await images.define("plain", "host", overrides=Overrides(env={"A": "1"}))
+    filed = await images.define("filed", "host", files=[(scratch / "file", "/opt/file")])
+    shown = await images.define("shown", "host", trees=[(scratch / "tree", "/opt/tree")])
+    await lab.driver.create(SandboxSpec(id="plain", image=plain.id))
     await lab.driver.open("plain")
-    with pytest.raises(SandboxError, match="needs mounts") as caught:
-        await lab.driver.open("filed")
-    assert caught.value.reason == "unsupported"
+    for image in (filed, shown):
+        with pytest.raises(SandboxError, match="needs mounts") as caught:
+            await lab.driver.create(SandboxSpec(id="x", image=image.id))
+        assert caught.value.reason == "unsupported"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each sandbox a user of its own")

@@ -34,6 +34,14 @@ async def test_what_is_written_is_read(store: Store) -> None:
     assert await store.read(ids) == ["a"]
 
 
+async def test_nobody_else_reads_the_database(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path / 'fresh.db'}")
+    await store.run(add, "a")
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("fresh.db", "fresh.db-shm", "fresh.db-wal"), 0o600)
+    await store.close()
+
+
 async def test_an_error_undoes_the_whole_function(store: Store) -> None:
     def half(connection: Connection) -> None:
         add(connection, "a")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -21,6 +23,21 @@ from skerry.money import Money
 
 FIRST = "local"
 _DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An account with its first key that is not there yet; `enter` has it be.
+
+    Args:
+        account: the account.
+        key: what will be known of the key.
+        plain: the key itself.
+    """
+
+    account: Account
+    key: Key
+    plain: str = field(repr=False)
 
 
 class Accounts:
@@ -106,6 +123,58 @@ class Accounts:
         await self._store.run(rows.add_key, record, _digest(plain), micros(record.created_at))
         return record.id, plain
 
+    def draft(self, name: str, network: str) -> Draft:
+        """An account with a key of a network, for `enter` in a transaction that has more to write.
+
+        Raises:
+            Invalid: the name is empty or longer than 200 characters, or there are no keys for the network.
+        """
+        if not 0 < len(name) <= 200:
+            raise Invalid("an account's name has 1 to 200 characters")
+        account = Account(id=new_id("acc"), name=name, created_at=self._clock.now())
+        plain = self._new_key(network)
+        return Draft(account=account, key=self._key(account.id, network, plain), plain=plain)
+
+    async def replace_keys(
+        self, account_id: str, network: str, also: Callable[[Connection, str], None], key: str | None = None
+    ) -> str:
+        """A new key in place of every key that the account has for a network, which are dead when this returns.
+
+        Args:
+            account_id: whose keys.
+            network: for which network.
+            also: what else to check and write in the same transaction, first of all; it is given the new key.
+            key: the new key; made up unless given.
+
+        Returns:
+            The new key.
+
+        Raises:
+            NotFound: no such account. Conflict: the key is taken.
+        """
+        await self.get(account_id)
+        plain = self._new_key(network) if key is None else key
+        record = self._key(account_id, network, plain)
+        now = micros(record.created_at)
+
+        def replace(connection: Connection) -> None:
+            also(connection, plain)
+            end_keys(connection, account_id, network, now)
+            rows.add_key(connection, record, _digest(plain), now)
+
+        await self._store.run(replace)
+        self.forget(account_id)
+        return plain
+
+    def new_key(self, network: str) -> str:
+        """A key that nobody has, for `replace_keys`."""
+        return self._new_key(network)
+
+    def forget(self, account_id: str) -> None:
+        """Have the account's next request looked up anew, after a transaction that ended keys of it."""
+        self._revocations += 1
+        self._callers = {known: caller for known, caller in self._callers.items() if caller.account_id != account_id}
+
     async def revoke_key(self, account_id: str, key_id: str) -> bool:
         """End a key, effective at once; False when it was not there or already revoked."""
         revoked = await self._store.run(rows.revoke_key, account_id, key_id, micros(self._clock.now()))
@@ -163,6 +232,28 @@ class Accounts:
             known = ", ".join(self._prefixes) or "none"
             raise Invalid(f"there are no keys for a network {network!r}; there are for {known}")
         return self._prefixes[network]
+
+
+def enter(connection: Connection, draft: Draft, now: int) -> None:
+    """Have a drafted account and its key be, in the caller's transaction; once only.
+
+    Args:
+        now: microseconds since 1970.
+    """
+    rows.add(connection, draft.account, now)
+    rows.add_key(connection, draft.key, _digest(draft.plain), now)
+
+
+def end_keys(connection: Connection, account_id: str, network: str, now: int) -> None:
+    """Revoke every key that an account has for a network, in the caller's transaction; then `Accounts.forget`."""
+    for key in rows.keys_of(connection, account_id):
+        if key.network == network and key.revoked_at is None:
+            rows.revoke_key(connection, account_id, key.id, now)
+
+
+def is_live(connection: Connection, account_id: str, key_id: str) -> bool:
+    """Whether a key still lets its account in."""
+    return any(key.id == key_id and key.revoked_at is None for key in rows.keys_of(connection, account_id))
 
 
 def _first(connection: Connection, account: Account, opening_balance: Money, now: int) -> None:

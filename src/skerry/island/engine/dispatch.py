@@ -26,6 +26,7 @@ from skerry.island.store import leases as lease_rows
 from skerry.island.store import runs as rows
 from skerry.island.store import sandboxes as sandbox_rows
 from skerry.island.store.values import micros
+from skerry.money import Money
 from skerry.units import format_size
 
 T = TypeVar("T")
@@ -54,11 +55,11 @@ class Dispatcher:
         self.jobs: dict[str, Job] = {}
         self._held = False
 
-    def enter(self, job: Job) -> bool:
-        """Take a place in the session's lane before the store accepts the run; True when its turn is now."""
+    def enter(self, job: Job) -> None:
+        """Take a place in the session's lane before the store accepts the run."""
         self.jobs[job.record.id] = job
         self._activity.begin(job.sandbox.id)
-        return self.lanes.enter(job)
+        self.lanes.enter(job)
 
     def withdraw(self, job: Job) -> None:
         """Forget a job that was not accepted, or is over."""
@@ -228,6 +229,7 @@ class Dispatcher:
             id=exec_id(lost.id, number),
             purpose=f"run {lost.id}",
             seconds=job.request.timeout,
+            now=self._core.clock.now(),
             gpus=len(job.sandbox.gpus),
         )
         now = micros(lease.opened_at)
@@ -260,40 +262,42 @@ class Dispatcher:
             result = output.note(self._core.driver, job.sandbox.id, job.exec_id, text, result, merged=merged)
         cause = job.stop if job.stop is not None and result.cause == "cancelled" else result.cause
         moment = self._core.clock.now()
-        ended = replace(
-            job.record,
-            state=_STATES.get(cause, "failed"),
-            cause=cause,
-            exit_code=result.exit_code,
-            ended_at=moment,
-            cpu_ns=result.cpu_ns,
-            max_rss_bytes=result.max_rss_bytes,
-            stdout_bytes=result.stdout_bytes,
-            stderr_bytes=result.stderr_bytes,
-            dropped_bytes=result.dropped_bytes,
-        )
         wall = self._wall_ns(job, result)
-        job.record = await self._persist(
-            job, lambda connection: self._end_rows(connection, job, ended, wall, state, micros(moment))
-        )
+
+        def write(connection: Connection) -> RunRecord:
+            """Everything that a run's end changes, as one transaction."""
+            now = micros(moment)
+            ended = replace(
+                job.record,
+                state=_STATES.get(cause, "failed"),
+                cause=cause,
+                exit_code=result.exit_code,
+                ended_at=moment,
+                cpu_ns=result.cpu_ns,
+                max_rss_bytes=result.max_rss_bytes,
+                stdout_bytes=result.stdout_bytes,
+                stderr_bytes=result.stderr_bytes,
+                dropped_bytes=result.dropped_bytes,
+                cost=self._settle(connection, job, wall, now),
+            )
+            rows.end(connection, ended)
+            sandbox_rows.touch(connection, job.sandbox.id, now)
+            if state is not None and job.lane is not None:
+                self._states.save(connection, job.lane, state)
+            return ended
+
+        job.record = await self._persist(job, write)
         if state is not None and job.lane is not None:
             self._states.remember(job.lane, job.sandbox.id, state)
         if not job.done.done():
             job.done.set_result(job.record)
 
-    def _end_rows(
-        self, connection: Connection, job: Job, ended: RunRecord, wall_ns: int, state: ShellState | None, now: int
-    ) -> RunRecord:
-        """Everything that a run's end changes, as one transaction."""
+    def _settle(self, connection: Connection, job: Job, wall_ns: int, now: int) -> Money:
+        """Close the lease of the last attempt; what all of them have cost."""
         taken = self._leases.close(connection, job.exec_id, wall_ns, now)
-        if taken is None or ended.attempts > 1:
-            taken = self._leases.spent(connection, ended)
-        costed = replace(ended, cost=taken)
-        rows.end(connection, costed)
-        sandbox_rows.touch(connection, job.sandbox.id, now)
-        if state is not None and job.lane is not None:
-            self._states.save(connection, job.lane, state)
-        return costed
+        if taken is None or job.record.attempts > 1:
+            return self._leases.spent(connection, job.record)
+        return taken
 
     def _wall_ns(self, job: Job, result: ExecResult) -> int:
         """How long the attempt has run: by our clock, or by its agent's when it began before this server did."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -58,7 +59,7 @@ def exec_id(run_id: str, attempt: int) -> str:
     return run_id if attempt == 1 else f"{run_id}--{attempt}"
 
 
-def check_command(command: str | tuple[str, ...]) -> None:
+def check_command(command: str | Sequence[str]) -> None:
     """Refuse what no program can be given.
 
     Raises:
@@ -130,13 +131,14 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[str, deque[Job]] = {}
 
-    def enter(self, job: Job) -> bool:
-        """Take a place; True when it is the first."""
-        if job.lane is None:
-            return True
-        lane = self._lanes.setdefault(job.lane, deque())
-        lane.append(job)
-        return lane[0] is job
+    def enter(self, job: Job) -> None:
+        """Take a place."""
+        if job.lane is not None:
+            self._lanes.setdefault(job.lane, deque()).append(job)
+
+    def free(self, lane: str | None) -> bool:
+        """Whether who enters now is the first."""
+        return lane is None or lane not in self._lanes
 
     def first(self, job: Job) -> bool:
         """Whether its turn has come."""

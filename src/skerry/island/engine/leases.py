@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -54,6 +55,7 @@ class Leases:
         id: str,
         purpose: str,
         seconds: float | None,
+        now: datetime,
         gpus: int = 0,
     ) -> Lease:
         """A lease to open, with a hold for `seconds` of work (a minute when unknown, an hour at most)."""
@@ -70,9 +72,7 @@ class Leases:
             memory_bytes=memory_bytes,
             gpus=gpus,
             held=cost(node, cpu_millis, memory_bytes, gpus, round(ahead * _NS)),
-            opened_at=self._core.clock.now(),
-            closed_at=None,
-            captured=None,
+            opened_at=now,
         )
 
     def open(self, connection: Connection, lease: Lease, now: int) -> None:
@@ -86,11 +86,10 @@ class Leases:
 
     def close(self, connection: Connection, lease_id: str, wall_ns: int, now: int) -> Money | None:
         """Capture what was used and release the rest; None when the lease had been closed before."""
-        lease = rows.get(connection, lease_id)
-        if lease is None or lease.closed_at is not None:
+        lease = rows.take(connection, lease_id)
+        if lease is None:
             return None
         taken = cost(self._core.node, lease.cpu_millis, lease.memory_bytes, lease.gpus, wall_ns)
-        rows.close(connection, lease_id, taken, now)
         ledger.settle(
             connection,
             lease.account_id,
@@ -105,12 +104,9 @@ class Leases:
 
     def spent(self, connection: Connection, record: RunRecord) -> Money:
         """What all attempts of a run have cost."""
-        total = Money(0, self._core.node.cpu_hour.currency)
-        for number in range(1, record.attempts + 1):
-            lease = rows.get(connection, exec_id(record.id, number))
-            if lease is not None and lease.captured is not None:
-                total += lease.captured
-        return total
+        currency = self._core.node.cpu_hour.currency
+        attempts = (exec_id(record.id, number) for number in range(1, record.attempts + 1))
+        return Money(sum(ledger.earned(connection, id, currency) for id in attempts), currency)
 
     def extend(self, connection: Connection, lease_id: str, wall_ns: int, now: int) -> bool:
         """Hold for a further minute when the work comes near the end of what is held; False if nothing was due.
@@ -119,7 +115,7 @@ class Leases:
             PaymentRequired: the balance does not cover it.
         """
         lease = rows.get(connection, lease_id)
-        if lease is None or lease.closed_at is not None:
+        if lease is None:
             return False
         node = self._core.node
         ahead = cost(node, lease.cpu_millis, lease.memory_bytes, lease.gpus, wall_ns + round(HOLD_SECONDS / 2 * _NS))
@@ -136,11 +132,11 @@ class Leases:
 
     def close_orphans(self, connection: Connection, alive: Collection[str], now: int) -> int:
         """Close every open lease that no living work stands on, charging until it was last seen; returns how many."""
-        orphans = [(lease, seen) for lease, seen in rows.still_open(connection) if lease.id not in alive]
+        orphans = [(lease, seen) for lease, seen in rows.every(connection) if lease.id not in alive]
         for lease, seen in orphans:
             self.close(connection, lease.id, max(0, seen - rows.opened(lease)) * 1000, now)
         return len(orphans)
 
     async def current(self) -> list[Lease]:
         """Every open lease."""
-        return [lease for lease, _ in await self._core.store.read(rows.still_open)]
+        return [lease for lease, _ in await self._core.store.read(rows.every)]

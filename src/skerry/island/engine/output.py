@@ -16,16 +16,18 @@ _AT_ONCE = 256 * 1024
 async def read(path: Path, offset: int = 0) -> bytes:
     """The content of a log from an offset; nothing when it is not there."""
     try:
-        with path.open("rb", buffering=0) as file:
-            left = os.fstat(file.fileno()).st_size - offset
-            if left <= 0:
-                return b""
-            file.seek(offset)
-            if left <= _AT_ONCE:
-                return file.read(left) or b""
-            return await asyncio.to_thread(_read_all, file.fileno(), left)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return b""
+    try:
+        left = os.fstat(fd).st_size - offset
+        if left <= 0:
+            return b""
+        if left <= _AT_ONCE:
+            return os.pread(fd, left, offset)
+        return await asyncio.to_thread(_read_all, fd, left, offset)
+    finally:
+        os.close(fd)
 
 
 def note(
@@ -52,8 +54,8 @@ def discard(driver: Driver, sandbox_id: str, exec_id: str) -> None:
 
 
 def exists(driver: Driver, sandbox_id: str, exec_id: str) -> bool:
-    """Whether an attempt was ever begun."""
-    return driver.run_files(sandbox_id, exec_id).stdout.exists()
+    """Whether an attempt was ever begun: of its files, that for the record is the last to be made before it is."""
+    return driver.run_files(sandbox_id, exec_id).record.exists()
 
 
 def _size(path: Path) -> int:
@@ -63,9 +65,10 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _read_all(fd: int, left: int) -> bytes:
+def _read_all(fd: int, left: int, offset: int) -> bytes:
     chunks = []
-    while left > 0 and (chunk := os.read(fd, min(left, 1 << 20))):
+    while left > 0 and (chunk := os.pread(fd, min(left, 1 << 20), offset)):
         chunks.append(chunk)
         left -= len(chunk)
+        offset += len(chunk)
     return b"".join(chunks)

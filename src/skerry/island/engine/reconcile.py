@@ -64,7 +64,7 @@ async def reconcile(core: Core, leases: Leases, dispatcher: Dispatcher, activity
     for id in set(await core.driver.ids()) - set(sandboxes):
         log.info("removing what is left of sandbox %s", id)
         await core.driver.remove(id)
-    seen = {lease.id: (lease, at) for lease, at in await core.store.read(lease_rows.still_open)}
+    seen = {lease.id: (lease, at) for lease, at in await core.store.read(lease_rows.every)}
     jobs: list[Job] = []
     orphans: list[RunRecord] = []
     for record, content, cancelling in await core.store.read(rows.unfinished):
@@ -105,7 +105,7 @@ async def _find(core: Core, sandbox_id: str, exec_id: str) -> Process | None:
         result = None
     if result is not None:
         return Ended(core, sandbox_id, exec_id, result)
-    # An attempt's logs are made before its program starts: without them, nothing has happened yet.
+    # An attempt's files are made before its program starts: without them, nothing has happened yet.
     if not output.exists(core.driver, sandbox_id, exec_id):
         return None
     return Ended(core, sandbox_id, exec_id, ExecResult(exit_code=-1, cause="lost"))

@@ -162,7 +162,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Capacity of a node held for a run or a session, metered and priced."""
+    """Capacity of a node held for a run or a session, metered and priced, until it is closed."""
 
     id: str
     account_id: str
@@ -174,8 +174,6 @@ class Lease:
     gpus: int
     held: Money
     opened_at: datetime
-    closed_at: datetime | None
-    captured: Money | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

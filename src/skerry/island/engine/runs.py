@@ -6,9 +6,8 @@ import asyncio
 import re
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 
-import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -99,10 +98,18 @@ class Runs:
         """
         if self._core.closing:
             raise Unavailable("the island is stopping")
-        sandbox = await self._sandboxes.get(account_id, sandbox_id)
-        request = _request(id, command, timeout, env, stdin, cwd)
-        request = msgspec.structs.replace(
-            request, metered=metered, merge_output=merge_output, user=await self._user(sandbox.image, command, user)
+        sandbox = await self._sandboxes.stored(account_id, sandbox_id)
+        _check(id, command, timeout, env, cwd)
+        request = Request(
+            text=command if isinstance(command, str) else None,
+            argv=() if isinstance(command, str) else tuple(command),
+            env=dict(env or {}),
+            timeout=timeout,
+            stdin=stdin,
+            cwd=cwd,
+            metered=metered,
+            merge_output=merge_output,
+            user=await self._user(sandbox.image, command, user),
         )
         _same_limits(limits, sandbox.limits)
         lane = None
@@ -114,6 +121,7 @@ class Runs:
         if id in self._dispatcher.jobs:
             raise Conflict(f"the run id {id} is taken")
         now = self._core.clock.now()
+        its_turn = self._dispatcher.lanes.free(lane)
         record = RunRecord(
             id=id,
             sandbox_id=sandbox_id,
@@ -121,12 +129,12 @@ class Runs:
             account_id=account_id,
             command=command if isinstance(command, str) else shlex.join(command),
             background=background,
-            state="pending",
+            state="running" if its_turn else "pending",
             cause=None,
             exit_code=None,
             attempts=1,
             created_at=now,
-            started_at=None,
+            started_at=now if its_turn else None,
             ended_at=None,
             cpu_ns=0,
             max_rss_bytes=0,
@@ -137,8 +145,7 @@ class Runs:
             labels=dict(labels or {}),
         )
         job = Job(record, request, sandbox, lane)
-        if self._dispatcher.enter(job):
-            job.record = record = replace(record, state="running", started_at=now)
+        self._dispatcher.enter(job)
         lease = self._leases.draft(
             account_id,
             sandbox_id,
@@ -146,6 +153,7 @@ class Runs:
             id=job.exec_id,
             purpose=f"run {id}",
             seconds=timeout,
+            now=now,
             gpus=len(sandbox.gpus),
         )
         try:
@@ -232,7 +240,11 @@ class Runs:
     async def output(self, run: RunRecord) -> tuple[bytes, bytes]:
         """Standard output and standard error so far, of the latest attempt."""
         files = self._core.driver.run_files(run.sandbox_id, exec_id(run.id, run.attempts))
-        return await output.read(files.stdout), await output.read(files.stderr)
+        # Of one that ended by itself it is known how much there is.
+        counted = run.cause == "exited"
+        stdout = b"" if counted and not run.stdout_bytes else await output.read(files.stdout)
+        stderr = b"" if counted and not run.stderr_bytes else await output.read(files.stderr)
+        return stdout, stderr
 
     async def follow(self, run_id: str, stream: str = "stdout", offset: int = 0) -> AsyncIterator[bytes]:
         """Bytes of a stream from `offset` as they appear, ending with the run.
@@ -340,14 +352,9 @@ class Runs:
             self._dispatcher.release(job)
 
 
-def _request(
-    id: str,
-    command: str | Sequence[str],
-    timeout: float | None,
-    env: Mapping[str, str] | None,
-    stdin: bytes,
-    cwd: str | None,
-) -> Request:
+def _check(
+    id: str, command: str | Sequence[str], timeout: float | None, env: Mapping[str, str] | None, cwd: str | None
+) -> None:
     if not _ID.fullmatch(id):
         raise Invalid(f"{id!r} is no run id; use 1 to 60 of A-Z a-z 0-9 _ -")
     if timeout is not None and not 0 < timeout < float("inf"):
@@ -356,14 +363,11 @@ def _request(
         usable = is_name(name) if isinstance(command, str) else name and not {"=", "\0"} & set(name)
         if not usable or "\0" in value:
             raise Invalid(f"{name!r} cannot be an environment variable")
-    words = command if isinstance(command, str) else tuple(command)
-    check_command(words)
-    if cwd is not None and isinstance(words, str):
+    check_command(command)
+    if cwd is not None and isinstance(command, str):
         raise Invalid("a shell command starts where its session is; begin it with `cd` instead")
     if cwd is not None and (not cwd.startswith("/") or "\0" in cwd):
         raise Invalid(f"{cwd!r} is no absolute directory")
-    text, argv = (words, ()) if isinstance(words, str) else (None, words)
-    return Request(text=text, argv=argv, env=dict(env or {}), timeout=timeout, stdin=stdin, cwd=cwd)
 
 
 def _same_limits(wanted: Limits | None, present: Limits) -> None:

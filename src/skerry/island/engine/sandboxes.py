@@ -159,6 +159,10 @@ class Sandboxes:
         Raises:
             NotFound: no such sandbox of this account.
         """
+        return self._now(await self.stored(account_id, id))
+
+    async def stored(self, account_id: str, id: str) -> SandboxRecord:
+        """As `get`, but its state and when it was last used are not of now."""
         record = self._records.get(id)
         if record is None:
             removals = self._removals
@@ -168,7 +172,7 @@ class Sandboxes:
                 self._records[id] = record
         if record is None or record.account_id != account_id:
             raise NotFound(f"there is no sandbox {id}")
-        return self._now(record)
+        return record
 
     async def list(
         self,
@@ -444,7 +448,7 @@ class Sandboxes:
         return record
 
     async def _wake(self, account_id: str, id: str) -> None:
-        await self.get(account_id, id)
+        await self.stored(account_id, id)
         await self._activity.passage(id)
         asleep = self._activity.asleep(id)
         self._activity.touch(id)

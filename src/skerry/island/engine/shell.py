@@ -58,6 +58,13 @@ _KEPT_OPTIONS = (
     "pipefail",
     "posix",
 )
+# As a shell that was just started has them.
+_AS_STARTED = {
+    "IFS": rb"declare -- IFS=$' \t\n'",
+    "OPTERR": b'declare -- OPTERR="1"',
+    "OPTIND": b'declare -i OPTIND="1"',
+    "PS4": b'declare -- PS4="+ "',
+}
 _USUAL_OPTIONS = ("braceexpand", "hashall", "interactive-comments")
 
 ShellKind = Literal["bash", "sh"]
@@ -134,7 +141,7 @@ def invocation(
         home: where to begin when the working directory is gone.
         overrides: variables for this run only; the session keeps its own unless the command changes them.
     """
-    extra = dict(overrides or {})
+    extra = overrides or {}
     lines = [b"cd -- %s || cd -- %s || cd /" % (quote(state.cwd), quote(home))]
     env = {name: value for name in _LOCALE if (value := state.env.get(name, extra.get(name))) is not None}
     if shell.kind == "bash":
@@ -147,7 +154,9 @@ def invocation(
         if "PATH" not in state.env:
             lines.append(b"unset PATH")
         lines.append(_exports(state.env))
-    lines += [_exports(extra), b"__skerry_command=" + quote(command)]
+    if extra:
+        lines.append(_exports(extra))
+    lines.append(b"__skerry_command=" + quote(command))
     return Invocation(
         (shell.path, "-c", prelude, shell.kind), env, b"\n".join(lines) + b"\n", warm=shell.kind == "bash"
     )
@@ -178,6 +187,7 @@ def _saved_bash(
     given = {**({} if ambient is None else ambient.elements()), **overrides}
     env: dict[str, str] = {}
     lines: list[bytes] = []
+    exports: list[bytes] = []
     for name, declaration in declarations.items():
         if _OWN.fullmatch(name):
             continue
@@ -189,13 +199,21 @@ def _saved_bash(
             continue
         if scalar is not None and "x" in declaration.flags:
             env[name] = scalar
-        lines.append(declaration.source)
+        # A shell sets its locale anew, at some cost, even to what it is; this one is started with it.
+        if (name in _LOCALE and declaration.flags == "x") or declaration.source == _AS_STARTED.get(name):
+            continue
+        if declaration.flags == "x" and scalar is not None:
+            exports.append(declaration.source.removeprefix(b"declare -x "))
+        else:
+            lines.append(declaration.source)
     on = set(options.decode(errors="replace").split(":"))
     switches = [f"-o {name}" for name in _KEPT_OPTIONS if name in on]
     switches += [f"+o {name}" for name in _USUAL_OPTIONS if name not in on]
     # Tracing comes last, so that no other switch is traced.
     switches += [f"-o {name}" for name in ("verbose", "xtrace") if name in on]
     opts = f"__skerry_opts='{''.join(' ' + switch for switch in switches)}'".encode()
+    if exports:
+        lines.append(b"declare -x " + b" ".join(exports))
     return env, b"\n".join([*lines, rest.rstrip(b"\n"), opts])
 
 
@@ -282,25 +300,32 @@ _BASH = _one_line(
     };
     __skerry_shopt() {
       [[ $1 != "$BASHOPTS" ]] || return 0;
+      local -a __skerry_n;
       IFS=: read -r -a __skerry_n <<< "$BASHOPTS";
       shopt -u "${__skerry_n[@]}";
       IFS=: read -r -a __skerry_n <<< "$1";
       shopt -s "${__skerry_n[@]}";
     };
     declare -A __skerry_env=();
-    __skerry_opts=; __skerry_done=;
+    __skerry_opts=; __skerry_done=:;
     for __skerry_n in @TRANSIENT@; do
       [[ -v $__skerry_n ]] && __skerry_env[$__skerry_n]=${!__skerry_n};
     done;
+    unset -v __skerry_n BASH_EXECUTION_STRING;
     shopt -s expand_aliases;
-    IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_script;
-    exec 8<&-;
-    [[ ! -k /dev/fd/9 ]] || printf 'skerry-state/1\0' >&9;
-    SECONDS=0;
-    eval "$__skerry_script" >/dev/null 2>&1;
-    unset -v __skerry_script __skerry_n;
-    unset -f __skerry_shopt;
     trap '{ [[ -n $__skerry_done ]] || __skerry_save; } >/dev/null 2>&1' EXIT;
+    if [[ -k /dev/fd/9 ]]; then
+      { . /dev/fd/8 >/dev/null; printf 'skerry-state/1\0'; } >&9 2>/dev/null;
+    else
+      . /dev/fd/8 >/dev/null 2>&1;
+    fi;
+    [[ -v __skerry_command ]] || {
+      IFS= LC_ALL=C read -r -N 16777216 -u 8 __skerry_command;
+      eval "$__skerry_command" >/dev/null 2>&1;
+    };
+    exec 8<&-;
+    unset -f __skerry_shopt;
+    SECONDS=0; __skerry_done=;
     eval -- "${__skerry_opts:+set$__skerry_opts;}$__skerry_command" 9>&-;
     { __skerry_finish; } >/dev/null 2>&1
     """.replace("@VARIABLES@", _VARIABLES).replace("@TRANSIENT@", " ".join(_TRANSIENT))

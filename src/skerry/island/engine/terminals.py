@@ -97,6 +97,7 @@ class Terminals:
                 id=id,
                 purpose=purpose,
                 seconds=None,
+                now=self._core.clock.now(),
                 gpus=len(sandbox.gpus),
             )
             await self._core.store.run(self._leases.open, lease, self._core.now())

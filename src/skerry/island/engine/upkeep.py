@@ -120,7 +120,7 @@ class Upkeep:
                 await self._core.store.run(sandbox_rows.mark_suspended, sandbox_id)
 
     async def forget_old(self) -> None:
-        """Drop ended runs with their logs, keys, leases and removed sandboxes that are older than the owner wants."""
+        """Drop ended runs with their logs, keys and removed sandboxes that are older than the owner wants."""
         before = self._core.now() - round(self._core.settings.run_retention * 1e6)
         while expired := await self._core.store.read(run_rows.expired, before, _PER_SWEEP):
             await asyncio.to_thread(self._discard, expired)
@@ -147,5 +147,4 @@ class Upkeep:
 
 def _purge(connection: Connection, before: int) -> None:
     bindings.purge(connection, before)
-    lease_rows.purge(connection, before)
     sandbox_rows.purge_removed(connection, before)

@@ -77,14 +77,22 @@ class Overrides:
 NOTHING = Overrides()
 
 
-def derived_digest(base: str, config: ImageConfig, env: Mapping[str, str], files: Mapping[str, str]) -> str:
+def derived_digest(
+    base: str,
+    config: ImageConfig,
+    env: Mapping[str, str],
+    files: Mapping[str, str],
+    trees: Sequence[tuple[str, str]] = (),
+) -> str:
     """What names an image by all that it consists of.
 
     Args:
         base: id or digest of what it stands on.
         files: path inside to a digest of mode and content.
+        trees: directories that it shows, whose content may change.
     """
-    whole = msgspec.json.encode([base, config, sorted(env.items()), sorted(files.items())])
+    parts: list[object] = [base, config, sorted(env.items()), sorted(files.items())]
+    whole = msgspec.json.encode([*parts, *([sorted(trees)] if trees else [])])
     return f"sha256:{hashlib.sha256(whole).hexdigest()}"
 
 
@@ -100,6 +108,36 @@ def inside(path: str) -> tuple[str, ...]:
     if parts and parts[0] in _NEVER:
         raise Invalid(f"{path!r} lies in /{parts[0]}, which every sandbox has of its own")
     return parts
+
+
+def shown_trees(
+    trees: Sequence[tuple[Path, str]], hidden: Sequence[tuple[Path, str]], private: Path
+) -> tuple[tuple[str, str], ...]:
+    """Directories of this machine as an image keeps them.
+
+    Args:
+        trees: each with its absolute path inside.
+        hidden: what the image shows from the machine already.
+        private: what no image may show: the island's keys and everybody's files are there.
+
+    Raises:
+        Invalid: an impossible path, or one inside or around what is shown there already, or a directory that holds, or
+            is, what is private. NotFound: no such directory.
+    """
+    taken = [target for _, target in hidden]
+    found = []
+    for source, path in trees:
+        target = "/" + "/".join(inside(path))
+        if target == "/" or any(f"{target}/".startswith(f"{it}/") or it.startswith(f"{target}/") for it in taken):
+            raise Invalid(f"{path!r} cannot show a directory: the machine itself is shown there")
+        if not source.is_dir():
+            raise NotFound(f"there is no directory {source}")
+        resolved = source.resolve()
+        if private.resolve().is_relative_to(resolved):
+            raise Invalid(f"{source} cannot be shown: the island's own files are in it")
+        taken.append(target)
+        found.append((str(resolved), target))
+    return tuple(found)
 
 
 def link_tree(source: Path, target: Path) -> None:

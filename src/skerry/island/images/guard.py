@@ -43,11 +43,19 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         private_ok: blocks that may be reached although they are not public; as in `Settings.egress_private`.
         home: host and port where this machine's loopback may be reached, and nowhere else.
         resolve: how names become addresses.
+        proxies: whether the environment's proxies are used; a proxy resolves names by itself, so what it connects to
+            was not judged here.
     """
 
     def __init__(
-        self, private_ok: Sequence[str] = (), *, home: tuple[str, int] | None = None, resolve: Resolver = resolve_name
+        self,
+        private_ok: Sequence[str] = (),
+        *,
+        home: tuple[str, int] | None = None,
+        resolve: Resolver = resolve_name,
+        proxies: bool = True,
     ) -> None:
+        self._proxies = proxies
         self._rules = Rules(NetworkPolicy(mode="open"), private_ok)
         self._home = home
         self._at_home = Rules(NetworkPolicy(mode="open"), (*private_ok, *_LOOPBACK))
@@ -65,9 +73,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         port = request.url.port or _PORTS.get(request.url.scheme, 0)
         if not port:
             raise Refused(f"only http and https addresses can be fetched, not {request.url.scheme!r}")
-        proxy = _proxy_for(request.url.scheme, host)
+        proxy = _proxy_for(request.url.scheme, host) if self._proxies else None
         try:
-            addresses = await self._judged(host, port)
+            addresses = await self.judged(host, port)
         except httpx2.ConnectError:
             if proxy is None:
                 raise
@@ -87,7 +95,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         for transport in (self._direct, *self._proxied.values()):
             await transport.aclose()
 
-    async def _judged(self, host: str, port: int) -> list[str]:
+    async def judged(self, host: str, port: int) -> list[str]:
+        """The addresses of a host, each of which may be connected to.
+
+        Raises:
+            Refused: one of them may not. httpx2.ConnectError: the name is unknown.
+        """
         try:
             async with asyncio.timeout(_RESOLVE_SECONDS):
                 found = await self._resolve(host, port)

@@ -33,6 +33,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         root: the image whose files it has, `host` included; empty for one with a tree of its own, `rootfs/<id>`.
         files: on `host`, whether it has files of its own besides.
+        trees: directories of this machine that it shows besides, read-only, each with its absolute path inside.
         private: its content has only ever been given out for credentials.
     """
 
@@ -46,6 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     config: ImageConfig = ImageConfig()
     root: str = ""
     files: bool = False
+    trees: tuple[tuple[str, str], ...] = ()
     private: bool = False
 
 

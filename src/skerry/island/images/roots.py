@@ -10,6 +10,7 @@ from skerry.island.images.host_image import HOST, HostImage
 from skerry.island.images.index import Entry, Index
 from skerry.island.images.rootfs import LocalRootFs, with_default_path
 from skerry.island.images.staging import remove_tree, staged
+from skerry.island.sandbox.driver import SandboxError
 
 _HOST_GENERATIONS = 4
 _ON = ".on."
@@ -35,12 +36,21 @@ class Roots:
         self._index = index
 
     def of(self, entry: Entry) -> LocalRootFs:
-        """The root of an image."""
+        """The root of an image.
+
+        Raises:
+            SandboxError: reason `unknown_image`, for one that shows a directory that has gone.
+        """
+        trees = tuple((Path(source), target) for source, target in entry.trees)
+        for source, _ in trees:
+            if not source.is_dir():
+                raise SandboxError("unknown_image", f"image {entry.name} shows {source}, which is not there any more")
         if entry.root != HOST:
-            return LocalRootFs(directory=self._directory / tree_of(entry), env=with_default_path(entry.env))
+            env = with_default_path(entry.env)
+            return LocalRootFs(directory=self._directory / tree_of(entry), binds=trees, env=env)
         below = self._host.current()[1]
         directory = self._merged(entry, below.directory) if entry.files else below.directory
-        return LocalRootFs(directory=directory, binds=below.binds, env={**below.env, **entry.env})
+        return LocalRootFs(directory=directory, binds=(*below.binds, *trees), env={**below.env, **entry.env})
 
     def present(self, entry: Entry) -> bool:
         """Whether its tree is there."""

@@ -13,7 +13,7 @@ import msgspec
 from skerry.island.engine.errors import Conflict, Invalid, NotFound
 from skerry.island.engine.records import Image, Program
 from skerry.island.images.build import debootstrap
-from skerry.island.images.define import NOTHING, Overrides, derived_digest, stage_files
+from skerry.island.images.define import NOTHING, Overrides, derived_digest, shown_trees, stage_files
 from skerry.island.images.download import check_url, download, shown
 from skerry.island.images.host_image import HOST, HostImage
 from skerry.island.images.index import Entry, ImageConfig, Index, Table
@@ -348,6 +348,7 @@ class ImageStore:
         *,
         overrides: Overrides = NOTHING,
         files: Sequence[tuple[Path, str]] = (),
+        trees: Sequence[tuple[Path, str]] = (),
     ) -> Image:
         """Give another image's files another program, and a few files more; what it stands on is not copied.
 
@@ -356,16 +357,18 @@ class ImageStore:
             source: name or id of the image it stands on; `host` too, and then it changes with the machine.
             overrides: what it shall run, in place of what the other says.
             files: files of this machine, each with its absolute path inside.
+            trees: directories of this machine, each with its absolute path inside; they are shown as they are then,
+                read-only, and must stay where they are.
 
         Raises:
-            NotFound: no such image or file. Invalid: a bad name, path, variable or directory.
+            NotFound: no such image, file or directory. Invalid: a bad name, path, variable or directory.
         """
         reference = _nameable(name)
         overrides.check()
         base = self.get(source)
         with staged(self._incoming) as work:
             try:
-                entry = await asyncio.to_thread(self._derive, reference, base, source, overrides, files, work)
+                entry = await asyncio.to_thread(self._derive, reference, base, source, overrides, files, trees, work)
             finally:
                 await asyncio.to_thread(remove_tree, work)
         self._name(entry.id, [reference.canonical])
@@ -378,17 +381,21 @@ class ImageStore:
         source: str,
         overrides: Overrides,
         files: Sequence[tuple[Path, str]],
+        trees: Sequence[tuple[Path, str]],
         work: Path,
     ) -> Entry:
         below = None if base.id == HOST else self._index.entry(base.id)
         config, env = overrides.apply(self.config(base.id), {} if below is None else below.env)
         on_host = below is None or below.root == HOST
+        shown = () if below is None else below.trees
+        if trees:
+            shown += shown_trees(trees, self.rootfs(base.id).binds, self.directory)
         placed: dict[str, str] = {}
         if files:
             earlier = self._roots / base.id if below is not None and below.files else None
             placed = stage_files(self.rootfs(base.id), files, work, thin=on_host, earlier=earlier)
         added = sum((work / "root" / path[1:]).stat().st_size for path in placed)
-        digest = derived_digest(base.id, config, env, placed)
+        digest = derived_digest(base.id, config, env, placed, shown)
         tree = HOST if below is None else tree_of(below)
         entry = Entry(
             id=_id_of(digest),
@@ -401,6 +408,7 @@ class ImageStore:
             config=config,
             root=HOST if on_host else "" if files else tree,
             files=on_host and bool(files),
+            trees=shown,
         )
         self._publish(work / "root" if files else None, entry)
         return entry

@@ -21,11 +21,14 @@ Operations: fields, then [descriptors sent along], then what the answer holds an
 hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
             `stdin`, `state`, `keep`, `warm`, `merge` (booleans; with `merge` both outputs go to the stdout file),
-            `user` (null, or uid, gid and further groups); [stdout file, stderr file, record file, then standard input
+            `user` (null, or uid, gid and further groups), `like` (with it `argv`, `env`, `cwd` and `keep` are left out:
+            they are those of the same server's last `warm` that named a program);
+            [stdout file, stderr file, record file, then standard input
             if `stdin`, then the file for descriptor 8 if `state`; content that is short comes as the tail instead]
             -> `pid`; an `exit` event follows, at once if the program cannot be started. With `warm`, a program that
             `warm` has started may go on with it
-warm        `argv`, `env`, `cwd`, `keep`: start this program ahead of its run; `argv` null: end the one that waits
+warm        `argv`, `env`, `cwd`, `keep`, or `like` as in `exec`: start this program ahead of its run; `argv` null: end
+            the one that waits
 terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -> `pid`, [master]; `exit` follows
 piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
             its output and its errors]; `exit` follows; the agent keeps none of the output
@@ -71,11 +74,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-VERSION = 2
+VERSION = 3
 LARGEST_PACKET = 60_000
-_RECEIVE = 131_072
+# Room for the largest packet with its tail, and little enough for `malloc` to have it at hand.
+_RECEIVE = 98_304
 _MOST_FDS = 16
 _FIRST_FD = 16
+# What `json.loads` would find out and build each time.
+_DECODER = json.JSONDecoder()
 
 
 class Client:
@@ -88,6 +94,7 @@ class Client:
         self.gone = False
         self.held_up = False
         self.frozen: list[int] | None = None
+        self.program: dict[str, Any] = {}
         connection.setblocking(False)
         agent.watch(connection.fileno(), self._ready)
 
@@ -289,7 +296,7 @@ class Agent:
     def handle(self, client: Client, packet: bytes, fds: list[int]) -> None:
         """Do what a packet asks."""
         head, _, tail = packet.partition(b"\n")
-        request = json.loads(head)
+        request, _ = _DECODER.raw_decode(head.decode())
         n = request["n"]
         try:
             if request.get("big"):
@@ -315,6 +322,8 @@ class Agent:
 
     def exec(self, client: Client, request: dict[str, Any], fds: list[int]) -> None:
         """Start a command."""
+        if request.get("like"):
+            request.update(client.program)
         then = self.runs.exec(request, fds)
         run = self.runs.by_id.get(request["run"])
         client.reply(request["n"], {"pid": 0 if run is None else run.pid})
@@ -322,6 +331,10 @@ class Agent:
 
     def warm(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Have a shell wait for the next run, or none."""
+        if request.get("like"):
+            request.update(client.program)
+        elif request["argv"] is not None:
+            client.program = {name: request[name] for name in ("argv", "env", "cwd", "keep")}
         self.runs.warm.start(request)
         client.reply(request["n"], {})
 

@@ -117,6 +117,9 @@ class Runs:
             if len(fds) != wanted:
                 raise Refusal("limits", "the agent has no room for more descriptors")
             raise Refusal("exists", f"run {request['run']} is going on")
+        # First of all: while it goes on, so do we.
+        may_wait = request.get("warm") and request.get("keep") and not request.get("stdin")
+        waiting = self.warm.take(request) if may_wait else None
         sinks = fds[:3]
         rest = fds[3:]
         stdin = rest.pop(0) if request.get("stdin") else self._null
@@ -128,7 +131,10 @@ class Runs:
         else:
             run.err = messages = Stream(run, sinks[1], request["cap"])
         try:
-            if stdin != self._null or not self._continue(run):
+            if waiting is not None:
+                run.pid, run.cpu_before, run.warm = waiting.pid, waiting.cpu_ns, True
+                run.connect(waiting.pipes)
+            else:
                 self._start(run, stdin, state_in)
         except NotStarted as error:
             messages.take(f"skerry: {error}\n".encode(errors="surrogateescape"))
@@ -147,17 +153,6 @@ class Runs:
                 os.close(state_in)
         self._enter(run)
         return lambda: None
-
-    def _continue(self, run: Run) -> bool:
-        """Give a run to the shell that waits for one; False when there is none for it."""
-        if not run.request.get("warm") or not run.request.get("keep"):
-            return False
-        waiting = self.warm.take(run.request)
-        if waiting is None:
-            return False
-        run.pid, run.cpu_before, run.warm = waiting.pid, waiting.cpu_ns, True
-        run.connect(waiting.pipes)
-        return True
 
     def _start(self, run: Run, stdin: int, state_in: int) -> None:
         """Start a run's process. Raises NotStarted, Refusal, OSError."""

@@ -107,7 +107,7 @@ def circumstances(request: dict[str, Any]) -> tuple[object, ...]:
     """
     program = os.stat(locate(request["argv"][0], request["env"]))
     identity = (program.st_dev, program.st_ino, program.st_size, program.st_mtime_ns, program.st_ctime_ns)
-    return identity, *(resource.getrlimit(number) for number in _BOUNDS)
+    return identity, *map(resource.getrlimit, _BOUNDS)
 
 
 def _posix_spawn(

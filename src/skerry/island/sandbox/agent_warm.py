@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Fits a pipe of the usual size at once; what is longer has its shell started for it.
 _MOST_STATE = 32_768
-_OF_THE_RUN = ("n", "op", "run", "timeout", "grace", "cap", "tail", "warm")
+_OF_THE_RUN = ("n", "op", "run", "timeout", "grace", "cap", "tail", "warm", "like")
 _IDLE_SECONDS = 60.0
 _GONE_SECONDS = 1.0
 

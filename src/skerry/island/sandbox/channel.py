@@ -17,7 +17,8 @@ from skerry.island.sandbox.driver import SandboxError
 
 LARGEST_PACKET = 60_000
 LONGEST_TAIL = 32_768
-_RECEIVE = 131_072
+# Room for the largest packet with its tail, and little enough for `malloc` to have it at hand.
+_RECEIVE = 98_304
 _MOST_FDS = 16
 _MOST_PER_WAKE = 64
 
@@ -168,7 +169,7 @@ class AgentChannel:
 
     def _dispatch(self, packet: bytes, fds: list[int]) -> None:
         head, _, tail = packet.partition(b"\n")
-        message: dict[str, Any] = json.loads(head)
+        message = _decode(head)
         if message.get("big") and fds:
             memory = fds.pop(0)
             with open(memory, "rb") as file:
@@ -212,6 +213,15 @@ def _encode(message: dict[str, Any]) -> bytes:
     except UnicodeEncodeError:
         # Bytes that are no text, as surrogate escapes: only this one writes them.
         return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _decode(packet: bytes) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = msgspec.json.decode(packet)
+    except msgspec.DecodeError:
+        # The same the other way.
+        message = json.loads(packet)
+    return message
 
 
 def memory_file(content: bytes) -> int:

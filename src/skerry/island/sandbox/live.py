@@ -109,6 +109,7 @@ class LiveAgent:
         self._on_end = on_end
         self._files = files
         self._shells = shells
+        self._program: dict[str, object] | None = None
         self._processes: dict[str, AgentProcess | AgentTerminal | AgentPiped] = {}
         self._startup: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.channel = AgentChannel(connection, on_event=self._event, on_close=self._closed)
@@ -181,10 +182,14 @@ class LiveAgent:
         files = runlog.run_files(self._runs, spec.id)
         if spec.id in self._processes:
             raise SandboxError("exists", f"run {spec.id} is going on")
-        _check_strings(spec, env)
+        program: dict[str, object] = {"argv": spec.argv, "env": env, "cwd": spec.cwd, "keep": spec.keep_state}
+        named = self._named(program)
+        if named is program:
+            # What was told before was checked before.
+            _check_strings(spec, env)
         process = AgentProcess(spec.id, files, self)
         if warm:
-            process.shell = {"argv": spec.argv, "env": env, "cwd": spec.cwd, "keep": spec.keep_state}
+            process.shell = program
         fds = runlog.open_new(files, self._files)
         self._processes[spec.id] = process
         try:
@@ -200,18 +205,15 @@ class LiveAgent:
                 tuple(fds),
                 tail=tail,
                 run=spec.id,
-                argv=spec.argv,
-                env=env,
-                cwd=spec.cwd,
                 timeout=spec.timeout,
                 grace=spec.grace,
                 cap=output_bytes,
                 stdin=bool(spec.stdin),
                 state=spec.state is not None and not tail,
-                keep=spec.keep_state,
                 warm=warm,
                 merge=spec.merge_output,
                 user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
+                **named,
             )
         except (SandboxError, Retired):
             self._processes.pop(spec.id, None)
@@ -221,6 +223,15 @@ class LiveAgent:
             for fd in fds:
                 os.close(fd)
         return process
+
+    def prepare_shell(self, shell: dict[str, object]) -> None:
+        """Have a shell wait for the next run: `argv`, `env`, `cwd`, `keep`."""
+        self.channel.tell("warm", **self._named(shell))
+        self._program = shell
+
+    def _named(self, program: dict[str, object]) -> dict[str, object]:
+        """A program as the agent is told of it: the one that it was last told to have waiting is not told again."""
+        return {"like": True} if program == self._program and not self.outdated else program
 
     async def terminal(self, spec: ExecSpec, columns: int, rows: int, *, env: dict[str, str]) -> AgentTerminal:
         """Start a command on a pseudo-terminal. Raises as `exec`, and `not_found`."""

@@ -271,8 +271,11 @@ class NamespaceDriver:
                 await self._builder.launcher.build(built.request, built.fds())
             finally:
                 built.close_fds()
-            live.own(int((await live.startup(_START_SECONDS))["pid"]))
-            await live.startup(_START_SECONDS)
+            # What the zygote says of the agent's process, and that the agent is ready: either may come first.
+            for _ in range(2):
+                told = await live.startup(_START_SECONDS)
+                if "pid" in told:
+                    live.own(int(told["pid"]))
             await self._connect(live, built)
         except BaseException as error:
             live.killed = True

@@ -64,12 +64,13 @@ class ProcessBuilder(Builder):
         self.launcher = Launcher("process_zygote")
 
     def create(self, spec: SandboxSpec) -> None:
-        """As `Builder.create`; volumes and GPUs are `unsupported`."""
+        """As `Builder.create`; volumes, GPUs and images that need mounts are `unsupported`."""
         if spec.volumes or spec.gpus:
             what = "volumes need mounts" if spec.volumes else "GPUs need device nodes of their own"
             raise SandboxError(
                 "unsupported", f"{what}, which this machine forbids; allow user namespaces, or run as root"
             )
+        self._check_image(self._images.rootfs(spec.image), spec.image)
         super().create(spec)
 
     def root(self, sandbox_id: str) -> Path:
@@ -176,12 +177,17 @@ class ProcessBuilder(Builder):
     def _check(self, mode: NetworkMode, image: RootFs, name: str) -> None:
         if not self.abi:
             raise SandboxError("unsupported", "this kernel offers neither user namespaces to us nor Landlock")
-        if not image.binds or image.directory != self._images.rootfs("host").directory:
+        self._check_image(image, name)
+        if mode in ("allow", "block") and self.abi < landlock.NET_ABI:
+            raise SandboxError("unsupported", f"network policy `{mode}` cannot be enforced before Linux 6.7")
+
+    def _check_image(self, image: RootFs, name: str) -> None:
+        host = self._images.rootfs("host")
+        elsewhere = any(str(source) != target for source, target in image.binds if (source, target) not in host.binds)
+        if not image.binds or image.directory != host.directory or elsewhere:
             raise SandboxError(
                 "unsupported", f"image {name} needs mounts, which this machine forbids; only `host` can be used"
             )
-        if mode in ("allow", "block") and self.abi < landlock.NET_ABI:
-            raise SandboxError("unsupported", f"network policy `{mode}` cannot be enforced before Linux 6.7")
 
     def _bounds(self, limits: Limits, by_group: tuple[str, ...]) -> dict[str, Any]:
         return self._bounds_for(limits, by_group, own_user=self.own_ids)

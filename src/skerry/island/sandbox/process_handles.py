@@ -23,23 +23,38 @@ _HANG_UP_SECONDS = 2.0
 
 
 class _Ended:
-    def __init__(self, run_id: str, files: RunFiles | None) -> None:
+    def __init__(self, run_id: str) -> None:
         self.id = run_id
-        self._files = files
-        self._result: asyncio.Future[ExecResult] = asyncio.get_running_loop().create_future()
+        self._result: ExecResult | None = None
+        self._discarded = False
+        self._waiters: list[asyncio.Future[ExecResult]] = []
 
     def finish(self, result: ExecResult) -> None:
         """Record the end; the first one counts."""
-        if not self._result.done():
-            self._result.set_result(result)
+        if self._result is None:
+            self._result = result
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(result)
 
     def discard(self) -> None:
-        """Nothing was started, nobody will wait."""
-        self._result.cancel()
+        """Nobody will learn its end from here."""
+        self._discarded = True
+        for waiter in self._waiters:
+            waiter.cancel()
 
     async def wait(self) -> ExecResult:
         """The end of the command; repeatable, and cancelling one waiter disturbs no other."""
-        return await asyncio.shield(self._result)
+        if self._result is not None:
+            return self._result
+        if self._discarded:
+            raise asyncio.CancelledError
+        waiter: asyncio.Future[ExecResult] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        finally:
+            self._waiters.remove(waiter)
 
 
 class AgentProcess(_Ended):
@@ -55,7 +70,7 @@ class AgentProcess(_Ended):
     """
 
     def __init__(self, run_id: str, files: RunFiles, agent: LiveAgent | None) -> None:
-        super().__init__(run_id, files)
+        super().__init__(run_id)
         self.files: RunFiles = files
         self.shell: dict[str, object] | None = None
         self._agent = agent
@@ -74,7 +89,7 @@ class AgentProcess(_Ended):
         log = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             while True:
-                over = self._result.done()
+                over = self._result is not None
                 while chunk := os.pread(log, _CHUNK, offset):
                     offset += len(chunk)
                     yield chunk
@@ -104,7 +119,7 @@ class _Held(_Ended):
     files: RunFiles | None = None
 
     def __init__(self, run_id: str, agent: LiveAgent) -> None:
-        super().__init__(run_id, None)
+        super().__init__(run_id)
         self._agent = agent
 
     async def signal(self, number: int) -> None:

@@ -18,14 +18,14 @@ _CAUSES = get_args(Cause)
 
 
 def run_files(directory: Path, run_id: str) -> RunFiles:
-    """Paths of a run's logs in a sandbox's `runs` directory.
+    """The files of a run in a sandbox's `runs` directory.
 
     Raises:
         SandboxError: `path`, for an id that is no plain file name.
     """
     if not _RUN_ID.match(run_id):
         raise SandboxError("path", f"{run_id!r} is no run id")
-    return RunFiles(stdout=directory / f"{run_id}.out", stderr=directory / f"{run_id}.err")
+    return RunFiles(directory, run_id)
 
 
 def open_new(files: RunFiles, spares: SpareFiles) -> list[int]:
@@ -35,10 +35,11 @@ def open_new(files: RunFiles, spares: SpareFiles) -> list[int]:
         SandboxError: `disk_full`, `limits` (no descriptors left).
     """
     opened: list[int] = []
+    stem = f"{files.directory}/{files.run_id}"
     try:
-        opened.append(spares.open(files.stdout))
-        opened.append(spares.open(files.stderr))
-        opened.append(spares.open(record_path(files)))
+        opened.append(spares.open(f"{stem}.out"))
+        opened.append(spares.open(f"{stem}.err"))
+        opened.append(spares.open(f"{stem}.json"))
     except OSError as error:
         for fd in opened:
             os.close(fd)
@@ -47,15 +48,10 @@ def open_new(files: RunFiles, spares: SpareFiles) -> list[int]:
     return opened
 
 
-def record_path(files: RunFiles) -> Path:
-    """Where the record of the run's end is."""
-    return files.stdout.with_suffix(".json")
-
-
 def read_record(files: RunFiles) -> ExecResult | None:
     """How the run ended, as its agent wrote it; None when there is no whole record."""
     try:
-        content = record_path(files).read_bytes()
+        content = files.record.read_bytes()
     except FileNotFoundError:
         return None
     line, newline, state = content.partition(b"\n")

@@ -34,7 +34,7 @@ class SpareFiles:
         self._usable = True
         self._closed = False
 
-    def open(self, path: Path) -> int:
+    def open(self, path: str) -> int:
         """A new empty file of that name, open for writing; a spare one if there is one.
 
         Raises:
@@ -43,7 +43,7 @@ class SpareFiles:
         fd = self._named(path)
         return os.open(path, _CREATE, 0o600) if fd is None else fd
 
-    def _named(self, path: Path) -> int | None:
+    def _named(self, path: str) -> int | None:
         try:
             fd = self._ready.popleft()
         except IndexError:

@@ -202,9 +202,24 @@ class Usage:
     disk_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RunFiles:
     """Where the driver keeps one run, on the host, outside the sandbox's reach."""
 
-    stdout: Path
-    stderr: Path
+    directory: Path
+    run_id: str
+
+    @property
+    def stdout(self) -> Path:
+        """Its standard output."""
+        return self.directory / f"{self.run_id}.out"
+
+    @property
+    def stderr(self) -> Path:
+        """Its standard error."""
+        return self.directory / f"{self.run_id}.err"
+
+    @property
+    def record(self) -> Path:
+        """How it ended, as its agent wrote it."""
+        return self.directory / f"{self.run_id}.json"

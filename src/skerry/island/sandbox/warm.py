@@ -38,9 +38,9 @@ class WarmShells:
 
         Args:
             live: the sandbox's agent.
-            shell: fields of the agent's operation `warm`.
+            shell: see `LiveAgent.prepare_shell`.
         """
-        live.channel.tell("warm", **shell)
+        live.prepare_shell(shell)
         self._agents[live] = None
         self._agents.move_to_end(live)
         if len(self._agents) > self._most:

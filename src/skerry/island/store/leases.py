@@ -1,4 +1,4 @@
-"""Rows of leases: one per attempt of a run, one per terminal."""
+"""Rows of open leases: one per attempt of a run that goes on, one per terminal."""
 
 from __future__ import annotations
 
@@ -11,27 +11,23 @@ from sqlalchemy import Connection, bindparam, select
 from skerry.island.engine.records import Lease
 from skerry.island.store.prepared import Prepared, insertion
 from skerry.island.store.tables import leases
-from skerry.island.store.values import maybe_moment, maybe_money, micros, moment
+from skerry.island.store.values import micros, moment
 from skerry.money import Money
 
 LeaseRow = namedtuple("LeaseRow", [column.name for column in leases.columns])  # type: ignore[misc]
 
-_insert = insertion(leases, "closed_at", "captured")
-_get = Prepared(select(leases).where(leases.c.id == bindparam("of_id")))
-_close = Prepared(
-    leases.update()
-    .where(leases.c.id == bindparam("of_id"), leases.c.closed_at.is_(None))
-    .values(closed_at=bindparam("at"), captured=bindparam("amount"))
-)
+_insert = insertion(leases)
+_get = Prepared(select(leases).where(leases.c.id == bindparam("of_id")).with_for_update())
+_delete = Prepared(leases.delete().where(leases.c.id == bindparam("of_id")))
 _restart = Prepared(
     leases.update()
-    .where(leases.c.id == bindparam("of_id"), leases.c.closed_at.is_(None))
+    .where(leases.c.id == bindparam("of_id"))
     .values(opened_at=bindparam("at"), seen_at=bindparam("seen"))
 )
 
 
 def add(connection: Connection, lease: Lease, seen_at: int) -> None:
-    """Insert an open lease."""
+    """Insert a lease."""
     _insert(
         connection,
         id=lease.id,
@@ -55,16 +51,22 @@ def opened(lease: Lease) -> int:
 
 
 def get(connection: Connection, lease_id: str) -> Lease | None:
-    """A lease by id."""
+    """A lease that is open, locked against other transactions."""
     row = _get(connection, of_id=lease_id).first()
     return None if row is None else _record(LeaseRow(*row))
 
 
-def still_open(connection: Connection) -> list[tuple[Lease, int]]:
-    """Every lease not yet closed, with the moment it was last seen alive."""
-    return [
-        (_record(row), row.seen_at) for row in connection.execute(select(leases).where(leases.c.closed_at.is_(None)))
-    ]
+def take(connection: Connection, lease_id: str) -> Lease | None:
+    """End a lease; it as it was, None when it had ended before."""
+    lease = get(connection, lease_id)
+    if lease is not None:
+        _delete(connection, of_id=lease_id)
+    return lease
+
+
+def every(connection: Connection) -> list[tuple[Lease, int]]:
+    """Every open lease, with the moment it was last seen alive."""
+    return [(_record(row), row.seen_at) for row in connection.execute(select(leases))]
 
 
 def begin(connection: Connection, lease_id: str, now: int) -> None:
@@ -75,24 +77,12 @@ def begin(connection: Connection, lease_id: str, now: int) -> None:
 def seen(connection: Connection, ids: Sequence[str], now: int) -> None:
     """Note that these leases' work is alive."""
     if ids:
-        connection.execute(
-            leases.update().where(leases.c.id.in_(ids), leases.c.closed_at.is_(None)).values(seen_at=now)
-        )
+        connection.execute(leases.update().where(leases.c.id.in_(ids)).values(seen_at=now))
 
 
 def set_held(connection: Connection, lease_id: str, held: Money) -> None:
     """A further hold has been made for a lease."""
     connection.execute(leases.update().where(leases.c.id == lease_id).values(held=str(held.amount)))
-
-
-def close(connection: Connection, lease_id: str, captured: Money, now: int) -> bool:
-    """End a lease; False when it had ended before."""
-    return _close(connection, of_id=lease_id, at=now, amount=str(captured.amount)).rowcount == 1
-
-
-def purge(connection: Connection, before: int) -> int:
-    """Delete leases closed before a moment; the ledger keeps what they cost."""
-    return connection.execute(leases.delete().where(leases.c.closed_at < before)).rowcount
 
 
 def _record(row: Any) -> Lease:
@@ -107,6 +97,4 @@ def _record(row: Any) -> Lease:
         gpus=row.gpus,
         held=Money(int(row.held), row.currency),
         opened_at=moment(row.opened_at),
-        closed_at=maybe_moment(row.closed_at),
-        captured=maybe_money(row.captured, row.currency),
     )

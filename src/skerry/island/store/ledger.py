@@ -6,7 +6,7 @@ and is changed in the same transaction, accounts in the order of their names so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, bindparam, or_, select
 
@@ -122,6 +122,12 @@ def settled(connection: Connection, transfer_id: str) -> bool:
     return _known(connection, transfer_id=f"settle:{transfer_id}").first() is not None
 
 
+def earned(connection: Connection, transfer_id: str, currency: str) -> int:
+    """What a settlement turned into revenue; nothing when it has not happened."""
+    entries = _known(connection, transfer_id=f"settle:{transfer_id}")
+    return sum(int(amount) for account, unit, amount in entries if account.startswith("revenue:") and unit == currency)
+
+
 def lines(connection: Connection, account_id: str, *, limit: int, before: int | None) -> list[Posting]:
     """Postings of an account and its holding, newest first."""
     query = (
@@ -166,55 +172,58 @@ def _transfer(
     connection: Connection, transfer_id: str, entries: Mapping[str, Money], *, memo: str, now: int, covered: str | None
 ) -> bool:
     totals: dict[str, int] = {}
-    for money in entries.values():
+    moving: dict[tuple[str, str], int] = {}
+    for account, money in sorted(entries.items()):
         totals[money.currency] = totals.get(money.currency, 0) + money.amount
+        if money.amount:
+            moving[money.currency, account] = money.amount
     if any(totals.values()):
         raise Invalid(f"transfer {transfer_id} does not balance: {totals}")
-    moving = sorted((account, money) for account, money in entries.items() if money.amount)
-    earlier = {(account, unit): int(amount) for account, unit, amount in _known(connection, transfer_id=transfer_id)}
+    earlier = {(unit, account): int(amount) for account, unit, amount in _known(connection, transfer_id=transfer_id)}
     if earlier:
-        if earlier != {(account, money.currency): money.amount for account, money in moving}:
+        if earlier != moving:
             raise Conflict(f"transfer {transfer_id} has already happened with other amounts")
         return False
+    if not moving:
+        return True
     changes = []
-    present = _present(connection, moving)
-    for account, money in moving:
-        found = present.get((account, money.currency))
+    lines = []
+    before = _present(connection, moving)
+    for (currency, account), amount in moving.items():
+        found = before.get((currency, account))
         if found is None:
-            _open(connection, account=account, currency=money.currency, amount="0")
-        after = int(found or 0) + money.amount
+            _open(connection, account=account, currency=currency, amount="0")
+        after = (found or 0) + amount
         if account == covered and after < 0:
-            raise PaymentRequired(
-                f"the balance of {Money(int(found or 0), money.currency)} does not cover {-money}; add credit"
-            )
-        changes.append({"of_account": account, "of_currency": money.currency, "new_amount": str(after)})
-    if moving:
-        _change.many(connection, changes)
-        _post.many(
-            connection,
-            [
-                {
-                    "transfer_id": transfer_id,
-                    "account": account,
-                    "currency": money.currency,
-                    "amount": str(money.amount),
-                    "memo": memo[:200],
-                    "created_at": now,
-                }
-                for account, money in moving
-            ],
+            has, needs = Money(found or 0, currency), Money(-amount, currency)
+            raise PaymentRequired(f"the balance of {has} does not cover {needs}; add credit")
+        changes.append({"of_account": account, "of_currency": currency, "new_amount": str(after)})
+        lines.append(
+            {
+                "transfer_id": transfer_id,
+                "account": account,
+                "currency": currency,
+                "amount": str(amount),
+                "memo": memo[:200],
+                "created_at": now,
+            }
         )
+    _change.many(connection, changes)
+    _post.many(connection, lines)
     return True
 
 
-def _present(connection: Connection, moving: Sequence[tuple[str, Money]]) -> dict[tuple[str, str], str]:
-    """Balances before a transfer, locked in the order of the accounts' names."""
-    found: dict[tuple[str, str], str] = {}
-    for currency in sorted({money.currency for _, money in moving}):
-        accounts = sorted(account for account, money in moving if money.currency == currency)
-        for start in range(0, len(accounts), _AT_ONCE):
-            some = accounts[start : start + _AT_ONCE]
-            names = {f"account{number}": some[min(number, len(some) - 1)] for number in range(_AT_ONCE)}
-            for account, amount in _balances(connection, currency=currency, **names):
-                found[account, currency] = amount
+def _present(connection: Connection, moving: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Balances by currency and account before a transfer, locked in the order of the accounts' names."""
+    wanted: dict[str, list[str]] = {}
+    for currency, account in moving:
+        wanted.setdefault(currency, []).append(account)
+    found: dict[tuple[str, str], int] = {}
+    for currency in sorted(wanted):
+        names = sorted(wanted[currency])
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            three = {"account0": some[0], "account1": some[len(some) // 2], "account2": some[-1]}
+            for account, amount in _balances(connection, currency=currency, **three):
+                found[currency, account] = int(amount)
     return found

@@ -68,10 +68,9 @@ class Prepared:
         return _execute(connection, text.sql, text.arguments(parameters))
 
     def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Execute for each set of parameters."""
+        """Execute for each set of parameters, of which there is at least one."""
         text = self._text(connection)
-        for row in rows:
-            _execute(connection, text.sql, text.arguments(row))
+        _execute(connection, text.sql, [text.arguments(row) for row in rows], many=True)
 
     def _text(self, connection: Connection) -> _Text:
         found = self._texts.get(connection.dialect.name)
@@ -80,12 +79,12 @@ class Prepared:
         return found
 
 
-def _execute(connection: Connection, sql: str, arguments: Any) -> Rows:
+def _execute(connection: Connection, sql: str, arguments: Any, *, many: bool = False) -> Rows:
     if connection.dialect.name == "sqlite":
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)
         try:
-            cursor = raw.execute(sql, arguments)
+            cursor = raw.executemany(sql, arguments) if many else raw.execute(sql, arguments)
             return Rows(cursor.fetchall(), cursor.rowcount)
         except sqlite3.IntegrityError as error:
             raise IntegrityError(sql, arguments, error) from error

@@ -64,6 +64,10 @@ class Store:
             if parsed.get_backend_name() == "sqlite":
                 if not parsed.database or parsed.database == ":memory:":
                     raise StoreError("unreachable", "a store needs a database file; give sqlite:////path/island.db")
+                file = Path(parsed.database)
+                if not parsed.database.startswith("file:") and file.parent.is_dir() and not file.exists():
+                    # What people ran and said is in it: nobody else on this machine may read it, nor its journal.
+                    file.touch(mode=0o600)
                 engines += (_sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", _READERS))
             else:
                 engines.append(create_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True))

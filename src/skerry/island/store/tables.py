@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -123,8 +124,8 @@ runs = Table(
     Column("currency", String(8), nullable=False),
     Column("cost", String(80)),
     Index(None, "sandbox_id", "seq"),
-    Index(None, "account_id", "seq"),
-    Index(None, "ended_at"),
+    # A run enters it once, at its end.
+    Index(None, "ended_at", sqlite_where=text("ended_at IS NOT NULL"), postgresql_where=text("ended_at IS NOT NULL")),
 )
 
 attempts = Table(
@@ -138,11 +139,12 @@ attempts = Table(
     Column("ended_at", BigInteger, nullable=False),
 )
 
+# Only those that are open: what a closed one took is in the ledger.
 leases = Table(
     "leases",
     metadata,
     Column("id", String(80), primary_key=True),
-    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
     Column("node_id", ForeignKey("nodes.id"), nullable=False),
     Column("sandbox_id", String(64), nullable=False),
     Column("purpose", String(100), nullable=False),
@@ -153,9 +155,7 @@ leases = Table(
     Column("held", String(80), nullable=False),
     Column("opened_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
-    Column("closed_at", BigInteger),
-    Column("captured", String(80)),
-    Index(None, "closed_at"),
+    sqlite_with_rowid=False,
 )
 
 postings = Table(

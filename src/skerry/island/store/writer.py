@@ -6,13 +6,14 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
 
 _BATCH = 64
 
@@ -103,28 +104,26 @@ class Writer:
         for job in batch:
             job.error = None
             try:
-                with self._transaction() as connection:
-                    job.value = job.work(connection)
+                job.value = self._transaction(job.work)
             except BaseException as error:
                 job.error = self._explain(error)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
         if self._engine.dialect.name != "sqlite":
             with self._engine.begin() as connection:
-                yield connection
-            return
+                return work(connection)
         kept = self._kept = self._kept or self._connect()
         raw = _raw(kept)
         raw.execute("BEGIN IMMEDIATE")
         try:
-            yield kept
+            value = work(kept)
             raw.execute("COMMIT")
         except BaseException:
             # Some errors, such as a full disk, have ended it already.
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
             raise
+        return value
 
     def _connect(self) -> Connection:
         """A connection on which SQLAlchemy believes a transaction open, so that it neither begins nor ends any.
@@ -142,18 +141,21 @@ class Writer:
 
     def _together(self, batch: list[_Job]) -> bool:
         """Run a batch under one commit; False when it must be redone one by one, nothing of it having been kept."""
+
+        def each(connection: Connection) -> None:
+            for job in batch:
+                connection.exec_driver_sql("SAVEPOINT one")
+                try:
+                    job.value = job.work(connection)
+                except DBAPIError:
+                    raise
+                except BaseException as error:
+                    job.error = self._explain(error)
+                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+                connection.exec_driver_sql("RELEASE SAVEPOINT one")
+
         try:
-            with self._transaction() as connection:
-                for job in batch:
-                    connection.exec_driver_sql("SAVEPOINT one")
-                    try:
-                        job.value = job.work(connection)
-                    except DBAPIError:
-                        raise
-                    except BaseException as error:
-                        job.error = self._explain(error)
-                        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-                    connection.exec_driver_sql("RELEASE SAVEPOINT one")
+            self._transaction(each)
         except BaseException:
             return False
         return True

@@ -10,6 +10,9 @@ SHORT_INTERVAL = 5.0
 LONG_INTERVAL = 15.0
 """Seconds between looks at work that takes long, such as training."""
 
+FIRST_INTERVAL = 0.25
+"""Seconds between the first two looks, which then come less and less often: much work is done at once."""
+
 LONG_JOBS = frozenset({"training", "vllm_serve"})
 POLL_TIMEOUT = 600.0
 WAIT_TIMEOUT = 300.0
@@ -21,6 +24,16 @@ _LONGEST_BACKOFF, _JITTER = 60.0, 0.1
 def interval_for(job_type: str | None) -> float:
     """Seconds between two looks at a job of a type; None for one that is not known."""
     return LONG_INTERVAL if job_type in LONG_JOBS else SHORT_INTERVAL
+
+
+def pause_after(looks: int, interval: float) -> float:
+    """Seconds to wait after a look: a quarter of a second, twice as long each time, up to the interval.
+
+    Args:
+        looks: how many there were by now.
+        interval: seconds between looks at work that takes its time.
+    """
+    return min(interval, FIRST_INTERVAL * 2.0 ** min(looks - 1, 32))
 
 
 def backoff(failed: int, interval: float, asked: float | None, chance: Callable[[], float]) -> float:

@@ -186,7 +186,8 @@ def test_every_refusal_of_the_engine_has_a_code() -> None:
     def family(kind: type[errors.EngineError]) -> list[type[errors.EngineError]]:
         return [kind] + [deeper for child in kind.__subclasses__() for deeper in family(child)]
 
-    for kind in family(errors.EngineError):
+    # Parts of the island have kinds of their own, with the codes of these.
+    for kind in [it for it in family(errors.EngineError) if it.__module__ == errors.__name__]:
         fault = from_engine(kind("because"))
         assert fault.message == "because"
         assert fault.status == STATUS[fault.code]

@@ -7,6 +7,7 @@ kind only: the real service charges beyond what it held and counts some things t
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -17,7 +18,10 @@ from typing import Any
 
 from tests.island.faces.dc1.stage import ADMIN, Answer, Stage
 
+_CUT = 3
 _PLACEHOLDER = re.compile(r"\{\{([^{}]*(?:\([^()]*\))?)\}\}")
+# The recording leaves the middle of a picture out: a signature, and then every byte sixteen times in turn.
+_PICTURE = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/=]*\.\.\.<cut \d+ chars>\.\.\.[A-Za-z0-9+/=]*")
 _PATTERNS = {
     "iso": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
     "sqlite_ts": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{3})?",
@@ -60,7 +64,7 @@ class Replay:
         if isinstance(body, str):
             raw = self._fill(body).encode()
         else:
-            raw = b"" if body is None else self._fill(json.dumps(body)).encode()
+            raw = b"" if body is None else _PICTURE.sub(_picture, self._fill(json.dumps(body))).encode()
         for name, value in headers.items():
             if value.endswith("{{hmac_sha256(provider_key, raw_body)}}"):
                 mark = hmac.new(self.names["provider_key"].encode(), raw, hashlib.sha256).hexdigest()
@@ -114,10 +118,14 @@ class Replay:
                 else:
                     self._same(f"{path}.{member}", value, got[member], found)
         elif isinstance(expected, list) and isinstance(got, list):
-            if len(expected) != len(got):
+            # Long lists were cut when they were written down.
+            if len(expected) != len(got) and not (len(expected) == _CUT < len(got)):
                 found.append(f"{path} has {len(got)} items, not {len(expected)}: {json.dumps(got)[:300]}")
             for index, (one, other) in enumerate(zip(expected, got, strict=False)):
                 self._same(f"{path}[{index}]", one, other, found)
+        elif isinstance(expected, str) and _PICTURE.fullmatch(expected):
+            if got != _picture():
+                found.append(f"{path} is {str(got)[:80]!r}, not the picture")
         elif isinstance(expected, str) and "{{" in expected:
             self._match(path, expected, got, found)
         elif _LOOSE.search(name):
@@ -145,7 +153,7 @@ class Replay:
             known = match[1]
             if known in _PATTERNS:
                 pattern += f"(?:{_PATTERNS[known]})"
-            elif known in self.names:
+            elif known in self.names and known != "task_spec_hmac":
                 pattern += re.escape(self.names[known])
             elif known in groups:
                 pattern += f"(?P={groups[known]})"
@@ -160,6 +168,10 @@ class Replay:
         for known, group in groups.items():
             if known not in ("task_spec_hmac",) or known not in self.names:
                 self.names[known] = seen[group]
+
+
+def _picture(match: re.Match[str] | None = None) -> str:
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 16).decode()
 
 
 Step = Callable[[Replay], Awaitable[None]]
@@ -189,6 +201,17 @@ async def _poll(replay: Replay) -> None:
     answer = await replay.stage.send("GET", f"/api/providers/{replay.names['provider_key']}/jobs")
     assert answer.status == 200, answer.body
     assert answer.json["job"] is not None
+
+
+def _after(seconds: float, *steps: Step) -> Step:
+    """Let the time pass in which a job was carried out: nobody is paid for more than there was."""
+
+    async def step(replay: Replay) -> None:
+        for earlier in steps:
+            await earlier(replay)
+        replay.stage.clock.advance(seconds)
+
+    return step
 
 
 async def _other_renter(replay: Replay) -> None:
@@ -244,6 +267,10 @@ async def _finish_test(replay: Replay) -> None:
     assert answer.status == 200, answer.body
 
 
+async def _nowhere_to_run(replay: Replay) -> None:
+    await _submit(replay, "job_nowhere", provider_id=None, gpu_requirements={"min_vram_gb": 600})
+
+
 async def _dispatch_failed(replay: Replay) -> None:
     body = {"job_type": "llm_inference", "duration_minutes": 2}
     answer = await replay.stage.rent("POST", "/api/jobs", body, key=replay.names["renter_key"])
@@ -259,10 +286,14 @@ BEFORE: dict[str, Step] = {
     "observed.jobs.submit.llm.ok": _more_credit,
     "observed.jobs.logs.all": _boom,
     "observed.jobs.get.queued": _two_waiting,
-    "observed.daemon.result.image": _poll,
-    "observed.daemon.result.failed": _failing,
+    "observed.daemon.result.llm": _after(42.5),
+    "observed.daemon.result.image": _after(9.9, _poll),
+    "observed.daemon.result.custom": _after(3.3),
+    "observed.daemon.result.failed": _after(2.0, _failing),
     "observed.daemon.fail_endpoint": _failing_too,
-    "observed.jobs.submit.prewarm_bug": _finish_test,
+    "observed.jobs.submit.autoroute": _finish_test,
+    "observed.jobs.result.legacy": _after(30.0, _poll),
+    "observed.jobs.history": _nowhere_to_run,
     "observed.provider.job_history": _dispatch_failed,
 }
 """What the recording left out, by the case that needs it."""

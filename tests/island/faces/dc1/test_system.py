@@ -39,3 +39,21 @@ async def test_opening_balance(stage: Stage) -> None:
     await stage.again()
     assert str(await stage.balance()) == "1000.00 SAR"
     await stage.audit()
+
+
+async def test_a_body_of_many_values_is_refused_before_it_is_read(stage: Stage) -> None:
+    """Reading twelve million lists would stop everything for seconds, whoever sent them."""
+    refused = {"error": "A body has at most 400,000 values"}
+    for body in (
+        b"[" + b"[]," * (12 << 20) + b"[]]",
+        b'{"a":[' + b"1," * (16 << 20) + b"1]}",
+        b"[" + b'"",' * (8 << 20) + b'""]',
+        b'{"a":' * (1 << 20),
+    ):
+        answer = await stage.send("POST", "/api/renters/register", {"content-type": "application/json"}, body)
+        assert (answer.status, answer.json) == (413, refused)
+    # What is large in a text is one value, whatever is in the text.
+    for text in (r"\"[,{" * (1 << 20), "[," * (2 << 20), "\\\\" * (1 << 20)):
+        body = b'{"name":"' + text.encode() + b'"}'
+        answer = await stage.send("POST", "/api/renters/register", {"content-type": "application/json"}, body)
+        assert (answer.status, answer.json["error"]) == (400, "Validation failed")

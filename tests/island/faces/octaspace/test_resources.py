@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from sqlalchemy import Connection
 from skerry.island.engine.records import Gpu
 from skerry.island.faces.octaspace import addresses, machine, node_rows, tables, templates, verification
 from skerry.island.settings import Settings
+from skerry.island.workers.apps import installed
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
 pytestmark = pytest.mark.anyio
@@ -80,13 +80,28 @@ async def test_figures_of_the_network_are_those_of_the_island(stage: Stage) -> N
     assert (market["nodes_rented"], market["nodes_idle"], market["sessions_24h"]) == (1, 2, 1)
 
 
-async def test_templates_are_those_that_run_here(stage: Stage) -> None:
-    apps = await stage.ok("GET", "/apps", key=None)
-    here = {template.uuid for template in templates.TEMPLATES if any(map(shutil.which, template.programs))}
-    assert {app["uuid"] for app in apps} == here
-    missing = {name for name, _ in templates.missing()}
-    assert missing == {template.name for template in templates.TEMPLATES if template.uuid not in here}
-    assert "Web server" in {app["name"] for app in apps}
+async def test_templates_are_those_that_run_here(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKERRY_APPS", str(tmp_path / "apps"))
+    assert [app["name"] for app in await stage.ok("GET", "/apps", key=None)] == ["Web server"]
+    missing = dict(templates.missing(tmp_path / "apps"))
+    assert set(missing) == {"Jupyter", "Code server"}
+    assert "skerry machine app install jupyterlab" in missing["Jupyter"]
+    made = tmp_path / "apps" / "jupyterlab"
+    made.mkdir(parents=True)
+    (made / installed.MARKER).write_text('{"version": "4.6.6", "needs": ["/usr"]}')
+    web, jupyter = await stage.ok("GET", "/apps", key=None)
+    assert (web["image"], web["http_ports"]) == ("host", [8080])
+    assert (jupyter["image"], jupyter["http_ports"]) == ("localhost/jupyterlab", [8888])
+    assert jupyter["start_command"] == "start-jupyterlab"
+
+
+async def test_an_app_that_is_not_installed_fails_the_start_with_what_to_do(stage: Stage) -> None:
+    node, *_ = await stage.nodes()
+    uuid = await stage.rent(node, image="localhost/code-server:latest", start_command="start-code-server")
+    ended = await stage.finished(uuid)
+    assert (ended["termination_reason"], ended["charge_amount"]) == (4, 0)
+    logs = await stage.ok("GET", f"/services/{uuid}/logs?recent=true")
+    assert "`skerry machine app install code-server` installs it" in logs["system"][-1]["msg"]
 
 
 async def test_personal_templates_are_seen_by_their_account_alone(stage: Stage) -> None:

@@ -104,15 +104,22 @@ async def test_waiting_goes_through_limits_and_passing_trouble() -> None:
     output = await client.jobs.wait("j", on_progress=seen.append)
     assert (output.status, output.text, output.cost) == ("completed", "ok", Money(11, "SAR"))
     assert [each.status for each in seen] == ["pending", "running", "completed"]
-    # Short work every 5 s; after trouble as long as the server asks, else twice the interval and so on; long work 15 s.
-    assert notes.slept == [5.0, 20.0, 20.0, 40.0, 60.0, 15.0]
+    # Soon at first; after trouble as long as the server asks, else twice the interval of 5 s and so on.
+    assert notes.slept == [0.25, 20.0, 20.0, 40.0, 60.0, 0.5]
+
+
+async def test_looks_become_rare() -> None:
+    client, _, notes = _client(*[PENDING] * 7, *[RUNNING] * 2, DONE)
+    await client.jobs.wait("j")
+    # Short work every 5 s in the end, long work every 15 s.
+    assert notes.slept == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 15.0, 15.0]
 
 
 async def test_waiting_ends_with_the_time() -> None:
     client, transport, notes = _client(PENDING)
     with pytest.raises(JobTimeoutError, match="Job j did not complete within 12s"):
         await client.jobs.wait("j", timeout=12)
-    assert (len(transport.sent), notes.slept) == (4, [5.0, 5.0, 2.0])
+    assert (len(transport.sent), notes.slept) == (7, [0.25, 0.5, 1.0, 2.0, 4.0, 4.25])
     client, transport, notes = _client(LIMITED)
     with pytest.raises(JobTimeoutError) as caught:
         await client.jobs.wait("j", timeout=3, poll_interval=1)
@@ -197,7 +204,7 @@ async def test_waiting_for_a_served_model() -> None:
     inner = {"type": "endpoint", "endpoint_url": "http://10.0.0.1:8100/v1", "model": "m"}
     client, _, notes = _client(PENDING, LIMITED, answer(200, {"status": "running", "result": inner}))
     assert (await client.jobs.wait_for_endpoint("j")).url == "http://10.0.0.1:8100/v1"
-    assert notes.slept == [5.0, 20.0]
+    assert notes.slept == [0.25, 20.0]
     client, _, _ = _client(answer(410, {"status": "failed", "error": "no GPU"}))
     with pytest.raises(JobFailedError, match="Job j failed: no GPU") as caught:
         await client.jobs.wait_for_endpoint("j")

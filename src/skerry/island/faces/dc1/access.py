@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Refusal = tuple[int, str]
 
@@ -18,7 +18,7 @@ class Access:
         query: parameters in which a key is looked for.
         query_first: before the header.
         bearer: whether `Authorization: Bearer` counts as the key's header.
-        body: whether `api_key` in the body counts, before everything else.
+        body: whether `api_key` (or `key`) in the body counts, before everything else.
         scopes: keys beside the master key are taken when they have one of these; None takes master keys only.
         unscoped: what a key without those scopes is told.
     """
@@ -66,6 +66,22 @@ BEARER = Access(
     unknown=(401, "Invalid renter key"),
     query=("key",),
     bearer=True,
+    scopes=frozenset({"jobs.read", "admin"}),
+    unscoped=(403, "API key does not have jobs.read permission"),
+)
+OWN = Access(
+    role="renter",
+    missing=(401, "Renter API key required"),
+    unknown=(401, "Invalid renter key"),
+    query=("key",),
+    bearer=True,
+)
+"""Routes below a renter's own number."""
+
+OWN_MONEY = replace(
+    OWN,
+    scopes=frozenset({"balance.read", "billing", "admin"}),
+    unscoped=(403, "API key does not have balance.read permission"),
 )
 OPENAI = Access(
     role="renter",
@@ -88,3 +104,48 @@ PROVIDER = Access(
     body=True,
 )
 ADMIN = Access(role="admin", missing=(401, "Admin access denied"), unknown=(401, "Admin access denied"))
+
+_UNKNOWN_KEY = (401, "Invalid API key")
+
+HEARTBEAT = Access(
+    role="provider", missing=(400, "api_key required"), unknown=_UNKNOWN_KEY, query=("key",), bearer=True, body=True
+)
+PROGRESS = Access(
+    role="provider",
+    missing=(400, "api_key and phase required"),
+    unknown=_UNKNOWN_KEY,
+    query=("key",),
+    bearer=True,
+    body=True,
+)
+REPORT = Access(
+    role="provider",
+    missing=(400, "api_key and job_id required"),
+    unknown=_UNKNOWN_KEY,
+    query=("key",),
+    bearer=True,
+    body=True,
+)
+POLL = Access(
+    role="provider", missing=(400, "API key required"), unknown=_UNKNOWN_KEY, query=("key",), query_first=True
+)
+"""The key is a segment of the path, which counts as a parameter."""
+
+_PAYOUTS = frozenset({"payouts"})
+
+PROVIDER_BY_ID = Access(
+    role="provider",
+    missing=(401, "API key required"),
+    unknown=_UNKNOWN_KEY,
+    query=("key",),
+    bearer=True,
+    body=True,
+    scopes=_PAYOUTS,
+)
+"""Routes below `/api/providers/<its number>`."""
+
+EARNINGS = replace(PROVIDER, scopes=_PAYOUTS)
+"""A provider's money, for which it makes keys of their own."""
+
+SETTLER = Access(role="anybody", query=("key",), bearer=True, body=True)
+"""The provider of a job, with its key in the body too, or the operator: the handler decides."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +28,12 @@ class Authentication:
 
     Args:
         engine: open.
-        admin_token: of the operator.
+        admin_tokens: of the operator; any of them will do.
     """
 
-    def __init__(self, engine: Engine, admin_token: str) -> None:
+    def __init__(self, engine: Engine, admin_tokens: Sequence[str]) -> None:
         self._engine = engine
-        self._admin_token = admin_token
+        self._admin_tokens = [token.encode() for token in admin_tokens]
 
     async def admit(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Caller:
         """Who asks, as far as a route wants to know.
@@ -42,7 +42,7 @@ class Authentication:
             Fault: the route's own refusal.
         """
         if access.role == "anybody":
-            return await self._anybody(access, headers, query)
+            return await self._anybody(access, headers, query, body)
         if access.role == "admin":
             given = headers.get("x-admin-token") or bearer(headers)
             if not given or not self._is_admin(given):
@@ -51,7 +51,7 @@ class Authentication:
         key = presented(access, headers, query, body)
         if not key:
             raise Fault(*access.missing)
-        caller = await (self._renter(key, access) if access.role == "renter" else self._provider(key))
+        caller = await (self._renter(key, access) if access.role == "renter" else self._provider(key, access))
         if caller.renter is None and caller.provider is None:
             raise Fault(*access.unknown)
         return caller
@@ -65,19 +65,21 @@ class Authentication:
         renter = await self._engine.store.read(renter_rows.of_account, known.account_id)
         if renter is None:
             account = await self._engine.accounts.get(known.account_id)
-            renter = await self._engine.store.run(renter_rows.ensure, account.id, account.name, self._now())
+            renter = await self._engine.store.run(self._first_seen, account.id, account.name, key)
         return Caller(renter=renter, key_id=known.key_id) if renter.status == "active" else Caller()
 
     async def provider_of(self, key: str) -> Caller:
-        """The provider whose key this is, if it is one."""
+        """The provider whose account's key this is, if it is one."""
         return await self._provider(key)
 
-    async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
+    async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Caller:
         """Whoever presented a key, in whichever place; nobody without one that is known."""
         token = headers.get("x-admin-token") or bearer(headers)
         caller = Caller()
         if token and self._is_admin(token):
             caller = Caller(admin=True, key_id="admin")
+        if access.body and (key := _in_body(body)):
+            caller = await self._either(key, caller)
         for name in ("x-renter-key", "x-provider-key"):
             if key := _trimmed(headers.get(name)):
                 caller = await self._either(key, caller)
@@ -115,16 +117,22 @@ class Authentication:
         await self._used(row)
         return Caller(renter=renter, scopes=scopes, key_id=row.id)
 
-    async def _provider(self, key: str) -> Caller:
+    async def _provider(self, key: str, access: Access | None = None) -> Caller:
+        """The provider behind its account's key, or, where those are enough, behind one for a few purposes."""
         row = await self._engine.store.read(key_rows.find, key)
         if row is None or row.kind not in (key_rows.PROVIDER, key_rows.PAYOUTS):
             return Caller()
+        scopes = None
+        if row.kind == key_rows.PAYOUTS:
+            scopes = frozenset(json.loads(row.scopes))
+            if access is None or access.scopes is None or not scopes & access.scopes:
+                return Caller()
         if row.expires_at is not None and row.expires_at <= self._now():
             return Caller()
         provider = await self._engine.store.read(provider_rows.find, row.owner_id)
         if row.kind == key_rows.PAYOUTS:
             await self._used(row)
-        return Caller(provider=provider, key_id=row.id)
+        return Caller(provider=provider, scopes=scopes, key_id=row.id)
 
     async def _used(self, row: Row[Any]) -> None:
         now = self._now()
@@ -135,8 +143,19 @@ class Authentication:
         row = key_rows.find(connection, key)
         return None if row is None else (row, renter_rows.find(connection, row.owner_id))
 
+    def _first_seen(self, connection: Connection, account_id: str, name: str, key: str) -> Row[Any]:
+        """The renter that an account is, made with its key sealed, with which its callbacks will be signed."""
+        now = self._now()
+        renter = renter_rows.ensure(connection, account_id, name, now)
+        if renter.sealed_key is None:
+            sealed = self._engine.vault.seal(key.encode(), renter_rows.key_context(renter.id))
+            renter_rows.change(connection, renter.id, now, sealed_key=sealed)
+        return renter
+
     def _is_admin(self, token: str) -> bool:
-        return hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), self._admin_token.encode())
+        given = token.strip().encode("utf-8", "surrogateescape")
+        # Every one is compared, so that the time tells nothing of which.
+        return sum(hmac.compare_digest(given, known) for known in self._admin_tokens) > 0
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())
@@ -149,8 +168,8 @@ def presented(access: Access, headers: Mapping[str, str], query: Mapping[str, st
         header = _trimmed(bearer(headers))
     asked = next((found for name in access.query if (found := _trimmed(query.get(name)))), "")
     places = [asked, header] if access.query_first else [header, asked]
-    if access.body and isinstance(body, dict) and isinstance(body.get("api_key"), str):
-        places.insert(0, _trimmed(body["api_key"]))
+    if access.body:
+        places.insert(0, _in_body(body))
     return next((found for found in places if found), "")
 
 
@@ -158,6 +177,12 @@ def bearer(headers: Mapping[str, str]) -> str:
     """The token of an `authorization` header; empty without one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _in_body(body: Any) -> str:
+    members = body if isinstance(body, dict) else {}
+    given = (members.get(name) for name in ("api_key", "key"))
+    return next((_trimmed(found) for found in given if isinstance(found, str) and found.strip()), "")
 
 
 def _trimmed(key: str | None) -> str:

@@ -95,7 +95,9 @@ class Answer:
     @classmethod
     def stream(cls, parts: AsyncIterator[bytes], media: str = "text/event-stream") -> Answer:
         """A stream, sent part by part; its iterator is closed when the client leaves."""
-        return cls(parts, media=media, headers=((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")))
+        return cls(
+            parts, media=media, headers=((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+        )
 
 
 Handler = Callable[..., Awaitable[Answer]]
@@ -112,6 +114,7 @@ class Route:
         access: who may ask, and what others are told (section 2.2).
         limits: how often (section 2.7), beside the limit that all routes share.
         keyed: the first variable segment is the caller's key, and the handler is not given it.
+        takes: a read that changes something, as the network has it; HEAD is refused there.
     """
 
     method: str
@@ -120,3 +123,4 @@ class Route:
     access: Access
     limits: tuple[Limit, ...] = ()
     keyed: bool = False
+    takes: bool = False

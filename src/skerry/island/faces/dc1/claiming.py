@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
 
 from skerry.island.faces.dc1 import events, job_rows, provider_rows
 from skerry.island.faces.dc1.tables import executions, jobs
+
+SERVING = "vllm_serve"
+"""The job type that serves a model until its time is over."""
 
 USUAL_SECONDS = 600
 """`max_duration_seconds` of a job that has none."""
 
 
-def candidates(connection: Connection, provider: Row[Any]) -> list[Row[Any]]:
-    """Jobs that the provider could begin now, the next one first."""
-    query = (
-        select(jobs)
+def waits(connection: Connection, provider_id: int) -> bool:
+    """Whether any job waits that may be the provider's; whether it fits is not looked at: asking shall cost little."""
+    query = select(jobs.c.id).where(*_for(provider_id))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def candidates(connection: Connection, provider: Row[Any]) -> Iterator[Row[Any]]:
+    """Jobs that the provider could begin now, the next one first: what tells whether it could, not the whole rows."""
+    query: Select[Any] = (
+        select(jobs.c.id, jobs.c.status, jobs.c.provider_id, jobs.c.compute_type, jobs.c.gpu_requirements)
         .where(
-            jobs.c.status.in_(job_rows.WAITING),
-            jobs.c.picked_up_at.is_(None),
-            or_(jobs.c.provider_id == provider.id, jobs.c.provider_id.is_(None)),
+            *_for(provider.id),
             jobs.c.vram_required_mb <= provider.vram_mib,
             jobs.c.gpu_count <= provider.gpu_count,
         )
@@ -29,7 +38,17 @@ def candidates(connection: Connection, provider: Row[Any]) -> list[Row[Any]]:
     )
     kinds = provider_rows.supported(provider)
     name = provider_rows.model_of(provider)
-    return [job for job in connection.execute(query) if job.compute_type in kinds and fits_gpu(job, name)]
+    for job in connection.execute(query).all():
+        if job.compute_type in kinds and fits_gpu(job, name):
+            yield job
+
+
+def _for(provider_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        jobs.c.status.in_(job_rows.WAITING),
+        jobs.c.picked_up_at.is_(None),
+        or_(jobs.c.provider_id == provider_id, jobs.c.provider_id.is_(None)),
+    )
 
 
 def fits_gpu(job: Row[Any], gpu_model: str) -> bool:
@@ -48,7 +67,7 @@ def claim(connection: Connection, provider: Row[Any], *, now: int) -> Row[Any] |
     if not provider_rows.may_work(provider, now):
         return None
     for job in candidates(connection, provider):
-        return begin(connection, job, provider.id, now=now)
+        return begin(connection, job_rows.get(connection, job.id), provider.id, now=now)
     return None
 
 
@@ -56,7 +75,7 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
     """A waiting job is a provider's from now on, as its next attempt.
 
     Args:
-        status: `running`, or `assigned` for the older way of polling.
+        status: `running`, or `assigned` for the older way of polling: it starts with its first progress then.
     """
     attempt = int(job.attempt) + 1
     job_rows.change(
@@ -68,7 +87,7 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
         attempt=attempt,
         assigned_at=now,
         picked_up_at=now,
-        started_at=now,
+        started_at=now if status == "running" else None,
         timeout_at=now + seconds(job) * 1_000_000,
         error=None,
     )
@@ -81,7 +100,9 @@ def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: st
 
 
 def seconds(job: Row[Any]) -> int:
-    """How long an attempt may take."""
+    """How long an attempt may take: what serves a model does so for as long as was paid for (section 5.4)."""
+    if job.job_type == SERVING:
+        return max(1, math.ceil(float(job.duration_minutes) * 60))
     return int(job.max_duration_seconds or USUAL_SECONDS)
 
 

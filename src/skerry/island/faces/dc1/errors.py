@@ -35,7 +35,7 @@ class Fault(Exception):
         headers: of the answer, beside the usual ones.
     """
 
-    def __init__(self, status: int, error: str, *, headers: Sequence[Header] = (), **extra: Any) -> None:
+    def __init__(self, status: int, error: str, /, *, headers: Sequence[Header] = (), **extra: Any) -> None:
         super().__init__(error)
         self.status = status
         self.error = error

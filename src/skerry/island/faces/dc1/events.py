@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from skerry.island.faces.dc1 import wire
+from skerry.island.faces.dc1.changes import touch
 from skerry.island.faces.dc1.tables import events
+from skerry.island.store.prepared import Prepared, insertion
 
 SUBMITTED = "job.submitted"
 STATUS = "job.status.changed"
@@ -17,6 +19,8 @@ ENDPOINT_READY = "job.endpoint.ready"
 PAUSED, RESUMED = "job.paused", "job.resumed"
 COMPLETED, FAILED, TIMED_OUT, CANCELLED = "job.completed", "job.failed", "job.timed_out", "job.cancelled"
 RETRIED, RETRY_SCHEDULED, REQUEUED = "job.retried", "job.retry.scheduled", "job.requeued"
+_last = Prepared(select(func.max(events.c.sequence_no)).where(events.c.job == bindparam("number")))
+_insert = insertion(events)
 
 
 def add(
@@ -40,20 +44,20 @@ def add(
         source: `renter`, `daemon`, `admin` or `system`.
         now: microseconds since 1970.
     """
-    last = connection.execute(select(func.max(events.c.sequence_no)).where(events.c.job == job)).scalar()
-    connection.execute(
-        events.insert().values(
-            job=job,
-            sequence_no=(last or 0) + 1,
-            event_type=event_type,
-            status=status,
-            source=source,
-            error_category=error_category,
-            error_code=error_code,
-            message=message,
-            payload=None if payload is None else wire.text(payload),
-            occurred_at=now,
-        )
+    touch(connection, job)
+    last = _last(connection, number=job).scalar()
+    _insert(
+        connection,
+        job=job,
+        sequence_no=(last or 0) + 1,
+        event_type=event_type,
+        status=status,
+        source=source,
+        error_category=error_category,
+        error_code=error_code,
+        message=message,
+        payload=None if payload is None else wire.text(payload),
+        occurred_at=now,
     )
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from skerry.island.admin.auth import owner_key
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError
+from skerry.island.engine.errors import EngineError, Unreadable
 from skerry.island.faces.dc1 import errors, key_rows, limits, renter_rows, requests, wire
-from skerry.island.faces.dc1.authentication import Authentication
+from skerry.island.faces.dc1.authentication import Authentication, presented
 from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
 from skerry.island.faces.dc1.errors import Fault, Header
 from skerry.island.faces.dc1.limits import Limit, RateLimits
@@ -64,10 +64,8 @@ class DC1Face:
         engine = self._engine
         key = await engine.bearer_key(NETWORK, key_rows.RENTER_PREFIX, key_rows.MASTER_LENGTH)
         await engine.store.run(self._first, key, micros(engine.clock.now()))
-        token = engine.settings.dc1.admin_token
-        if token is None:
-            token = await asyncio.to_thread(owner_key, engine.settings.data_dir)
-        self._authentication = Authentication(engine, token)
+        owner, chosen = await asyncio.to_thread(owner_key, engine.settings.data_dir), engine.settings.dc1.admin_token
+        self._authentication = Authentication(engine, [owner] if chosen is None else [owner, chosen])
         self.service = await Service.opened(engine, self._authentication)
         self._routes = Routes(self._resources())
         self._begun.push_async_callback(self.service.stop)
@@ -121,13 +119,14 @@ class DC1Face:
         served = await self.service.served(scope, receive, raw)
         if served is not None:
             return served, ()
+        self._limits.take(limits.CROWD, address)
         self._limits.take(limits.EVERYTHING, headers.get("x-renter-key") or headers.get("x-provider-key") or address)
         route, values = self._routes.find(scope["method"], raw)
         body, json = await requests.read(scope, receive)
-        if route.keyed:
-            query = {**query, "key": values.pop(0)}
-        early = self._take(route, Caller(), address, raw, early=True)
-        caller = await self._authentication.admit(route.access, headers, query, json)
+        where = {**query, "key": values.pop(0)} if route.keyed else query
+        shown = presented(route.access, headers, where, json) if route.access.role != "anybody" else ""
+        early = self._take(route, Caller(key_id=key_rows.digest(shown) if shown else ""), address, raw, early=True)
+        caller = await self._authentication.admit(route.access, headers, where, json)
         told = self._take(route, caller, address, raw, early=False) or early
         call = Call(
             caller=caller,
@@ -142,10 +141,10 @@ class DC1Face:
         return await route.handler(call, *values), told
 
     def _take(self, route: Route, caller: Caller, address: str, raw: bytes, *, early: bool) -> tuple[Header, ...]:
-        """Count a request against its route's limits: by address before anybody is known, by key after."""
+        """Count a request against its route's limits: by address or by what was presented before anybody is known."""
         told: tuple[Header, ...] = ()
         for limit in route.limits:
-            if (limit.by == "address") == early:
+            if (limit.by in ("address", "presented")) == early:
                 told = self._limits.take(limit, _who(limit, caller, address, raw))
         return told
 
@@ -154,16 +153,28 @@ class DC1Face:
         known = renter_rows.of_account(connection, engine.account_id)
         sealed = None if known is None else known.sealed_key
         renter = renter_rows.ensure(connection, engine.account_id, "local", now)
-        opening = engine.settings.dc1.opening_balance
-        entries = {"grant": -opening, ledger.owner(engine.account_id): opening}
-        ledger.transfer(connection, f"grant:dc1:{engine.account_id}", entries, memo="opening balance", now=now)
-        if sealed is None:
-            context = renter_rows.key_context(renter.id)
+        if known is None:
+            # Once: another setting at another start changes nothing.
+            opening = engine.settings.dc1.opening_balance
+            entries = {"grant": -opening, ledger.owner(engine.account_id): opening}
+            ledger.transfer(connection, f"grant:dc1:{engine.account_id}", entries, memo="opening balance", now=now)
+        context = renter_rows.key_context(renter.id)
+        if sealed is None or not self._holds(sealed, context, key):
+            # The credentials are what every client reads, so callbacks are signed with that key.
             renter_rows.change(connection, renter.id, now, sealed_key=engine.vault.seal(key.encode(), context))
+
+    def _holds(self, sealed: bytes, context: str, key: str) -> bool:
+        try:
+            return self._engine.vault.open(sealed, context) == key.encode()
+        except Unreadable:
+            return False
 
 
 def _who(limit: Limit, caller: Caller, address: str, raw: bytes) -> str:
-    key = caller.key_id or address
+    # Whose key it is counts, so that another key of the same owner has no turns of its own.
+    renter, provider = caller.renter, caller.provider
+    owner = f"renter {renter.id}" if renter is not None else f"provider {provider.id}" if provider is not None else ""
+    key = owner or caller.key_id or address
     return address if limit.by == "address" else f"{key} {raw!r}" if limit.by == "path" else key
 
 
@@ -196,15 +207,24 @@ async def _reply(
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if scope["method"] == "HEAD":
+        await body.aclose()
+        await send({"type": "http.response.body", "body": b""})
+        return
     gone = asyncio.ensure_future(_gone(receive))
     try:
         async with aclosing(body):
             while True:
                 part = asyncio.ensure_future(anext(body, None))
-                await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not part.done():
-                    part.cancel()
-                    await asyncio.gather(part, return_exceptions=True)
+                try:
+                    await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    # A generator that is still at work cannot be closed.
+                    left = not part.done()
+                    if left:
+                        part.cancel()
+                        await asyncio.gather(part, return_exceptions=True)
+                if left:
                     return
                 found = part.result()
                 if found is None:

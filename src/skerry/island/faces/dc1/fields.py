@@ -51,6 +51,9 @@ class Fields:
             self.wrong(name, f"Too small: expected string to have >={least} characters")
         elif most is not None and len(found) > most:
             self.wrong(name, f"Too big: expected string to have <={most} characters")
+        elif "\x00" in found:
+            # Not every database has a place for it.
+            self.wrong(name, "Invalid input: string must not contain NUL characters")
         elif email and not _EMAIL.fullmatch(found):
             self.wrong(name, "Invalid email address")
         else:
@@ -65,8 +68,9 @@ class Fields:
         most: float | None = None,
         required: bool = True,
         whole: bool = False,
+        above: float | None = None,
     ) -> int | float | None:
-        """A number within bounds."""
+        """A number within bounds; more than `above`."""
         found = self._member(name, required, "number")
         if found is None:
             return None
@@ -76,6 +80,8 @@ class Fields:
             self.wrong(name, "Invalid input: expected int, received number")
         elif least is not None and found < least:
             self.wrong(name, f"Too small: expected number to be >={_short(least)}")
+        elif above is not None and found <= above:
+            self.wrong(name, f"Too small: expected number to be >{_short(above)}")
         elif most is not None and found > most:
             self.wrong(name, f"Too big: expected number to be <={_short(most)}")
         else:
@@ -92,9 +98,9 @@ class Fields:
 
     def one_of(self, name: str, words: Sequence[str], *, required: bool = True, fold: bool = False) -> str | None:
         """One of some words; in any case if they are folded."""
-        found = self._member(name, required, "string")
-        if found is None:
+        if not required and self._body.get(name) is None and (self._nulls or name not in self._body):
             return None
+        found = self._body.get(name)
         said = found.lower() if fold and isinstance(found, str) else found
         if said not in words:
             known = "|".join(f'"{word}"' for word in words)
@@ -102,11 +108,11 @@ class Fields:
             return None
         return str(said)
 
-    def object(self, name: str, *, required: bool = False) -> dict[str, Any] | None:
-        """An object."""
-        found = self._member(name, required, "object")
+    def object(self, name: str, *, required: bool = False, word: str = "object") -> dict[str, Any] | None:
+        """An object; `record` is the network's word for one whose members may be anything."""
+        found = self._member(name, required, word)
         if found is not None and not isinstance(found, dict):
-            self.wrong(name, f"Invalid input: expected object, received {kind(found)}")
+            self.wrong(name, f"Invalid input: expected {word}, received {kind(found)}")
             return None
         return found
 

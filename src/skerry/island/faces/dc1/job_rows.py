@@ -6,8 +6,9 @@ import secrets
 import string
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, tuple_
 
+from skerry.island.faces.dc1.changes import touch
 from skerry.island.faces.dc1.tables import jobs, renters
 
 TERMINAL = ("completed", "failed", "cancelled")
@@ -17,6 +18,9 @@ RANKS = {"priority": 0, "standard": 1, "economy": 2}
 USUAL_PRIORITY = 2
 _BASE36 = string.digits + string.ascii_lowercase
 _LARGEST_ID = 2**31 - 1
+# Made once, because making a statement takes longer than running it.
+_by_number = select(jobs).where(jobs.c.id == bindparam("number"))
+_by_name = select(jobs).where(jobs.c.job_id == bindparam("name"))
 
 
 def new_name(now: int, prefix: str = "job") -> str:
@@ -29,14 +33,21 @@ def find(connection: Connection, ident: str | int) -> Row[Any] | None:
     text = str(ident)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
     if number is not None and number <= _LARGEST_ID:
-        found = connection.execute(select(jobs).where(jobs.c.id == number)).first()
+        found = connection.execute(_by_number, {"number": number}).first()
         if found is not None:
             return found
-    return connection.execute(select(jobs).where(jobs.c.job_id == text)).first()
+    # No name has a NUL, and not every database takes one in a question.
+    return None if "\x00" in text else connection.execute(_by_name, {"name": text}).first()
+
+
+def get(connection: Connection, job: int) -> Row[Any]:
+    """A job by its number, which is known to be there."""
+    return connection.execute(_by_number, {"number": job}).one()
 
 
 def change(connection: Connection, job: int, now: int, **values: Any) -> None:
     """Set columns of a job, by its number."""
+    touch(connection, job)
     connection.execute(jobs.update().where(jobs.c.id == job).values(updated_at=now, **values))
 
 
@@ -59,19 +70,17 @@ def position(connection: Connection, job: Row[Any]) -> int | None:
     """Its place behind its provider's work, from 1; None unless it is queued."""
     if job.status != "queued":
         return None
-    query = select(jobs.c.id, jobs.c.status, jobs.c.rank, jobs.c.turn).where(
-        jobs.c.provider_id == job.provider_id if job.provider_id is not None else jobs.c.provider_id.is_(None),
-        jobs.c.status.in_(("queued", "pending", "assigned", "pulling", "running")),
-    )
-    mine = (job.rank, job.turn, job.id)
-    ahead = [row for row in connection.execute(query) if row.status != "queued" or (row.rank, row.turn, row.id) < mine]
-    return len(ahead) + 1
+    same = jobs.c.provider_id == job.provider_id if job.provider_id is not None else jobs.c.provider_id.is_(None)
+    goes_on = jobs.c.status.in_(("pending", "assigned", "pulling", "running"))
+    before = tuple_(jobs.c.rank, jobs.c.turn, jobs.c.id) < (job.rank, job.turn, job.id)
+    query = select(func.count()).select_from(jobs).where(same, or_(goes_on, and_(jobs.c.status == "queued", before)))
+    return int(connection.execute(query).scalar_one()) + 1
 
 
 def unsettled(connection: Connection, renter_id: int) -> int:
     """Halala that a renter's jobs hold."""
-    query = select(jobs.c.quote).where(jobs.c.renter_id == renter_id, jobs.c.status.not_in(TERMINAL))
-    return sum(int(row.quote) for row in connection.execute(query))
+    query = select(func.sum(jobs.c.quote)).where(jobs.c.renter_id == renter_id, jobs.c.status.not_in(TERMINAL))
+    return int(connection.execute(query).scalar() or 0)
 
 
 def add_totals(connection: Connection, renter_id: int, *, jobs_made: int = 0, spent: int = 0) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.tables import renters
 
 CURRENCY = "SAR"
@@ -16,6 +17,18 @@ OPENING_HALALA = 1_000
 def find(connection: Connection, renter_id: int) -> Row[Any] | None:
     """A renter by number."""
     return connection.execute(select(renters).where(renters.c.id == renter_id)).first()
+
+
+def active(connection: Connection, renter_id: int) -> Row[Any]:
+    """A renter as it is in this transaction.
+
+    Raises:
+        Fault: 404, it was suspended or deleted since the request was let in.
+    """
+    found = find(connection, renter_id)
+    if found is None or found.status != "active":
+        raise Fault(404, "Renter not found")
+    return found
 
 
 def of_account(connection: Connection, account_id: str) -> Row[Any] | None:

@@ -46,7 +46,7 @@ async def read(scope: Scope, receive: Receive) -> tuple[bytes, Any]:
     """The body of a request as it came, and what it says; an empty object without one.
 
     Raises:
-        Fault: 400 for what is no JSON, 413 for too much.
+        Fault: 400 for what is no JSON, 413 for too many bytes or values.
     """
     try:
         raw = await read_body(scope, receive, wire.MOST_BODY_BYTES)
@@ -56,6 +56,8 @@ async def read(scope: Scope, receive: Receive) -> tuple[bytes, Any]:
         return raw, {}
     if (header(scope["headers"], b"content-type") or "").startswith("application/x-www-form-urlencoded"):
         return raw, _pairs(raw.decode("latin-1"), "Invalid form")
+    if wire.too_many(raw):
+        raise Fault(413, f"A body has at most {wire.MOST_VALUES:,} values")
     try:
         return raw, wire.decode(raw)
     except wire.Unreadable:
@@ -70,6 +72,10 @@ def _pairs(text: str, refusal: str) -> dict[str, str]:
         )
     except (ValueError, UnicodeDecodeError):
         raise Fault(400, refusal) from None
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise Fault(400, "NUL characters are not accepted")
     for name, value in pairs:
+        if "\x00" in value:
+            raise Fault(400, refusal)
         found.setdefault(name, value)
     return found

@@ -40,8 +40,11 @@ class Routes:
             # What clients make of a base URL that ends in a slash.
             path = path.replace(b"//", b"/")
         try:
-            return self._router.find("GET" if method == "HEAD" else method, path)
+            found, values = self._router.find("GET" if method == "HEAD" else method, path)
         except BadPath as error:
             raise Fault(400, f"{str(error)[:1].upper()}{str(error)[1:]}") from None
         except PathRefused:
             raise Fault(404, "Not found") from None
+        if method == "HEAD" and found.takes:
+            raise Fault(404, "Not found")
+        return found, values

@@ -8,13 +8,13 @@ that no repetition moves anything twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.errors import PaymentRequired
-from skerry.island.faces.dc1 import events, job_rows
+from skerry.island.faces.dc1 import callbacks, events, job_rows
 from skerry.island.faces.dc1.renter_rows import CURRENCY
 from skerry.island.faces.dc1.tables import executions, providers
 from skerry.island.store import ledger
@@ -75,6 +75,7 @@ def hold(connection: Connection, account_id: str, job_id: str, amount: int, *, n
         PaymentRequired: the balance does not cover it.
     """
     ledger.hold(connection, account_id, _name(job_id), Money(amount, CURRENCY), memo=f"job {job_id}", now=now)
+    callbacks.held(connection, account_id, amount, balance(connection, account_id), now)
 
 
 def balance(connection: Connection, account_id: str) -> int:
@@ -89,7 +90,9 @@ def complete(
     gpu_ms: int,
     result: str | None,
     exit_code: int | None = None,
+    status: str = "completed",
     source: str = "daemon",
+    message: str = "",
     now: int,
 ) -> Shares:
     """End a job that did its work, and pay for it; the caller has seen in this transaction that it had not ended.
@@ -97,10 +100,14 @@ def complete(
     Args:
         gpu_ms: milliseconds times GPUs.
         result: standard output.
+        status: `completed`; `cancelled` for one that is charged all the same.
         source: who says so, for the life cycle.
+        message: about its end; empty for the usual words.
         now: microseconds since 1970.
     """
     shares = divide(int(job.quote), gpu_ms, int(job.rate_per_minute), success=True)
+    if job.provider_id is None:
+        shares = replace(shares, provider=0, fee=shares.charged)
     if job.account_id is not None:
         held, taken = Money(int(job.quote), CURRENCY), Money(shares.charged, CURRENCY)
         entries = {
@@ -110,15 +117,16 @@ def complete(
         }
         if job.provider_id is not None:
             entries[earnings(job.provider_id)] = Money(shares.provider, CURRENCY)
-        else:
-            entries[PLATFORM] = taken
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"job {job.job_id}", now=now)
         job_rows.add_totals(connection, job.renter_id, spent=shares.charged)
-    values = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
-    _end(connection, job, "completed", gpu_ms, exit_code, now, result=result, error=None, **values)
+    values: dict[str, Any] = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
+    if status == "cancelled" and shares.refund:
+        values["refunded_at"] = now
+    _end(connection, job, status, gpu_ms, exit_code, now, result=result, error=None, **values)
     if job.provider_id is not None:
         _count(connection, job.provider_id, total_jobs=1, total_earned=shares.provider)
-    events.add(connection, job.id, events.COMPLETED, "completed", source, "Job completed", now=now)
+    event_type = events.COMPLETED if status == "completed" else events.CANCELLED
+    events.add(connection, job.id, event_type, status, source, message or f"Job {status}", now=now)
     return shares
 
 
@@ -171,6 +179,7 @@ def _end(
         .where(executions.c.job == job.id, executions.c.attempt == job.attempt, executions.c.ended_at.is_(None))
         .values(ended_at=now, exit_code=exit_code, gpu_ms=gpu_ms, cost=values.get("charged"))
     )
+    callbacks.job_ended(connection, job, now)
 
 
 def _count(connection: Connection, provider_id: int, **more: int) -> None:

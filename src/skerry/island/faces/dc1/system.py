@@ -38,8 +38,8 @@ class System:
                 "service": "dc1-platform-api",
                 "version": "4.0.0",
                 "status": "ok",
-                "frontend": call.root,
-                "docs": f"{call.root}/api/health",
+                "frontend": "https://dcp.sa",
+                "docs": "https://dcp.sa/docs",
                 "timestamp": wire.iso(call.now),
             }
         )

@@ -169,6 +169,9 @@ jobs = Table(
     Column("started_at", BigInteger),
     Column("first_token_at", BigInteger),
     Column("completed_at", BigInteger),
+    Column("webhook_status", String(16)),
+    Column("webhook_attempts", Integer, nullable=False, default=0),
+    Column("webhook_notified_at", BigInteger),
     *_stamps(),
     Index(None, "renter_id", "id"),
     Index(None, "provider_id", "id"),
@@ -305,6 +308,30 @@ provider_events = Table(
     Column("occurred_at", BigInteger, nullable=False),
 )
 
+# Signatures of events that providers sent, so that none counts twice; kept for as long as a job can be told of.
+seen_events = Table(
+    "dc1_seen_events",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("seen_at", BigInteger, nullable=False, index=True),
+)
+
+# What providers are asked to prove of their GPUs, and what they answered.
+challenges = Table(
+    "dc1_challenges",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("provider_id", ForeignKey("dc1_providers.id"), nullable=False, index=True),
+    Column("nonce", String(64), nullable=False),
+    Column("rounds", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("score", Integer),
+    Column("flags", Text),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("answered_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+)
+
 # Images that jobs may name beside the built-in ones.
 images = Table(
     "dc1_images",
@@ -331,5 +358,7 @@ TABLES = (
     payments,
     withdrawals,
     provider_events,
+    seen_events,
+    challenges,
     images,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -11,10 +12,17 @@ from skerry.island.store.values import moment
 
 MOST_BODY_BYTES = 50 << 20
 SCHEMA_VERSION = "2026-03-20.v1"
+MOST_VALUES = 400_000
+"""Of JSON in one body: what is large here is a text, and a million small lists take seconds and a gigabyte to read."""
+
 HALALA_PER_USD = 375
-_MOST_DEPTH = 100
 _MOST_DIGITS = 400
 _MILLISECOND = timedelta(milliseconds=1)
+_COUNTED = 1 << 20
+"""Bytes from which on values are counted: less than that cannot take long."""
+
+# What is not closed ends with the body, so that nothing is looked at twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 class Unreadable(Exception):
@@ -31,6 +39,16 @@ def text(value: Any) -> str:
     return encode(value).decode()
 
 
+def too_many(body: bytes) -> bool:
+    """Whether a body says more than `MOST_VALUES` values; found out without reading them."""
+    if len(body) < _COUNTED:
+        return False
+    if body.count(b'"') - body.count(b'\\"') > 2 * MOST_VALUES:
+        return True
+    bare = _STRING.sub(b"", body)
+    return sum(bare.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES
+
+
 def decode(body: bytes) -> Any:
     """A body's value; strings are kept to the byte, numbers with a fraction become floats.
 
@@ -39,8 +57,9 @@ def decode(body: bytes) -> Any:
     """
     try:
         found = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
-        # Half of a pair of surrogates can be escaped, but never be written again; and a recursion ends here.
-        json.dumps(found, ensure_ascii=False).encode()
+        # Half of a pair of surrogates, and a number beyond every float, can be read, but never be written again; and a
+        # recursion ends here.
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from None
     return found

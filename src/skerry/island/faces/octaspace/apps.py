@@ -11,6 +11,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace import templates
 from skerry.island.faces.octaspace.call import Answer, Call, Route
 from skerry.island.faces.octaspace.tables import apps
+from skerry.island.workers.apps import installed
 
 
 class Apps:
@@ -39,18 +40,19 @@ class Apps:
 
     async def list(self, call: Call) -> Answer:
         """GET /apps."""
-        return Answer(await self._engine.store.read(every, call.account_id))
+        return Answer(await self._engine.store.read(every, self._engine, call.account_id))
 
 
-def every(connection: Connection, account_id: str) -> list[dict[str, Any]]:
+def every(connection: Connection, engine: Engine, account_id: str) -> list[dict[str, Any]]:
     """The templates that an account sees; an empty account sees the public ones."""
     query = select(apps).where(or_(apps.c.account_id.is_(None), apps.c.account_id == account_id)).order_by(apps.c.name)
-    return [*templates.offered(), *(view(row) for row in connection.execute(query))]
+    shipped = templates.offered(installed.place(engine.settings.data_dir))
+    return [*shipped, *(view(row) for row in connection.execute(query))]
 
 
-def find(connection: Connection, account_id: str, uuid: str) -> dict[str, Any] | None:
+def find(connection: Connection, engine: Engine, account_id: str, uuid: str) -> dict[str, Any] | None:
     """One template that an account sees."""
-    return next((app for app in every(connection, account_id) if app["uuid"] == uuid), None)
+    return next((app for app in every(connection, engine, account_id) if app["uuid"] == uuid), None)
 
 
 def view(row: Row[Any]) -> dict[str, Any]:

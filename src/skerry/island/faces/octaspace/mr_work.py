@@ -28,6 +28,7 @@ from skerry.island.images.program import COMMAND_VARIABLE, program
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import Limits
 from skerry.island.store.values import micros
+from skerry.island.workers.apps import installed, recipes
 from skerry.units import GIB, MIB
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -58,7 +59,7 @@ class MrWork:
         await tell(states.PREPARING, f"Preparing node {session.node_id}\n")
         await tell(states.PULLING, f"Pulling image {session.image}\n")
         try:
-            image = await self._engine.images.fetch(session.image)
+            image = await self._image(session.image)
         except SandboxError as error:
             raise StartFailed(str(error)) from None
         await tell(states.CREATING, f"Image {session.image} is here\n")
@@ -157,6 +158,17 @@ class MrWork:
         """The session's environment, opened."""
         found: dict[str, str] = json.loads(self._engine.vault.open(session.envs, envs_context(session.uuid)))
         return found
+
+    async def _image(self, name: str) -> Image:
+        """The image of that name: an app's own, or one that is here or at a registry."""
+        recipe = recipes.of_image(name)
+        if recipe is None:
+            image: Image = await self._engine.images.fetch(name)
+            return image
+        app = installed.find(installed.place(self._engine.settings.data_dir), recipe)
+        if app is None:
+            raise StartFailed(f"{recipe.title} is not installed on this machine; {recipe.how}")
+        return await app.image(self._engine.images)
 
     async def _create(self, session: Row[Any], image: Image) -> None:
         engine = self._engine

@@ -66,7 +66,7 @@ class Starting:
         """
         app = None
         if request.app:
-            app = apps.find(connection, account_id, request.app)
+            app = apps.find(connection, self._engine, account_id, request.app)
             if app is None:
                 raise Rejected(APP_NOT_FOUND)
             request = completed(request, app)

@@ -1,14 +1,22 @@
-"""Templates that the island ships. Each runs a program of this machine in the `host` image; where that program is
-missing the template is not offered, and `skerry doctor` says what to install."""
+"""Templates that the island ships. Each runs a program of this machine, or an app that was installed beside it; where
+that is missing the template is not offered, and `skerry doctor` says what to do."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from skerry.island.images.host_image import HOST
+from skerry.island.images.rootfs import DEFAULT_PATH
+from skerry.island.workers.apps import installed
+from skerry.island.workers.apps.code_server import CODE_SERVER
+from skerry.island.workers.apps.jupyterlab import JUPYTERLAB
+from skerry.island.workers.apps.recipe import Recipe
+
+_WEB_PORT = 8080
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +26,10 @@ class Template:
     Args:
         uuid: the same on every island.
         name, category, description: for people.
-        programs: any one of these makes it work; the first that is here is put in the place of `{program}`.
-        install: what to do when there is none.
-        start_command: what it runs, for each of the programs.
-        http_ports: with public URLs.
-        envs: its environment.
+        runs: an app, or the name of one of the machine's programs.
+        install: what to do where that is missing.
+        start_command: what it runs.
+        http_port: with a public URL.
         min_disk_gb: GB of disk that it needs.
         guide: where to read more.
     """
@@ -31,23 +38,40 @@ class Template:
     name: str
     category: str
     description: str
-    programs: tuple[str, ...]
+    runs: Recipe | str
     install: str
-    start_command: dict[str, str]
-    http_ports: tuple[int, ...] = ()
-    envs: dict[str, str] = field(default_factory=dict)
-    min_disk_gb: int = 5
-    guide: str = ""
+    start_command: str
+    http_port: int
+    min_disk_gb: int
+    guide: str
 
-    def program(self) -> str | None:
-        """The program that it would run here; None where there is none."""
-        return next((name for name in self.programs if shutil.which(name)), None)
+    @property
+    def image(self) -> str:
+        """Name of the image in which it runs."""
+        return HOST if isinstance(self.runs, str) else self.runs.image
+
+    def program(self, place: Path) -> str | None:
+        """The program that it would run here, with its version where that is known; None where there is none.
+
+        Args:
+            place: holds the apps.
+        """
+        if isinstance(self.runs, str):
+            return self.runs if shutil.which(self.runs, path=DEFAULT_PATH) else None
+        app = installed.find(place, self.runs)
+        return None if app is None else f"{self.runs.title} {app.version}"
 
 
-_JUPYTER = (
-    "--ip=127.0.0.1 --port=8888 --no-browser --allow-root --ServerApp.token='' --ServerApp.password=''"
-    " --ServerApp.allow_remote_access=True --ServerApp.root_dir=/home/user"
-)
+def _of_app(recipe: Recipe, **told: Any) -> Template:
+    return Template(
+        runs=recipe,
+        install=recipe.how,
+        start_command=recipe.start,
+        http_port=recipe.port,
+        min_disk_gb=10,
+        **told,
+    )
+
 
 TEMPLATES = (
     Template(
@@ -55,72 +79,59 @@ TEMPLATES = (
         name="Web server",
         category="Web",
         description="Shows the files of /home/user, which SSH or the terminal fill, to anybody.",
-        programs=("python3",),
+        runs="python3",
         install="install Debian's python3",
-        start_command={"python3": "python3 -m http.server 8080 --bind 127.0.0.1 --directory /home/user"},
-        http_ports=(8080,),
+        start_command=f"python3 -m http.server {_WEB_PORT} --bind 127.0.0.1 --directory /home/user",
+        http_port=_WEB_PORT,
+        min_disk_gb=5,
         guide="https://docs.python.org/3/library/http.server.html",
     ),
-    Template(
+    _of_app(
+        JUPYTERLAB,
         uuid="5ca1ab1e-0002-4000-8000-000000000002",
         name="Jupyter",
         category="Notebooks",
-        description="Notebooks in the browser; whoever has the address may use them.",
-        programs=("jupyter-lab", "jupyter-notebook"),
-        install="install Debian's jupyter-notebook, or `pip install jupyterlab` for the whole machine",
-        start_command={
-            "jupyter-lab": f"jupyter-lab {_JUPYTER}",
-            "jupyter-notebook": f"jupyter-notebook {_JUPYTER}",
-        },
-        http_ports=(8888,),
-        min_disk_gb=10,
-        guide="https://docs.jupyter.org/",
+        description="JupyterLab: notebooks in the browser. The token is in the container's log, or in JUPYTER_TOKEN.",
+        guide="https://jupyterlab.readthedocs.io/",
     ),
-    Template(
+    _of_app(
+        CODE_SERVER,
         uuid="5ca1ab1e-0003-4000-8000-000000000003",
         name="Code server",
         category="Editors",
-        description="An editor with a terminal in the browser; whoever has the address may use it.",
-        programs=("code-server", "openvscode-server"),
-        install="install code-server from its project's Debian package",
-        start_command={
-            "code-server": "code-server --auth none --bind-addr 127.0.0.1:8443 /home/user",
-            "openvscode-server": "openvscode-server --without-connection-token --host 127.0.0.1 --port 8443",
-        },
-        http_ports=(8443,),
-        min_disk_gb=10,
+        description="VS Code in the browser. The password is in the container's log, or in PASSWORD.",
         guide="https://coder.com/docs/code-server",
     ),
 )
 
 
-def offered() -> list[dict[str, Any]]:
-    """The templates that work on this machine, in the network's words."""
-    found = []
-    for template in TEMPLATES:
-        program = template.program()
-        if program is None:
-            continue
-        found.append(
-            {
-                "uuid": template.uuid,
-                "name": template.name,
-                "category": template.category,
-                "description": template.description,
-                "image": HOST,
-                "envs": dict(template.envs),
-                "extra": {"min_disk_size": template.min_disk_gb, "guide": template.guide},
-                "ports": [],
-                "http_ports": list(template.http_ports),
-                "personal": False,
-                "start_command": template.start_command[program],
-            }
-        )
-    return found
+def offered(place: Path) -> list[dict[str, Any]]:
+    """The templates that work on this machine, in the network's words.
+
+    Args:
+        place: holds the apps.
+    """
+    return [
+        {
+            "uuid": template.uuid,
+            "name": template.name,
+            "category": template.category,
+            "description": template.description,
+            "image": template.image,
+            "envs": {},
+            "extra": {"min_disk_size": template.min_disk_gb, "guide": template.guide},
+            "ports": [],
+            "http_ports": [template.http_port],
+            "personal": False,
+            "start_command": template.start_command,
+        }
+        for template in TEMPLATES
+        if template.program(place) is not None
+    ]
 
 
-def missing() -> Iterator[tuple[str, str]]:
+def missing(place: Path) -> Iterator[tuple[str, str]]:
     """Templates that are not offered here: their names, and what to do about it."""
     for template in TEMPLATES:
-        if template.program() is None:
+        if template.program(place) is None:
             yield template.name, template.install

@@ -55,14 +55,14 @@ def find(state_dir: Path, choices: DiffusionChoices) -> Environment:
     """
     if choices.python is None:
         python = state_dir / ENVIRONMENT / "bin" / "python"
-        if not python.exists():
+        if not _is_there(python, "diffusers"):
             raise Unsupported(f"diffusers is not installed; {HOW}")
         what = str(state_dir / ENVIRONMENT)
     else:
         named = choices.python
-        python = named / "bin" / "python" if named.is_dir() else named
         what = f"SKERRY_DIFFUSION_PYTHON names {named}, which"
-        if not python.exists():
+        python = named / "bin" / "python" if _is_there(named, what) and named.is_dir() else named
+        if not _is_there(python, what):
             raise Unsupported(f"{what} holds no Python; {HOW}")
     versions = look(python)
     if versions is None:
@@ -75,6 +75,14 @@ def find(state_dir: Path, choices: DiffusionChoices) -> Environment:
         least = ".".join(map(str, LEAST_DIFFUSERS))
         raise Unsupported(f"{what} has diffusers {diffusers}, older than {least}; {HOW}")
     return Environment(python=python, versions=versions)
+
+
+def _is_there(path: Path, what: str) -> bool:
+    """Whether a path leads anywhere. Raises Unsupported where this user may not even look."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise Unsupported(f"{what} cannot be used by this user: {error.strerror or error}; {HOW}") from None
 
 
 def unready(state_dir: Path, choices: DiffusionChoices) -> str | None:

@@ -197,7 +197,7 @@ def fetch(name: str, room: int) -> Path:
     Raises:
         Refused: `no_hub` when it cannot be reached, `not_found`, or `no_room` on the disk.
     """
-    from huggingface_hub import HfApi, constants, errors  # type: ignore[import-not-found]
+    from huggingface_hub import HfApi, constants, errors
 
     try:
         about = HfApi().model_info(name, timeout=_HUB_SECONDS, files_metadata=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.island.engine.errors import Unsupported
+from skerry.island.workers.making import Python, examine, step, whole
 from skerry.island.workers.render.blender import MARKER, Blender, from_environment
 
 RELEASES = {(3, 11): "5.0.1", (3, 13): "5.2.3"}
@@ -31,7 +29,6 @@ LIBRARIES = {
 }
 """What `bpy` needs of the machine, and the Debian packages that have it."""
 
-_ABOUT = "import json, sys; print(json.dumps([*sys.version_info[:2], sys.executable, sys.base_prefix]))"
 _MISSING = """
 import ctypes, sys
 for name in sys.argv[1:]:
@@ -43,20 +40,6 @@ for name in sys.argv[1:]:
 _TRY = "import bpy; print(bpy.app.version_string)"
 _ASK_SECONDS = 60.0
 _TRY_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Python:
-    """A Python that the environment can be made with."""
-
-    version: tuple[int, int]
-    executable: str
-    home: str
-
-    @property
-    def release(self) -> str | None:
-        """The `bpy` for it."""
-        return RELEASES.get(self.version)
 
 
 def install(directory: Path, *, python: str | None = None, say: Callable[[str], None] = lambda text: None) -> Blender:
@@ -71,31 +54,24 @@ def install(directory: Path, *, python: str | None = None, say: Callable[[str], 
         Unsupported: no fitting Python, or something is missing; the message says what to do.
     """
     chosen = choose_python(python)
-    assert chosen.release is not None
+    release = RELEASES[chosen.version]
     missing = missing_libraries(chosen.executable, LIBRARIES)
     if missing:
         packages = " ".join(LIBRARIES[name] for name in missing)
         raise Unsupported(f"bpy needs libraries that are not here; on Debian and Ubuntu: apt-get install {packages}")
-    fresh = directory.with_name(f"{directory.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole(directory) as fresh:
         say(f"making an environment with {chosen.executable}")
-        _call(chosen.executable, "-m", "venv", str(fresh), failing="the environment could not be made")
-        say(f"installing bpy {chosen.release}, about 400 MB to fetch and 1 GB to keep")
-        wanted = ("--only-binary=:all:", "--no-cache-dir", f"bpy=={chosen.release}")
+        step(chosen.executable, "-m", "venv", str(fresh), failing="the environment could not be made")
+        say(f"installing bpy {release}, about 400 MB to fetch and 1 GB to keep")
+        wanted = ("--only-binary=:all:", "--no-cache-dir", f"bpy=={release}")
         pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
-        _call(str(fresh / "bin" / "python"), *pip, failing="pip could not install bpy")
+        step(str(fresh / "bin" / "python"), *pip, failing="pip could not install bpy")
         say("trying it")
-        version = _call(str(fresh / "bin" / "python"), "-c", _TRY, failing="bpy does not start", limit=_TRY_SECONDS)
+        version = step(str(fresh / "bin" / "python"), "-c", _TRY, failing="bpy does not start", limit=_TRY_SECONDS)
         # Blender says `5.2.3 LTS`, and on its first start perhaps other things before.
         said = re.search(r"^(\d+\.\d+\.\d+)\b", version, re.MULTILINE)
-        marker = {"version": said[1] if said else chosen.release, "python_home": chosen.home}
+        marker = {"version": said[1] if said else release, "python_home": chosen.home}
         (fresh / MARKER).write_text(json.dumps(marker) + "\n")
-        _swap(fresh, directory)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
     found = from_environment(directory)
     assert found is not None
     return found
@@ -111,28 +87,16 @@ def choose_python(named: str | None = None) -> Python:
         found = examine(named)
         if found is None:
             raise Unsupported(f"{named} does not run as a Python")
-        if found.release is None:
+        if found.version not in RELEASES:
             raise Unsupported(f"there is no bpy for Python {_dotted(found.version)}; {_offer()}")
         return found
     own = getattr(sys, "_base_executable", sys.executable)
     names = [own, *(f"python{_dotted(version)}" for version in sorted(RELEASES, reverse=True)), "/usr/bin/python3"]
     for name in names:
         found = examine(name)
-        if found is not None and found.release is not None:
+        if found is not None and found.version in RELEASES:
             return found
     raise Unsupported(f"no fitting Python is here: {_offer()}, or use Debian's `blender` package instead")
-
-
-def examine(name: str) -> Python | None:
-    """What an interpreter says of itself; None if it does not run."""
-    try:
-        answer = subprocess.run(
-            [name, "-I", "-c", _ABOUT], capture_output=True, timeout=_ASK_SECONDS, check=True, text=True
-        )
-        major, minor, executable, home = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return Python(version=(major, minor), executable=executable, home=home)
 
 
 def missing_libraries(python: str, names: Iterable[str]) -> list[str]:
@@ -141,27 +105,6 @@ def missing_libraries(python: str, names: Iterable[str]) -> list[str]:
         [python, "-I", "-c", _MISSING, *names], check=True, capture_output=True, timeout=_ASK_SECONDS, text=True
     )
     return answer.stdout.split()
-
-
-def _call(*command: str, failing: str, limit: float | None = None) -> str:
-    """Run a step; its output. What it makes can be read by the sandboxes' users, whatever our umask is."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, umask=0o022, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unsupported(f"{failing}: {error}") from None
-    if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise Unsupported(f"{failing}: {lines[-1] if lines else f'status {done.returncode}'}")
-    return done.stdout
-
-
-def _swap(fresh: Path, directory: Path) -> None:
-    old = directory.with_name(f"{directory.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if os.path.lexists(directory):
-        directory.rename(old)
-    fresh.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _offer() -> str:

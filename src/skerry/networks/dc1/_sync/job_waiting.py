@@ -19,6 +19,7 @@ from skerry.networks.dc1.polling import (
     WAIT_TIMEOUT,
     backoff,
     interval_for,
+    pause_after,
 )
 
 
@@ -104,7 +105,7 @@ class JobWaiting(JobTelemetry):
         Args:
             job_id: which job.
             timeout: seconds to wait at most, None for ever.
-            poll_interval: seconds between looks; by the job's type unless given, 5 or 15.
+            poll_interval: seconds between looks; unless given, often at first, then by the job's type, 5 or 15.
             on_progress: called with each output that came.
             options: for each request; its deadline ends the waiting too.
 
@@ -122,7 +123,7 @@ class JobWaiting(JobTelemetry):
         job_id: str | int,
         *,
         timeout: float | None = WAIT_TIMEOUT,
-        poll_interval: float | None = SHORT_INTERVAL,
+        poll_interval: float | None = None,
         options: RequestOptions | None = None,
     ) -> EndpointResult:
         """Wait until a `vllm_serve` job serves, and say where (section 4.4).
@@ -130,7 +131,7 @@ class JobWaiting(JobTelemetry):
         Args:
             job_id: which job.
             timeout: seconds to wait at most, None for ever.
-            poll_interval: seconds between looks.
+            poll_interval: seconds between looks; unless given, often at first, then every 5.
             options: for each request; its deadline ends the waiting too.
 
         Raises:
@@ -142,7 +143,7 @@ class JobWaiting(JobTelemetry):
         def ready(output: JobOutput) -> bool:
             return output.is_done or output.endpoint_url is not None
 
-        output = self._look(job_id, timeout, poll_interval, None, options, ready)
+        output = self._look(job_id, timeout, poll_interval, None, options, ready, SHORT_INTERVAL)
         if isinstance(output.result, EndpointResult):
             return output.result
         raise failed(job_id, output, "it does not serve")
@@ -155,13 +156,14 @@ class JobWaiting(JobTelemetry):
         on_progress: Callable[[JobOutput], object] | None,
         options: RequestOptions | None,
         enough: Callable[[JobOutput], bool],
+        steady: float | None = None,
     ) -> JobOutput:
-        driver, failures, job_type = self._channel.drivers["renter"], 0, None
+        driver, failures, looks, job_type = self._channel.drivers["renter"], 0, 0, None
         deadline = options.deadline if options else None
         began = driver.effects.monotonic()
         while True:
             trouble: APIError | None = None
-            pause = interval_for(job_type) if poll_interval is None else poll_interval
+            pause = poll_interval or steady or interval_for(job_type)
             try:
                 output = self.output(job_id, options=options)
             except APIError as error:
@@ -170,13 +172,14 @@ class JobWaiting(JobTelemetry):
                 trouble, failures = error, failures + 1
                 pause = backoff(failures, pause, error.retry_after, driver.effects.random)
             else:
-                failures = 0
+                failures, looks = 0, looks + 1
                 if on_progress is not None:
                     on_progress(output)
                 if enough(output):
                     return output
                 job_type = output.job.job_type or job_type
-                pause = interval_for(job_type) if poll_interval is None else poll_interval
+                rare = steady or interval_for(job_type)
+                pause = pause_after(looks, rare) if poll_interval is None else poll_interval
             if timeout is not None:
                 left = timeout - (driver.effects.monotonic() - began)
                 if left <= 0:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -165,6 +165,9 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("first_token_at", sa.BigInteger(), nullable=True),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.Column("webhook_status", sa.String(length=16), nullable=True),
+        sa.Column("webhook_attempts", sa.Integer(), nullable=False),
+        sa.Column("webhook_notified_at", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_dc1_jobs_account_id")),
@@ -216,6 +219,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dc1_provider_events")),
     )
     op.create_index(op.f("ix_dc1_provider_events_provider_id"), "dc1_provider_events", ["provider_id"], unique=False)
+    op.create_table(
+        "dc1_seen_events",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_dc1_seen_events")),
+    )
+    op.create_index(op.f("ix_dc1_seen_events_seen_at"), "dc1_seen_events", ["seen_at"], unique=False)
+    op.create_table(
+        "dc1_challenges",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("provider_id", sa.Integer(), nullable=False),
+        sa.Column("nonce", sa.String(length=64), nullable=False),
+        sa.Column("rounds", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("score", sa.Integer(), nullable=True),
+        sa.Column("flags", sa.Text(), nullable=True),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["provider_id"], ["dc1_providers.id"], name=op.f("fk_dc1_challenges_provider_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dc1_challenges")),
+    )
+    op.create_index(op.f("ix_dc1_challenges_provider_id"), "dc1_challenges", ["provider_id"], unique=False)
     op.create_table(
         "dc1_replays",
         sa.Column("renter_id", sa.Integer(), nullable=False),

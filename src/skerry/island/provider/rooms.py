@@ -1,0 +1,124 @@
+"""Sandboxes and GPUs of jobs: their names, which follow from the job alone, and what is left of them after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import Conflict, EngineError, NoCapacity, NotFound
+from skerry.island.provider.records import ProviderJob
+from skerry.island.store.values import micros
+
+NETWORK = "dc1"
+MOST_BEGINNINGS = 4
+"""A program that was lost with its sandbox is begun again three times (section 5.7)."""
+
+_GRACE = 2.0
+_PREFIX = "dc1-"
+
+log = logging.getLogger("skerry.provider")
+
+
+def token(job: ProviderJob) -> str:
+    """Names everything of one try of a job; a platform's own names are nobody's paths here."""
+    text = f"{job.job_id}\n{job.attempt}".encode("utf-8", "surrogatepass")
+    return _PREFIX + hashlib.sha256(text).hexdigest()[:32]
+
+
+def room_id(job: ProviderJob, beginning: int) -> str:
+    """The sandbox, and the run in it, of a job's program that was begun so many times."""
+    return f"{token(job)}-{beginning}"
+
+
+async def take_gpus(engine: Engine, job: ProviderJob, count: int) -> tuple[int, ...]:
+    """Set GPUs aside for a job; those that it has already, where it has some; none on a machine without.
+
+    Raises:
+        NoCapacity: fewer are free, or there are fewer.
+    """
+    node = engine.nodes.local
+    if not node.gpus or count < 1:
+        return ()
+    if count > len(node.gpus):
+        raise NoCapacity(f"{count} GPUs are asked for; this machine has {len(node.gpus)}")
+    name = token(job)
+    now = micros(engine.clock.now())
+
+    def take(connection: Connection) -> tuple[int, ...]:
+        held = engine.capacity.gpus_of(connection, name)
+        if held:
+            return held
+        free = [gpu.index for gpu in engine.capacity.free(connection).gpus]
+        if len(free) < count:
+            raise NoCapacity(f"{count} GPUs are asked for; {len(free)} are free")
+        engine.capacity.take(
+            connection,
+            name,
+            engine.account_id,
+            cpu_millis=0,
+            memory_bytes=0,
+            disk_bytes=0,
+            gpus=free[:count],
+            now=now,
+        )
+        return tuple(free[:count])
+
+    return await engine.store.run(take)
+
+
+async def leave(engine: Engine, job: ProviderJob) -> None:
+    """End what goes on of a job, remove its sandboxes, give its GPUs back; what is gone already stays gone."""
+    for beginning in range(1, MOST_BEGINNINGS + 1):
+        name = room_id(job, beginning)
+        begun = False
+        with contextlib.suppress(NotFound):
+            await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
+            begun = True
+        # Where a program was never begun, it was not begun again either.
+        if not await _remove(engine, name) and not begun:
+            break
+    await engine.store.run(engine.capacity.release, token(job))
+
+
+async def sweep(engine: Engine, keep: Iterable[ProviderJob]) -> None:
+    """Remove what a crash has left of jobs that are not going on any more."""
+    living = {token(job) for job in keep}
+    found, _ = await engine.sandboxes.list(engine.account_id, network=NETWORK)
+    for sandbox in found:
+        if sandbox.id.startswith(_PREFIX) and sandbox.id.rpartition("-")[0] not in living:
+            log.info("removing sandbox %s, whose job is over", sandbox.id)
+            await _remove(engine, sandbox.id)
+
+    def release(connection: Connection) -> None:
+        for held in engine.capacity.held(connection):
+            if held.id.startswith(_PREFIX) and held.id not in living:
+                engine.capacity.release(connection, held.id)
+
+    await engine.store.run(release)
+
+
+async def _remove(engine: Engine, name: str) -> bool:
+    """Remove a sandbox; whether there was one."""
+    try:
+        await engine.sandboxes.delete(engine.account_id, name)
+    except NotFound:
+        return False
+    except Conflict:
+        return True
+    except EngineError as error:
+        log.warning("what is left of sandbox %s is removed at the next start: %s", name, error)
+    return True
+
+
+async def exists(engine: Engine, job: ProviderJob) -> bool:
+    """Whether a job has a sandbox already."""
+    try:
+        await engine.sandboxes.get(engine.account_id, room_id(job, 1))
+    except NotFound:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""Directories that are made whole: one maker at a time, and nothing of one that was ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skerry.island.engine.errors import Conflict, Unsupported
+from skerry.island.workers.making import step, unmake, whole
+
+# The step has a child of its own, as npm and make have; the pipe is open as long as either lives.
+MAKER = """
+import sys
+from pathlib import Path
+from skerry.cli.making import making
+from skerry.island.workers.making import step, whole
+place, pipe = sys.argv[1:]
+with making(), whole(Path(place)) as fresh:
+    (fresh / "half").touch()
+    step("sh", "-c", "exec >$0; sh -c 'echo $$; exec sleep 600' & wait", pipe, failing="no")
+"""
+_PATIENCE = 30.0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    place = tmp_path / "made"
+    with whole(place) as fresh:
+        (fresh / "first").touch()
+    return place
+
+
+class Maker:
+    """Another command that makes the same, in the middle of a step."""
+
+    def __init__(self, place: Path) -> None:
+        self.fifo = place.with_name("fifo")
+        os.mkfifo(self.fifo)
+        self.process = subprocess.Popen([sys.executable, "-c", MAKER, place, self.fifo])
+        self._reader = self.fifo.open()
+        self.child = int(self._reader.readline())
+
+    def ended(self) -> int:
+        """Its status; what it started has ended too."""
+        status = self.process.wait(_PATIENCE)
+        assert self._reader.read() == ""
+        self._reader.close()
+        self.fifo.unlink()
+        return status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_that_is_ended_takes_everything_with_it(place: Path, number: signal.Signals) -> None:
+    maker = Maker(place)
+    assert place.with_name("made.new").is_dir()
+    maker.process.send_signal(number)
+    assert maker.ended() != 0
+    assert sorted(os.listdir(place.parent)) == ["made"]
+    assert os.listdir(place) == ["first"]
+
+
+def test_nobody_makes_where_another_does(place: Path) -> None:
+    maker = Maker(place)
+    try:
+        with pytest.raises(Conflict, match="another command"), whole(place):
+            pytest.fail("two at once")
+        with pytest.raises(Conflict, match="another command"):
+            unmake(place)
+        maker.process.kill()
+        maker.process.wait(_PATIENCE)
+        # It is gone; its step is not, and would go on writing.
+        with pytest.raises(Conflict, match="another command"), whole(place):
+            pytest.fail("two at once")
+    finally:
+        os.killpg(os.getpgid(maker.child), signal.SIGKILL)
+    maker.ended()
+    with whole(place) as fresh:
+        assert list(fresh.iterdir()) == []
+        (fresh / "second").touch()
+    assert os.listdir(place) == ["second"]
+    assert sorted(os.listdir(place.parent)) == ["made"]
+
+
+def test_one_that_was_killed_between_the_renames(place: Path) -> None:
+    place.rename(place.with_name("made.old"))
+    with pytest.raises(ZeroDivisionError), whole(place):
+        1 / 0  # noqa: B018
+    assert os.listdir(place) == ["first"]
+
+
+def test_links_are_removed_and_not_followed(place: Path) -> None:
+    real = place.with_name("real")
+    place.rename(real)
+    place.symlink_to(real)
+    with whole(place) as fresh:
+        (fresh / "second").touch()
+    assert os.listdir(place) == ["second"]
+    assert sorted(os.listdir(place.parent)) == ["made", "real"]
+    assert unmake(place)
+    assert not unmake(place)
+    assert os.listdir(real) == ["first"]
+
+
+def test_a_step_that_takes_too_long(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=r"slow: .*timed out"):
+        step("sh", "-c", "sleep 600 & wait", failing="slow", limit=0.1)
+    with pytest.raises(Unsupported, match="nothing: "):
+        step(str(tmp_path / "none"), failing="nothing")

@@ -1,0 +1,195 @@
+"""What time alone does: deadlines, served models whose time is over, providers that do not come back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from skerry.island.faces.dc1.ending import GONE, TIMED_OUT
+from tests.island.faces.dc1.hosts import Host, host, row, submit
+from tests.island.faces.dc1.stage import Stage
+
+pytestmark = pytest.mark.anyio
+
+
+async def begun(stage: Stage, mine: Host, job_type: str = "llm_inference", **more: Any) -> str:
+    job = await submit(stage, mine, job_type, **more)
+    assert await mine.claim() is not None
+    return str(job["job_id"])
+
+
+async def look(stage: Stage) -> int:
+    return await stage.face.service.working.watch.look()
+
+
+async def pass_time(stage: Stage, *hosts: Host, seconds: float) -> None:
+    """Let time go by, in which these providers are heard of."""
+    while seconds > 0:
+        stage.clock.advance(min(60.0, seconds))
+        seconds -= 60.0
+        for one in hosts:
+            await one.beat()
+
+
+async def test_a_job_that_takes_too_long(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, max_duration_seconds=60)
+    waiting = (await submit(stage, mine))["job_id"]
+    stage.clock.advance(59)
+    assert await look(stage) == 0
+    stage.clock.advance(1)
+    assert await look(stage) in (0, 1)
+    kept = await row(stage, job)
+    assert (kept.status, kept.error, kept.charged) == ("failed", TIMED_OUT, 0)
+    assert TIMED_OUT == "Job timed out — provider may be offline or model too large"
+    events = (await stage.rent("GET", f"/api/jobs/{job}/lifecycle")).json["events"]
+    assert (events[-1]["event_type"], events[-1]["source"]) == ("job.timed_out", "system")
+    assert (await row(stage, waiting)).status == "pending"
+    assert (await stage.balance()).amount == 100_000 - 75
+    report = await mine.post("/api/providers/job-result", job_id=job, success=True, result="late")
+    assert report.json == {"success": True, "message": "Job already settled (failed)"}
+    await stage.audit()
+
+
+@pytest.mark.parametrize("state", ["assigned", "pulling"])
+async def test_jobs_that_were_only_picked_up(stage: Stage, state: str) -> None:
+    mine = await host(stage)
+    job = (await submit(stage, mine, max_duration_seconds=60))["job_id"]
+    await stage.ask("GET", f"/api/jobs/assigned?key={mine.key}")
+    if state == "pulling":
+        await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    assert (await row(stage, job)).status == state
+    stage.clock.advance(61)
+    await look(stage)
+    assert (await row(stage, job)).status == "failed"
+    await stage.audit()
+
+
+async def test_jobs_that_wait_have_time(stage: Stage) -> None:
+    mine = await host(stage)
+    pending = (await submit(stage, mine, max_duration_seconds=60))["job_id"]
+    queued = (await submit(stage, None, gpu_requirements={"min_vram_gb": 999}))["job_id"]
+    await pass_time(stage, mine, seconds=86_400)
+    await look(stage)
+    assert [(await row(stage, job)).status for job in (pending, queued)] == ["pending", "queued"]
+
+
+async def test_a_model_is_served_for_as_long_as_was_paid(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, "vllm_serve", duration_minutes=60)
+    address = {"port": 8100, "provider_ip": "10.1.2.3"}
+    assert (await mine.post(f"/api/jobs/{job}/endpoint-ready", **address)).status == 200
+    await pass_time(stage, mine, seconds=3_599)
+    await look(stage)
+    assert (await row(stage, job)).status == "running"
+    stage.clock.advance(1)
+    await look(stage)
+    kept = await row(stage, job)
+    assert (kept.status, kept.charged, kept.error) == ("completed", 1200, None)
+    output = await stage.rent("GET", f"/api/jobs/{job}/output")
+    assert (output.status, output.json["result"]["endpoint_url"]) == (200, "http://10.1.2.3:8100/v1")
+    await stage.audit()
+
+
+async def test_a_model_that_was_never_served_costs_nothing(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, "vllm_serve", duration_minutes=1)
+    stage.clock.advance(60)
+    await look(stage)
+    kept = await row(stage, job)
+    assert (kept.status, kept.error) == ("failed", TIMED_OUT)
+    assert (await stage.balance()).amount == 100_000
+
+
+async def test_nobody_need_look(stage: Stage) -> None:
+    """The watch itself wakes when the next deadline comes."""
+    mine = await host(stage)
+    job = await begun(stage, mine, "vllm_serve", duration_minutes=0.1)
+
+    async def ended() -> bool:
+        # The watch has to have gone to sleep before time can wake it.
+        stage.clock.advance(0.25)
+        return bool((await row(stage, job)).status == "failed")
+
+    await asyncio.wait_for(stage.lab.until(ended), 30)
+    kept = await row(stage, job)
+    assert kept.completed_at - kept.started_at < 30_000_000
+
+
+async def test_a_provider_that_does_not_come_back(stage: Stage) -> None:
+    mine, other = await host(stage), await host(stage, "other")
+    running = await begun(stage, mine)
+    pending = (await submit(stage, mine))["job_id"]
+    stage.clock.advance(0.001)
+    await pass_time(stage, other, seconds=299)
+    await look(stage)
+    assert (await row(stage, running)).provider_id == mine.id
+    await pass_time(stage, other, seconds=2)
+    await look(stage)
+    kept = await row(stage, running)
+    assert (kept.status, kept.provider_id, kept.retry_count, kept.retry_reason) == ("queued", None, 1, GONE)
+    assert (kept.started_at, kept.picked_up_at, kept.timeout_at) == (None, None, None)
+    kept = await row(stage, pending)
+    assert (kept.status, kept.provider_id, kept.retry_count) == ("queued", None, 0)
+    assert {(await other.claim())["job_id"], (await other.claim())["job_id"]} == {running, pending}
+    report = await mine.post("/api/providers/job-result", job_id=running, success=True, result="late")
+    assert report.status == 404
+    assert (await row(stage, running)).status == "running"
+
+
+async def test_a_job_whose_providers_all_disappear(stage: Stage) -> None:
+    first = await host(stage, "host0")
+    job = await begun(stage, first)
+    for number in range(1, 4):
+        stage.clock.advance(301)
+        await look(stage)
+        if number < 3:
+            assert (await row(stage, job)).status == "queued"
+            assert (await (await host(stage, f"host{number}")).claim())["job_id"] == job
+    kept = await row(stage, job)
+    assert (kept.status, kept.error, kept.charged) == ("failed", GONE, 0)
+    assert (await stage.balance()).amount == 100_000
+    await stage.audit()
+
+
+async def test_an_island_that_was_away_waits_for_its_providers(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine)
+    stage.clock.advance(1_000)
+    await stage.again()
+    await look(stage)
+    assert (await row(stage, job)).status == "running"
+    stage.clock.advance(301)
+    await look(stage)
+    assert (await row(stage, job)).status == "queued"
+
+
+async def test_time_that_was_over_while_the_island_was_away(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, max_duration_seconds=60)
+    stage.clock.advance(3_600)
+    await stage.again()
+
+    async def ended() -> bool:
+        return bool((await row(stage, job)).status == "failed")
+
+    await asyncio.wait_for(stage.lab.until(ended), 30)
+    assert (await stage.balance()).amount == 100_000
+    await stage.audit()
+
+
+async def test_result_and_deadline_at_once(stage: Stage) -> None:
+    mine = await host(stage)
+    for _ in range(6):
+        await mine.beat()
+        job = await begun(stage, mine, max_duration_seconds=60)
+        stage.clock.advance(61)
+        report = {"job_id": job, "success": True, "result": "done", "gpu_seconds_used": 60}
+        await asyncio.gather(look(stage), mine.post("/api/providers/job-result", **report))
+        kept = await row(stage, job)
+        assert (kept.status, kept.charged) in (("failed", 0), ("completed", 15))
+    held = await stage.lab.engine.ledger.held(stage.lab.engine.account_id, "SAR")
+    assert held.amount == 0
+    await stage.audit()

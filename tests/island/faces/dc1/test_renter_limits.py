@@ -1,0 +1,97 @@
+"""How often renters may ask (section 2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.island.faces.dc1 import limits
+from skerry.island.faces.dc1.errors import Fault
+from tests.island.faces.dc1.stage import Answer, Stage
+from tests.island.faces.dc1.work import register
+
+pytestmark = pytest.mark.anyio
+USUAL = "Rate limit exceeded"
+
+
+@pytest.fixture
+async def strict(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A face with its limits."""
+    stage = Stage(tmp_path, dc1={"rate_limits": True})
+    await stage.open()
+    yield stage
+    await stage.close()
+
+
+async def spent(stage: Stage, method: str, path: str, body: Any, count: int) -> Answer:
+    """The answer after so many that were not refused for their number."""
+    for _ in range(count):
+        assert (await stage.rent(method, path, body)).status != 429
+    return await stage.rent(method, path, body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "count", "seconds", "error"),
+    [
+        ("POST", "/api/renters/register", {}, 5, 600, USUAL),
+        ("POST", "/api/renters/topup", {"amount_halala": 1}, 10, 60, "Too many top-up requests. Slow down."),
+        ("POST", "/api/payments/topup", {}, 10, 60, USUAL),
+        ("POST", "/api/renters/send-otp", {}, 5, 900, USUAL),
+        ("POST", "/api/renters/login-email", {}, 10, 900, USUAL),
+        ("POST", "/api/renters/1/webhooks", {}, 10, 3_600, USUAL),
+        ("GET", "/api/renters/me/export", None, 1, 86_400, USUAL),
+        ("DELETE", "/api/renters/me", {}, 1, 86_400, USUAL),
+    ],
+)
+async def test_limits(strict: Stage, method: str, path: str, body: Any, count: int, seconds: int, error: str) -> None:
+    answer = await spent(strict, method, path, body, count)
+    assert answer.status == 429
+    assert answer.json["error"] == error
+    assert answer.headers["ratelimit-policy"] == f"{count};w={seconds}"
+    assert answer.headers["ratelimit-remaining"] == "0"
+    assert int(answer.headers["retry-after"]) == seconds
+    if error == USUAL:
+        assert (answer.json["retryAfterSeconds"], answer.json["retryAfterMs"]) == (seconds, seconds * 1_000)
+    else:
+        assert set(answer.json) == {"error"}
+    strict.clock.advance(seconds)
+    assert (await strict.rent(method, path, body)).status != 429
+
+
+async def test_rotations_are_three_a_day(strict: Stage) -> None:
+    _, key = await register(strict)
+    for _ in range(3):
+        answer = await strict.rent("POST", "/api/renters/me/rotate-key", key=key)
+        assert answer.status == 200
+        key = answer.json["new_key"]
+    answer = await strict.rent("POST", "/api/renters/rotate-key", key=key)
+    assert (answer.status, answer.json["error"]) == (429, USUAL)
+    assert (await strict.rent("GET", "/api/renters/me", key=key)).status == 200
+
+
+async def test_the_operator(strict: Stage) -> None:
+    for _ in range(30):
+        assert (await strict.administer("GET", "/api/admin/overview")).status == 200
+    assert (await strict.administer("GET", "/api/admin/overview")).status == 429
+
+
+def test_names_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_MOST_WINDOWS", 100)
+    time = 0.0
+    counted = limits.RateLimits(True, {}, lambda: time)
+    limit = limits.Limit(name="x", most=2, seconds=60)
+    for number in range(1_000):
+        counted.take(limit, f"somebody {number}")
+        assert len(counted._windows) <= 100
+    counted.take(limit, "me")
+    counted.take(limit, "me")
+    with pytest.raises(Fault):
+        counted.take(limit, "me")
+    time = 60.0
+    counted.take(limit, "me")
+    for number in range(200):
+        counted.take(limit, f"somebody else {number}")
+    assert len(counted._windows) <= 100
