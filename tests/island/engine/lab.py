@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +63,17 @@ class Lab:
         for keeper in self.keepers:
             keeper.kill()
             await asyncio.to_thread(keeper.wait)
+
+    def lose_machine(self) -> None:
+        """As when the machine goes down: every keeper of the double is gone, and what it kept."""
+        for keeper in self.keepers:
+            kept = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
+            commands = kept.read_text().split() if keeper.poll() is None else []
+            keeper.kill()
+            keeper.wait()
+            for command in commands:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(int(command), signal.SIGKILL)
 
     @property
     def account(self) -> str:

@@ -157,8 +157,11 @@ async def test_a_job_whose_providers_all_disappear(stage: Stage) -> None:
 async def test_an_island_that_was_away_waits_for_its_providers(stage: Stage) -> None:
     mine = await host(stage)
     job = await begun(stage, mine)
+    # Time goes by while nobody watches.
+    await stage.app.stop()
+    await stage.lab.engine.crash()
     stage.clock.advance(1_000)
-    await stage.again()
+    await stage.open()
     await look(stage)
     assert (await row(stage, job)).status == "running"
     stage.clock.advance(301)

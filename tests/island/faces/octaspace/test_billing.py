@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -200,9 +198,7 @@ async def test_a_lost_node_ends_the_session_and_its_bill(opened: Open) -> None:
     assert charged > 0
     await stage.app.stop()
     await stage.lab.engine.crash()
-    for keeper in stage.lab.keepers:
-        os.kill(keeper.pid, signal.SIGKILL)
-        keeper.wait()
+    stage.lab.lose_machine()
     stage.clock.advance(3600)
     await stage.open()
     ended = await stage.finished(uuid)

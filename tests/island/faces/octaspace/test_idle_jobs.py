@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -247,9 +245,7 @@ async def test_a_job_that_is_lost_with_the_machine_is_begun_again(stage: Stage, 
     await stage.until(lambda: marks.has(1))
     await stage.app.stop()
     await stage.lab.engine.crash()
-    for keeper in stage.lab.keepers:
-        os.kill(keeper.pid, signal.SIGKILL)
-        keeper.wait()
+    stage.lab.lose_machine()
     await stage.open()
 
     async def again() -> bool:
