@@ -204,7 +204,7 @@ async def test_no_money_for_another_attempt(tmp_path: Path) -> None:
 async def test_a_cancellation_survives_a_crash(double: Lab) -> None:
     run = await double.submit("trap '' TERM; echo begun; while :; do sleep 0.05; done")
     await double.wrote(run, "begun")
-    cancelling = asyncio.ensure_future(double.engine.runs.cancel(double.account, "box", run.id, grace=60.0))
+    cancelling = asyncio.ensure_future(double.engine.runs.cancel(double.account, "box", run.id, grace=2.0))
 
     async def cancelled() -> bool:
         return double.engine._dispatcher.jobs[run.id].stop is not None
