@@ -106,6 +106,7 @@ class Deliveries:
             except Unavailable as error:
                 log.warning("callbacks wait: %s", error.message)
             except Exception:
+                # One bad round, whatever the reason, must not end all later ones.
                 log.exception("callbacks could not be sent")
             await self._engine.clock.sleep(_LOOK)
 

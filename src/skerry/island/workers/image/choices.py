@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skerry.errors import ConfigurationError, InvalidRequestError
+from skerry.errors import ConfigurationError
+from skerry.island.workers import environment
 from skerry.island.workers.image.models import is_name
 from skerry.units import GIB, parse_size
 
@@ -70,41 +71,21 @@ class DiffusionChoices:
         Raises:
             ConfigurationError: a variable cannot be read as what it should be.
         """
-        values: dict[str, Any] = {}
-        for variable, (name, read) in _READERS.items():
-            if text := environ.get(_PREFIX + variable):
-                try:
-                    values[name] = read(text)
-                except (ValueError, InvalidRequestError) as error:
-                    raise ConfigurationError(f"{_PREFIX}{variable}={text!r} is unreadable: {error}") from None
-        return cls(**{**values, **overrides})
+        return cls(**{**environment.read(environ, _PREFIX, _READERS), **overrides})
 
 
 def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).absolute() for part in text.split(os.pathsep) if part)
 
 
-def _switch(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise ValueError("it is on or off")
-    return text == "on"
-
-
-def _seconds(text: str) -> float:
-    found = float(text)
-    if not 0 < found < float("inf"):
-        raise ValueError("it is a number of seconds, more than 0")
-    return found
-
-
-_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_READERS: environment.Readers = {
     "PYTHON": ("python", Path),
     "MODELS": ("models", _paths),
     "DEFAULT": ("default_model", str),
-    "HUB": ("hub", _switch),
+    "HUB": ("hub", environment.switch),
     "PROCESSES": ("processes", int),
     "MEMORY_BYTES": ("memory_bytes", parse_size),
-    "LOAD_SECONDS": ("load_seconds", _seconds),
-    "PICTURE_SECONDS": ("picture_seconds", _seconds),
-    "IDLE_SECONDS": ("idle_seconds", _seconds),
+    "LOAD_SECONDS": ("load_seconds", environment.seconds),
+    "PICTURE_SECONDS": ("picture_seconds", environment.seconds),
+    "IDLE_SECONDS": ("idle_seconds", environment.seconds),
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skerry.errors import ConfigurationError, InvalidRequestError
+from skerry.errors import ConfigurationError
 from skerry.island.engine.errors import EngineError
+from skerry.island.workers import environment
 from skerry.island.workers.llm import names
 from skerry.units import parse_size
 
@@ -61,37 +62,17 @@ class LlmSettings:
         Raises:
             ConfigurationError: a variable cannot be read as what it should be.
         """
-        values: dict[str, Any] = {}
-        for variable, (name, read) in _READERS.items():
-            if text := environ.get(_PREFIX + variable):
-                try:
-                    values[name] = read(text)
-                except (ValueError, InvalidRequestError) as error:
-                    raise ConfigurationError(f"{_PREFIX}{variable}={text!r} is unreadable: {error}") from None
-        return cls(**{**values, **overrides})
+        return cls(**{**environment.read(environ, _PREFIX, _READERS), **overrides})
 
 
-def _switch(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise ValueError("it is on or off")
-    return text == "on"
-
-
-def _seconds(text: str) -> float:
-    found = float(text)
-    if not 0 < found < float("inf"):
-        raise ValueError("it is a number of seconds, more than 0")
-    return found
-
-
-_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_READERS: environment.Readers = {
     "DEFAULT": ("default_model", str),
-    "HUB": ("hub", _switch),
+    "HUB": ("hub", environment.switch),
     "MEMORY_BYTES": ("memory_bytes", parse_size),
     "PROCESSES": ("processes", int),
     "CONTEXT": ("context", int),
-    "IDLE_SECONDS": ("idle_seconds", _seconds),
-    "START_SECONDS": ("start_seconds", _seconds),
-    "PATIENCE": ("patience", _seconds),
+    "IDLE_SECONDS": ("idle_seconds", environment.seconds),
+    "START_SECONDS": ("start_seconds", environment.seconds),
+    "PATIENCE": ("patience", environment.seconds),
     "THREADS": ("threads", int),
 }
