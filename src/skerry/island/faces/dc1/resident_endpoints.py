@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
-
-import httpx2
+from typing import TYPE_CHECKING, Any
 
 from skerry._kernel.sse import EventParser
 from skerry.errors import ProtocolError
 from skerry.island.faces.dc1 import wire
 from skerry.island.faces.dc1.errors import Fault
+
+if TYPE_CHECKING:
+    import httpx2
 
 UNREADABLE = (wire.Unreadable, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What comes of reading something that is not of the form that was expected."""
@@ -40,13 +41,13 @@ class ResidentEndpoints:
     """Asks such servers."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS)
-        )
+        self._client: httpx2.AsyncClient | None = None
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
 
     async def whole(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """All of an answer.
@@ -77,6 +78,12 @@ class ResidentEndpoints:
 
     @asynccontextmanager
     async def _asked(self, url: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+        # Few islands ever ask one, and loading it takes a good part of a start.
+        import httpx2
+
+        if self._client is None:
+            timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
+            self._client = httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=timeout)
         target = url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
         try:
             answer = await self._client.send(self._client.build_request("POST", target, json=body), stream=True)

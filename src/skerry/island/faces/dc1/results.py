@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -102,11 +101,6 @@ def picture(told: dict[str, Any]) -> Picture | None:
     except (binascii.Error, ValueError):
         content = None
     return Picture(told, content or None, text)
-
-
-def as_text(value: Any) -> str:
-    """A result as it is kept: text as it is, anything else as JSON text."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _object(text: str) -> dict[str, Any] | None:
