@@ -57,6 +57,14 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def asleep(pids: list[int]) -> bool:
+    """Whether there is one process, which waits for something; one that ends meanwhile does not."""
+    try:
+        return len(pids) == 1 and state(pids[0]) == "S"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 async def stop(pid: int) -> None:
     """Let a process stand still, so that it reads nothing more."""
     os.kill(pid, signal.SIGSTOP)
@@ -65,11 +73,16 @@ async def stop(pid: int) -> None:
 
 async def waiting(lab: Lab, id: str = "box") -> int:
     """The shell that waits in a sandbox where nothing else lives; on this machine's own account."""
-    await until(lambda: len(children(lab, id)) == 1)
-    (pid,) = children(lab, id)
-    # Asleep: it has come to where it reads.
-    await until(lambda: state(pid) == "S")
-    return pid
+    found: list[int] = []
+
+    def ready() -> bool:
+        # What the run before left may be ending still: the number and the state are judged together.
+        found[:] = children(lab, id)
+        # Asleep: it has come to where it reads.
+        return asleep(found)
+
+    await until(ready)
+    return found[0]
 
 
 @pytest.fixture
