@@ -42,7 +42,7 @@ def other(island: Island) -> Iterator[Any]:
 
 
 def _stranger(island: Island) -> tuple[str, str]:
-    from skerry.island.faces.dispersed import key_pairs, profiles
+    from skerry.island.faces.dispersed.account import key_pairs, profiles
 
     async def make() -> tuple[str, str]:
         engine = island.engine

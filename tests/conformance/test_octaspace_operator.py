@@ -16,7 +16,7 @@ import pytest
 
 from skerry.errors import NotFoundError
 from skerry.island.admin.auth import owner_key
-from skerry.island.faces.octaspace.erlang_terms import term_to_binary
+from skerry.island.faces.octaspace.nodes.erlang_terms import term_to_binary
 from skerry.island.island import Island
 from skerry.networks.octaspace import OctaSpace
 

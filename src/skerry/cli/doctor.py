@@ -146,7 +146,7 @@ def _helpers(directory: Path) -> Iterator[Check]:
 
 def _templates(directory: Path) -> Iterator[Check]:
     """Programs behind the templates that OctaSpace's face offers."""
-    from skerry.island.faces.octaspace.templates import TEMPLATES
+    from skerry.island.faces.octaspace.sessions.templates import TEMPLATES
     from skerry.island.workers.apps import installed
 
     place = installed.place(directory)

@@ -25,7 +25,7 @@ def default_faces(engine: Engine) -> list[Face]:
     from skerry.island.faces.dc1.face import DC1Face
     from skerry.island.faces.dispersed.face import DispersedFace
     from skerry.island.faces.octaspace.face import OctaSpaceFace
-    from skerry.island.faces.octaspace.helpers import of_machine
+    from skerry.island.faces.octaspace.sessions.helpers import of_machine
 
     return [ArkerFace(engine), DispersedFace(engine), OctaSpaceFace(engine, of_machine(engine)), DC1Face(engine)]
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection
 
 from skerry.errors import ConfigurationError
-from skerry.island.faces.dc1 import changes, job_rows
 from skerry.island.faces.dc1.hmac_secret import NAME, hmac_secret
+from skerry.island.faces.dc1.jobs import changes, job_rows
 from skerry.island.settings import DC1
 from tests.island.faces.dc1.hosts import submit
 from tests.island.faces.dc1.stage import Stage

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from skerry.island.faces.dc1 import provider_rows, tables
+from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.workers.llm.models import ModelStore
 from tests.island.faces.dc1.hosts import host
 from tests.island.faces.dc1.stage import Answer, Stage

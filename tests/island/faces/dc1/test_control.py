@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from skerry.island.faces.dc1 import provider_rows
+from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.store import ledger
 from skerry.money import Money
 from tests.island.faces.dc1.hosts import Host, host, row, submit

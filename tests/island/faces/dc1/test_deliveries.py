@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from skerry.island.faces.dc1 import tables
-from skerry.island.faces.dc1.deliveries import Deliveries
-from skerry.island.faces.dc1.webhook_urls import WebhookUrls, parsed
+from skerry.island.faces.dc1.renters.deliveries import Deliveries
+from skerry.island.faces.dc1.renters.webhook_urls import WebhookUrls, parsed
 from skerry.networks.dc1 import signing
 from tests.island.faces.dc1.receiver import Receiver, certificate, receiving
 from tests.island.faces.dc1.stage import Stage
@@ -283,7 +283,7 @@ async def test_a_shared_secret_signs_where_there_is_one(tmp_path: Path, receiver
 async def test_nobody_waits_for_a_server_that_is_silent(
     home: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skerry.island.faces.dc1.deliveries.SECONDS", 0.2)
+    monkeypatch.setattr("skerry.island.faces.dc1.renters.deliveries.SECONDS", 0.2)
     renter_id, key = await register(home)
     await aim(home, key, receiver)
     receiver.answering.clear()

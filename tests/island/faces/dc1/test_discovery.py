@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.faces.dc1.absence import Absence
+from skerry.island.faces.dc1.providers.absence import Absence
 from tests.island.faces.dc1.hosts import Host, host, provider_row, submit
 from tests.island.faces.dc1.stage import Stage
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.island.faces.dc1 import heartbeat_bodies, wire
+from skerry.island.faces.dc1 import wire
 from skerry.island.faces.dc1.errors import Fault
+from skerry.island.faces.dc1.providers import heartbeat_bodies
 from skerry.networks.dc1.signing import sign_heartbeat
 from tests.island.faces.dc1.hosts import GPU, host, provider_row
 from tests.island.faces.dc1.stage import SECRET, Stage

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.dc1 import pdf
+from skerry.island.faces.dc1.money import pdf
 from tests.island.faces.dc1.hosts import host, submit
 from tests.island.faces.dc1.stage import Stage
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1.ending import GONE, TIMED_OUT
+from skerry.island.faces.dc1.jobs.ending import GONE, TIMED_OUT
 from tests.island.faces.dc1.hosts import Host, host, row, submit
 from tests.island.faces.dc1.stage import Stage
 

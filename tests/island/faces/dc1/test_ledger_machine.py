@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Row, func, select
 
-from skerry.island.faces.dc1 import job_rows, settling, tables
+from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.jobs import job_rows
+from skerry.island.faces.dc1.money import settling
 from skerry.island.store import ledger
 from skerry.island.store.tables import postings
 from tests.island.faces.dc1.hosts import Host, host

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from skerry.island.faces.dc1 import job_rows, output, results
-from skerry.island.faces.dc1.results import marked
+from skerry.island.faces.dc1.jobs import job_rows, output, results
+from skerry.island.faces.dc1.jobs.results import marked
 from skerry.networks.dc1.outputs import EndpointResult, ImageResult, TextResult, read_output
 from tests.island.faces.dc1.hosts import Host, host, submit
 from tests.island.faces.dc1.stage import Answer, Stage

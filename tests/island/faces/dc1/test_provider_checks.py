@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1.verification import chain
+from skerry.island.faces.dc1.providers.verification import chain
 from tests.island.faces.dc1.hosts import GPU, Host, host, provider_row
 from tests.island.faces.dc1.stage import Stage
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1 import provider_events
+from skerry.island.faces.dc1.providers import provider_events
 from skerry.networks.dc1.signing import sign_provider_event
 from tests.island.faces.dc1.hosts import Host, host, provider_row, row, submit
 from tests.island.faces.dc1.stage import Answer, Stage

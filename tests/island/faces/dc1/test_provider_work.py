@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1 import reporting, tables
+from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.jobs import reporting
 from skerry.networks.dc1.signing import verify_task_spec
 from tests.island.faces.dc1.hosts import RESULT, Host, host, provider_row, row, submit
 from tests.island.faces.dc1.stage import SECRET, Stage

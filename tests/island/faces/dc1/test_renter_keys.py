@@ -8,8 +8,8 @@ import json
 import pytest
 from sqlalchemy import Connection
 
-from skerry.island.faces.dc1 import renter_rows
 from skerry.island.faces.dc1.call import Caller
+from skerry.island.faces.dc1.renters import renter_rows
 from tests.island.faces.dc1.stage import Stage
 from tests.island.faces.dc1.work import register
 

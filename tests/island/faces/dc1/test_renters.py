@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from skerry.island.faces.dc1 import renter_rows, tables
+from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.store.tables import accounts, keys
 from skerry.money import Money
 from tests.island.faces.dc1.stage import Stage
@@ -112,7 +113,7 @@ async def test_a_crash_between_nothing(stage: Stage, monkeypatch: pytest.MonkeyP
 
     before = await stage.rows(accounts), await stage.rows(keys), await stage.rows(tables.renters)
     with monkeypatch.context() as patch:
-        patch.setattr("skerry.island.faces.dc1.wallet.add", broken)
+        patch.setattr("skerry.island.faces.dc1.money.wallet.add", broken)
         assert (await stage.ask("POST", "/api/renters/register", NEW)).status == 500
     await stage.again()
     assert (await stage.rows(accounts), await stage.rows(keys), await stage.rows(tables.renters)) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.dc1.settling import divide
+from skerry.island.faces.dc1.money.settling import divide
 from skerry.money import Money
 from skerry.networks.dc1.pricing import settle
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from skerry.island.faces.dc1 import images, job_rows, provider_rows, renter_rows, tables
+from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.jobs import images, job_rows
+from skerry.island.faces.dc1.providers import provider_rows
+from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.store import ledger
 from skerry.money import Money
 from skerry.networks.dc1.signing import verify_task_spec

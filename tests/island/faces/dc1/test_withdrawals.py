@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from skerry.island.faces.dc1 import settling, tables
+from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.money import settling
 from skerry.island.store import ledger
 from skerry.money import Money
 from tests.island.faces.dc1.hosts import Host, host, submit

@@ -6,7 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from skerry.island.faces.dc1 import events, job_rows, provider_rows, renter_rows, settling
+from skerry.island.faces.dc1.jobs import events, job_rows
+from skerry.island.faces.dc1.money import settling
+from skerry.island.faces.dc1.providers import provider_rows
+from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.tables import jobs
 from tests.island.faces.dc1.stage import Stage
 

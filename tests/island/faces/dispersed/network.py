@@ -15,15 +15,17 @@ from skerry.island.clock import VirtualClock
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, NotFound
 from skerry.island.engine.records import Image, Program
-from skerry.island.faces.dispersed import job_spec, local_node, profiles
+from skerry.island.faces.dispersed.account import profiles
 from skerry.island.faces.dispersed.call import Answer, Call
 from skerry.island.faces.dispersed.callers import ApiKey, Profile
-from skerry.island.faces.dispersed.gpu_registry import GpuRegistry
-from skerry.island.faces.dispersed.job_rows import RUN_COLUMNS, find_run
-from skerry.island.faces.dispersed.job_runs import JobRuns
-from skerry.island.faces.dispersed.jobs import Jobs
-from skerry.island.faces.dispersed.lifecycle import TERMINAL
-from skerry.island.faces.dispersed.scheduler import Scheduler
+from skerry.island.faces.dispersed.jobs import job_spec
+from skerry.island.faces.dispersed.jobs.job_rows import RUN_COLUMNS, find_run
+from skerry.island.faces.dispersed.jobs.job_runs import JobRuns
+from skerry.island.faces.dispersed.jobs.jobs import Jobs
+from skerry.island.faces.dispersed.jobs.lifecycle import TERMINAL
+from skerry.island.faces.dispersed.jobs.scheduler import Scheduler
+from skerry.island.faces.dispersed.nodes import local_node
+from skerry.island.faces.dispersed.nodes.gpu_registry import GpuRegistry
 from skerry.island.faces.dispersed.tables import authorizations, nodes, transactions
 from skerry.island.faces.dispersed.tables import job_runs as job_runs_table
 from skerry.island.faces.dispersed.tables import jobs as jobs_table

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Table, func, select
 from skerry.island.admin.auth import owner_key
 from skerry.island.app import App
 from skerry.island.clock import VirtualClock
-from skerry.island.faces.dispersed import key_pairs, profiles, tables
+from skerry.island.faces.dispersed import tables
+from skerry.island.faces.dispersed.account import key_pairs, profiles
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair
 from skerry.island.faces.dispersed.face import DispersedFace
-from skerry.island.faces.dispersed.key_pairs import KeyPair
 from skerry.island.store.values import micros
 from skerry.money import Money
 from tests.island.engine.lab import Lab

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Connection
 
 from skerry.island.faces.dispersed import tables
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair
 from skerry.island.faces.dispersed.admission import NONCE_MICROS
 from skerry.island.faces.dispersed.face import COLLECT_SECONDS
-from skerry.island.faces.dispersed.key_pairs import KeyPair
 from tests.island.faces.dispersed.stage import Stage, sign
 
 pytestmark = pytest.mark.anyio

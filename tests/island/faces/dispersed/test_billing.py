@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from skerry.island.faces.dispersed.billing import charge, duration_ms, hold_amount
 from skerry.island.faces.dispersed.errors import Fault
-from skerry.island.faces.dispersed.lifecycle import JOB_STATUSES, RUN_STATUSES, TERMINAL
+from skerry.island.faces.dispersed.jobs.billing import charge, duration_ms, hold_amount
+from skerry.island.faces.dispersed.jobs.lifecycle import JOB_STATUSES, RUN_STATUSES, TERMINAL
 from skerry.money import Money
 from tests.island.faces.dispersed.network import Network
 

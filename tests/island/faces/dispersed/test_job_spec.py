@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.island.faces.dispersed import job_spec
-from skerry.island.faces.dispersed.docker_parameters import MASK
 from skerry.island.faces.dispersed.errors import Fault
-from skerry.island.faces.dispersed.job_spec import FIELDS, REGION_CODES, JobSpec, merge, parse, payload
+from skerry.island.faces.dispersed.jobs import job_spec
+from skerry.island.faces.dispersed.jobs.docker_parameters import MASK
+from skerry.island.faces.dispersed.jobs.job_spec import FIELDS, REGION_CODES, JobSpec, merge, parse, payload
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@here"
 UUID = "019582a6-27fc-731d-af0a-594f04d6d0d5"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skerry.island.faces.dispersed import tables
-from skerry.island.faces.dispersed.docker_parameters import MASK
+from skerry.island.faces.dispersed.jobs.docker_parameters import MASK
 from tests.island.faces.dispersed.stage import Stage
 
 pytestmark = pytest.mark.anyio

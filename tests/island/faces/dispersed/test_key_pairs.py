@@ -11,7 +11,7 @@ import pytest
 
 from skerry.island.engine.errors import Unauthorized
 from skerry.island.faces.dispersed import tables
-from skerry.island.faces.dispersed.key_pairs import KeyPair, StoredKey
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair, StoredKey
 from tests.island.faces.dispersed.stage import Stage
 
 pytestmark = pytest.mark.anyio

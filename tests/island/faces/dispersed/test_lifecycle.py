@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.dispersed.lifecycle import (
+from skerry.island.faces.dispersed.jobs.lifecycle import (
     JOB_STATUSES,
     NO_CREDIT,
     RUN_STATUSES,

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.island.admin.auth import owner_key
-from skerry.island.faces.dispersed import node_protocol, tables
-from skerry.island.faces.dispersed.job_views import MOST_LOGS
-from skerry.island.faces.dispersed.key_pairs import KeyPair
-from skerry.island.faces.dispersed.lifecycle import RUN_STATUSES, TERMINAL, run_may
-from skerry.island.faces.dispersed.node_reports import REPORTED
+from skerry.island.faces.dispersed import tables
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair
+from skerry.island.faces.dispersed.jobs.job_views import MOST_LOGS
+from skerry.island.faces.dispersed.jobs.lifecycle import RUN_STATUSES, TERMINAL, run_may
+from skerry.island.faces.dispersed.nodes import node_protocol
+from skerry.island.faces.dispersed.nodes.node_reports import REPORTED
 from tests.island.faces.dispersed.stage import Stage
 
 pytestmark = pytest.mark.anyio

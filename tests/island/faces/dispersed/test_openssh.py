@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.dispersed.openssh import KeyRefused, parse
+from skerry.island.faces.dispersed.account.openssh import KeyRefused, parse
 
 
 def _line(key: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from skerry.island.admin.auth import owner_key
 from skerry.island.faces.dispersed import tables
-from skerry.island.faces.dispersed.key_pairs import KeyPair
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair
 from tests.island.faces.dispersed.stage import Stage
 
 pytestmark = pytest.mark.anyio

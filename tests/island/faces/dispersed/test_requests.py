@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.island.faces.dispersed import tables, wire
-from skerry.island.faces.dispersed.key_pairs import KeyPair
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair
 from skerry.networks.dispersed.canonical import canonical_query
 from tests.island.faces.dispersed.stage import Stage, sign
 

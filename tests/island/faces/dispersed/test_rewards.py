@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Row, select
 
-from skerry.island.faces.dispersed import rewards
-from skerry.island.faces.dispersed.rewards import PROCESSOR_MULTIPLIER, WEEK, Amounts, amounts, epoch_of, seen
+from skerry.island.faces.dispersed.nodes import rewards
+from skerry.island.faces.dispersed.nodes.rewards import PROCESSOR_MULTIPLIER, WEEK, Amounts, amounts, epoch_of, seen
 from skerry.island.faces.dispersed.tables import nodes
 from skerry.island.faces.dispersed.tables import rewards as table
 from skerry.island.store.values import micros, moment

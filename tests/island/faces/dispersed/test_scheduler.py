@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from skerry.island.engine.records import Gpu
 from skerry.island.faces.dispersed.errors import Fault
-from skerry.island.faces.dispersed.gpu_models import uuid_of
-from skerry.island.faces.dispersed.placement import GB, Card, Need, Offer, place, why_not
+from skerry.island.faces.dispersed.jobs.placement import GB, Card, Need, Offer, place, why_not
+from skerry.island.faces.dispersed.nodes.gpu_models import uuid_of
 from skerry.money import Money
 from skerry.units import MIB
 from tests.island.faces.dispersed.network import Network

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from skerry.island.faces.dispersed import tables
-from skerry.island.faces.dispersed.key_pairs import KeyPair
+from skerry.island.faces.dispersed.account.key_pairs import KeyPair
 from tests.island.faces.dispersed.stage import Stage
 from tests.vectors.cases import find
 from tests.vectors.dispersed_cases import SignedCase, load

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, select
 
 from skerry.island.admin.auth import owner_key
 from skerry.island.engine.records import Gpu
-from skerry.island.faces.dispersed import gpu_models, gpu_registry, tables
-from skerry.island.faces.dispersed.gpu_models import MODELS
-from skerry.island.faces.dispersed.gpu_names import key_of
+from skerry.island.faces.dispersed import tables
+from skerry.island.faces.dispersed.nodes import gpu_models, gpu_registry
+from skerry.island.faces.dispersed.nodes.gpu_models import MODELS
+from skerry.island.faces.dispersed.nodes.gpu_names import key_of
 from skerry.island.faces.dispersed.wire import new_uuid
 from skerry.units import GIB
 from tests.island.faces.dispersed.stage import Stage

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.dispersed.job_rows import find_job
-from skerry.island.faces.dispersed.placement import Need
-from skerry.island.faces.dispersed.waiting import Waiting
+from skerry.island.faces.dispersed.jobs.job_rows import find_job
+from skerry.island.faces.dispersed.jobs.placement import Need
+from skerry.island.faces.dispersed.jobs.waiting import Waiting
 from tests.island.faces.dispersed.network import Network
 
 
@@ -96,7 +96,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return find_job(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr("skerry.island.faces.dispersed.scheduler.find_job", found)
+        patch.setattr("skerry.island.faces.dispersed.jobs.scheduler.find_job", found)
         yield reads
 
 

@@ -19,13 +19,13 @@ from skerry.island.engine.errors import (
     Unauthorized,
     Unavailable,
 )
-from skerry.island.faces.dispersed import preparing
 from skerry.island.faces.dispersed.errors import Fault
-from skerry.island.faces.dispersed.job_rows import latest_runs
-from skerry.island.faces.dispersed.job_views import MOST_LOGS, logs_text
-from skerry.island.faces.dispersed.progress import Progress
+from skerry.island.faces.dispersed.jobs import preparing
+from skerry.island.faces.dispersed.jobs.job_rows import latest_runs
+from skerry.island.faces.dispersed.jobs.job_views import MOST_LOGS, logs_text
+from skerry.island.faces.dispersed.jobs.progress import Progress
+from skerry.island.faces.dispersed.jobs.worker import Worker
 from skerry.island.faces.dispersed.tables import ssh_public_keys
-from skerry.island.faces.dispersed.worker import Worker
 from tests.island.faces.dispersed.network import Network
 from tests.island.faces.dispersed.test_job_spec import KEY
 

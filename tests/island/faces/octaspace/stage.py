@@ -17,7 +17,7 @@ from skerry.island.app import App
 from skerry.island.clock import VirtualClock
 from skerry.island.faces.octaspace import tables
 from skerry.island.faces.octaspace.face import OctaSpaceFace
-from skerry.island.faces.octaspace.helpers import Helpers
+from skerry.island.faces.octaspace.sessions.helpers import Helpers
 from skerry.island.settings import OctaSpace
 from skerry.island.store.values import micros
 from skerry.money import Money

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.octaspace import billing
-from skerry.island.faces.octaspace.prices import parts_of, wei_of
+from skerry.island.faces.octaspace.nodes.prices import parts_of, wei_of
+from skerry.island.faces.octaspace.sessions import billing
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
 pytestmark = pytest.mark.anyio

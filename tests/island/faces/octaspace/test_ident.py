@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.octaspace.erlang_terms import term_to_binary
-from skerry.island.faces.octaspace.node_ident import ident_file
+from skerry.island.faces.octaspace.nodes.erlang_terms import term_to_binary
+from skerry.island.faces.octaspace.nodes.node_ident import ident_file
 from tests.island.faces.octaspace.stage import Stage
 
 TOKEN = "0123456789abcdef" * 4

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.faces.octaspace import idle_logs, idle_runner
-from skerry.island.faces.octaspace.idle_logs import MOST_BYTES, packed
+from skerry.island.faces.octaspace.idle import idle_logs, idle_runner
+from skerry.island.faces.octaspace.idle.idle_logs import MOST_BYTES, packed
 from skerry.island.faces.octaspace.tables import idle_jobs
 from tests.island.faces.octaspace.stage import Stage
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from skerry.island.clock import VirtualClock
-from skerry.island.faces.octaspace import machine
-from skerry.island.faces.octaspace.machine import Load
+from skerry.island.faces.octaspace.nodes import machine
+from skerry.island.faces.octaspace.nodes.machine import Load
 from tests.island.faces.octaspace.stage import Stage
 
 

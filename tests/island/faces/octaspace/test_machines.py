@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from skerry.island.admin.auth import owner_key
-from skerry.island.faces.octaspace import states, tables
-from skerry.island.faces.octaspace.mr_request import read
+from skerry.island.faces.octaspace import tables
+from skerry.island.faces.octaspace.sessions import states
+from skerry.island.faces.octaspace.sessions.mr_request import read
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
 pytestmark = pytest.mark.anyio
@@ -382,7 +383,7 @@ async def test_sessions_live_through_a_kill(stage: Stage) -> None:
 @pytest.mark.parametrize("state", states.ORDER[:-2])
 async def test_a_kill_at_any_state_is_made_up_for(stage: Stage, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server dies right after a state was written; the next one brings the session to its end."""
-    from skerry.island.faces.octaspace import session_rows
+    from skerry.island.faces.octaspace.sessions import session_rows
 
     reached = asyncio.Event()
     move = session_rows.move

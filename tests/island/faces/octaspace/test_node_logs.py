@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skerry.island.admin.auth import owner_key
-from skerry.island.faces.octaspace import node_logs
+from skerry.island.faces.octaspace.nodes import node_logs
 from tests.island.faces.octaspace.stage import Stage
 
 SECRET = "5e" * 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skerry.island.faces.octaspace import reboots
+from skerry.island.faces.octaspace.nodes import reboots
 from tests.island.faces.octaspace.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +99,7 @@ async def test_a_node_is_verified_anew(stage: Stage, monkeypatch: pytest.MonkeyP
 
     node, *_ = await stage.nodes()
     await stage.pass_time(3600)
-    monkeypatch.setattr("skerry.island.faces.octaspace.verification.reachable", reachable)
+    monkeypatch.setattr("skerry.island.faces.octaspace.nodes.verification.reachable", reachable)
     await stage.ok("GET", f"/nodes/{node}/reboot")
     await back(stage, node)
     seen = (await stage.ok("GET", f"/nodes/{node}"))["vrf_dt"]

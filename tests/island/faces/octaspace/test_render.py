@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skerry.island.engine.errors import Invalid
-from skerry.island.faces.octaspace.helpers import Helpers
+from skerry.island.faces.octaspace.sessions.helpers import Helpers
 from skerry.island.workers.render.values import FrameCounts
 from tests.island.faces.octaspace.stage import Stage
 

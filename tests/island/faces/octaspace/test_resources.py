@@ -12,7 +12,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from skerry.island.engine.records import Gpu
-from skerry.island.faces.octaspace import addresses, machine, node_rows, tables, templates, verification
+from skerry.island.faces.octaspace import addresses, tables
+from skerry.island.faces.octaspace.nodes import machine, node_rows, verification
+from skerry.island.faces.octaspace.sessions import templates
 from skerry.island.settings import Settings
 from skerry.island.workers.apps import installed
 from tests.island.faces.octaspace.stage import OCTA, Stage

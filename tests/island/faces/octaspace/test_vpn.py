@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.octaspace.helpers import Helpers
+from skerry.island.faces.octaspace.sessions.helpers import Helpers
 from skerry.money import Money
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
@@ -254,7 +254,7 @@ async def test_a_node_serves_so_many_relays_and_no_more(
     vpn: tuple[Stage, Relays], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, _ = vpn
-    monkeypatch.setattr("skerry.island.faces.octaspace.starting.MOST_RELAYS", 2)
+    monkeypatch.setattr("skerry.island.faces.octaspace.sessions.starting.MOST_RELAYS", 2)
     for _ in range(2):
         await start(stage)
     await stage.fails(409, "NODE_BUSY", "POST", "/services/vpn", {"node_id": 1})

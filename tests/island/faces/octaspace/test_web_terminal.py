@@ -14,8 +14,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from skerry.island.faces.octaspace import terminal_tokens, web_terminal
-from skerry.island.faces.octaspace.web_terminal import Size, own_origin
+from skerry.island.faces.octaspace.terminal import terminal_tokens, web_terminal
+from skerry.island.faces.octaspace.terminal.web_terminal import Size, own_origin
 from skerry.island.island import Island
 from skerry.networks.octaspace import OctaSpace, Session
 from tests.island.faces.octaspace import browser

@@ -12,10 +12,12 @@ from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Unauthorized
-from skerry.island.faces.dc1 import key_rows, provider_rows, renter_rows
+from skerry.island.faces.dc1 import key_rows
 from skerry.island.faces.dc1.access import Access
 from skerry.island.faces.dc1.call import Caller
 from skerry.island.faces.dc1.errors import Fault
+from skerry.island.faces.dc1.providers import provider_rows
+from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.tables import keys
 from skerry.island.store.values import micros
 

@@ -14,11 +14,12 @@ from skerry.island.admin.auth import owner_key
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, Unreadable
-from skerry.island.faces.dc1 import errors, key_rows, limits, renter_rows, requests, wire
+from skerry.island.faces.dc1 import errors, key_rows, limits, requests, wire
 from skerry.island.faces.dc1.authentication import Authentication, presented
 from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
 from skerry.island.faces.dc1.errors import Fault, Header
 from skerry.island.faces.dc1.limits import Limit, RateLimits
+from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.routes import Resource, Routes
 from skerry.island.faces.dc1.service import Service
 from skerry.island.faces.dc1.system import System

@@ -10,15 +10,15 @@ from skerry.island.asgi import Receive, Scope
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer
-from skerry.island.faces.dc1.job_rows import TERMINAL
-from skerry.island.faces.dc1.local_work import LocalWork
-from skerry.island.faces.dc1.means import Means
-from skerry.island.faces.dc1.providing import Providing
-from skerry.island.faces.dc1.renting import Renting
+from skerry.island.faces.dc1.jobs.job_rows import TERMINAL
+from skerry.island.faces.dc1.jobs.working import Working
+from skerry.island.faces.dc1.models.serving import Serving
+from skerry.island.faces.dc1.providers.local_work import LocalWork
+from skerry.island.faces.dc1.providers.means import Means
+from skerry.island.faces.dc1.providers.providing import Providing
+from skerry.island.faces.dc1.renters.renting import Renting
 from skerry.island.faces.dc1.routes import Resource
-from skerry.island.faces.dc1.serving import Serving
 from skerry.island.faces.dc1.tables import jobs
-from skerry.island.faces.dc1.working import Working
 
 
 class Service:

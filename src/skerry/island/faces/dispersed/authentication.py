@@ -10,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 
 from skerry.island.asgi import BodyTooLarge, Receive, Scope, read_body
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dispersed import admission, key_pairs
+from skerry.island.faces.dispersed import admission
+from skerry.island.faces.dispersed.account import key_pairs
+from skerry.island.faces.dispersed.account.key_pairs import LONGEST_PUBLIC_KEY, StoredKey
 from skerry.island.faces.dispersed.callers import ApiKey
 from skerry.island.faces.dispersed.errors import Fault, bad_request
-from skerry.island.faces.dispersed.key_pairs import LONGEST_PUBLIC_KEY, StoredKey
 from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.wire import MOST_BODY_BYTES
 from skerry.island.store.values import micros

@@ -14,9 +14,12 @@ from skerry.island.admin.auth import admits, owner_key
 from skerry.island.asgi import ClientGone, Receive, Router, Scope, Send, header, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
-from skerry.island.faces.dispersed import admission, first_pair, local_node, replays, routes, wire
-from skerry.island.faces.dispersed.accounts import AccountViews
-from skerry.island.faces.dispersed.api_keys import ApiKeys
+from skerry.island.faces.dispersed import admission, replays, routes, wire
+from skerry.island.faces.dispersed.account import first_pair
+from skerry.island.faces.dispersed.account.accounts import AccountViews
+from skerry.island.faces.dispersed.account.api_keys import ApiKeys
+from skerry.island.faces.dispersed.account.ledger import LedgerViews
+from skerry.island.faces.dispersed.account.ssh_public_keys import SshPublicKeys
 from skerry.island.faces.dispersed.authentication import Admitted, Authentication
 from skerry.island.faces.dispersed.bodies import read_json
 from skerry.island.faces.dispersed.call import Answer, Call, Route
@@ -28,21 +31,20 @@ from skerry.island.faces.dispersed.errors import (
     new_reference,
     unexpected,
 )
-from skerry.island.faces.dispersed.gpu_registry import GpuRegistry
-from skerry.island.faces.dispersed.job_rows import any_live
-from skerry.island.faces.dispersed.job_runs import JobRuns
-from skerry.island.faces.dispersed.jobs import Jobs
-from skerry.island.faces.dispersed.ledger import LedgerViews
-from skerry.island.faces.dispersed.node_protocol import NodeProtocol
-from skerry.island.faces.dispersed.node_reports import NodeReports
-from skerry.island.faces.dispersed.node_views import NodeViews
-from skerry.island.faces.dispersed.offers import Offers
+from skerry.island.faces.dispersed.jobs.job_rows import any_live
+from skerry.island.faces.dispersed.jobs.job_runs import JobRuns
+from skerry.island.faces.dispersed.jobs.jobs import Jobs
+from skerry.island.faces.dispersed.jobs.scheduler import Scheduler
+from skerry.island.faces.dispersed.nodes import local_node
+from skerry.island.faces.dispersed.nodes.gpu_registry import GpuRegistry
+from skerry.island.faces.dispersed.nodes.node_protocol import NodeProtocol
+from skerry.island.faces.dispersed.nodes.node_reports import NodeReports
+from skerry.island.faces.dispersed.nodes.node_views import NodeViews
+from skerry.island.faces.dispersed.nodes.offers import Offers
+from skerry.island.faces.dispersed.nodes.reward_views import RewardViews
 from skerry.island.faces.dispersed.operator import Operator
 from skerry.island.faces.dispersed.rate_limit import RateLimit
-from skerry.island.faces.dispersed.recipes import Recipes
-from skerry.island.faces.dispersed.reward_views import RewardViews
-from skerry.island.faces.dispersed.scheduler import Scheduler
-from skerry.island.faces.dispersed.ssh_public_keys import SshPublicKeys
+from skerry.island.faces.dispersed.recipes.recipes import Recipes
 from skerry.island.faces.dispersed.writing import Done, carry_out
 from skerry.island.gateway import Tunnel, refuse
 from skerry.island.store.values import micros

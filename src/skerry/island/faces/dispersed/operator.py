@@ -10,12 +10,13 @@ from sqlalchemy import Connection, select
 
 from skerry.island.asgi import BodyTooLarge, Receive, Router, Scope, read_body
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dispersed import profiles, replays, routes, wire
+from skerry.island.faces.dispersed import replays, routes, wire
+from skerry.island.faces.dispersed.account import profiles
+from skerry.island.faces.dispersed.account.ledger import transaction_view
 from skerry.island.faces.dispersed.bodies import read_json
 from skerry.island.faces.dispersed.call import Answer, Route
 from skerry.island.faces.dispersed.callers import Profile
 from skerry.island.faces.dispersed.errors import Fault, not_found
-from skerry.island.faces.dispersed.ledger import transaction_view
 from skerry.island.faces.dispersed.tables import transactions
 from skerry.island.faces.dispersed.validation import Form
 from skerry.island.faces.dispersed.writing import Done, carry_out

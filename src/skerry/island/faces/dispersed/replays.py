@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select
 
+from skerry.island.faces.dispersed.account.key_pairs import Sealer
 from skerry.island.faces.dispersed.errors import Fault
-from skerry.island.faces.dispersed.key_pairs import Sealer
 from skerry.island.faces.dispersed.tables import replays
 from skerry.island.store.prepared import Prepared, insertion
 

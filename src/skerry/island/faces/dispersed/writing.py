@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from skerry.island.engine.errors import EngineError
 from skerry.island.faces.dispersed import replays, wire
+from skerry.island.faces.dispersed.account.key_pairs import Sealer
 from skerry.island.faces.dispersed.call import Answer
 from skerry.island.faces.dispersed.errors import Fault, envelope, from_engine
-from skerry.island.faces.dispersed.key_pairs import Sealer
 from skerry.island.faces.dispersed.replays import Binding
 
 _NEVER_KEPT = frozenset({401, 403, 429})

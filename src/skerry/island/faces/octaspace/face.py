@@ -15,42 +15,35 @@ from sqlalchemy import Connection, Row
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
-from skerry.island.faces.octaspace import (
-    errors,
-    node_rows,
-    profiles,
-    requests,
-    session_rows,
-    states,
-    verification,
-    wire,
-)
-from skerry.island.faces.octaspace.account_admin import AccountAdmin
+from skerry.island.faces.octaspace import errors, profiles, requests, wire
 from skerry.island.faces.octaspace.accounts import Accounts
-from skerry.island.faces.octaspace.administration import Administration
-from skerry.island.faces.octaspace.apps import Apps
+from skerry.island.faces.octaspace.admin.account_admin import AccountAdmin
+from skerry.island.faces.octaspace.admin.administration import Administration
+from skerry.island.faces.octaspace.admin.market_admin import MarketAdmin
 from skerry.island.faces.octaspace.authentication import KEY_LENGTH, NETWORK, authenticate, presented
 from skerry.island.faces.octaspace.call import Answer, Call, Route
-from skerry.island.faces.octaspace.carrier import Carrier
 from skerry.island.faces.octaspace.errors import Fault, Header
-from skerry.island.faces.octaspace.hardware import Hardware
-from skerry.island.faces.octaspace.helpers import Helpers
-from skerry.island.faces.octaspace.market_admin import MarketAdmin
-from skerry.island.faces.octaspace.mr_work import MrWork
-from skerry.island.faces.octaspace.network import Network
-from skerry.island.faces.octaspace.nodes import Nodes
-from skerry.island.faces.octaspace.offers import Offers
+from skerry.island.faces.octaspace.nodes import node_rows, verification
+from skerry.island.faces.octaspace.nodes.hardware import Hardware
+from skerry.island.faces.octaspace.nodes.network import Network
+from skerry.island.faces.octaspace.nodes.nodes import Nodes
+from skerry.island.faces.octaspace.nodes.operating import Operating
 from skerry.island.faces.octaspace.openapi import ApiDocs
-from skerry.island.faces.octaspace.operating import Operating
 from skerry.island.faces.octaspace.rate_limit import RateLimit
-from skerry.island.faces.octaspace.render_work import RenderWork
-from skerry.island.faces.octaspace.rendering import Rendering
 from skerry.island.faces.octaspace.routes import Resource, Routes
-from skerry.island.faces.octaspace.services import Services
-from skerry.island.faces.octaspace.session_views import SessionViews
-from skerry.island.faces.octaspace.sessions import Sessions
-from skerry.island.faces.octaspace.starting import Starting
-from skerry.island.faces.octaspace.vpn_work import VpnWork
+from skerry.island.faces.octaspace.sessions import session_rows, states
+from skerry.island.faces.octaspace.sessions.apps import Apps
+from skerry.island.faces.octaspace.sessions.carrier import Carrier
+from skerry.island.faces.octaspace.sessions.helpers import Helpers
+from skerry.island.faces.octaspace.sessions.mr_work import MrWork
+from skerry.island.faces.octaspace.sessions.offers import Offers
+from skerry.island.faces.octaspace.sessions.render_work import RenderWork
+from skerry.island.faces.octaspace.sessions.rendering import Rendering
+from skerry.island.faces.octaspace.sessions.services import Services
+from skerry.island.faces.octaspace.sessions.session_views import SessionViews
+from skerry.island.faces.octaspace.sessions.sessions import Sessions
+from skerry.island.faces.octaspace.sessions.starting import Starting
+from skerry.island.faces.octaspace.sessions.vpn_work import VpnWork
 from skerry.island.gateway import Tunnel
 from skerry.island.store.values import micros
 

@@ -1,0 +1,1 @@
+"""What only the operator may do (section 3.9)."""

@@ -1,0 +1,151 @@
+"""Which job a provider gets next, and what becomes of the job then (sections 3.7.2 and 5.4)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
+
+from skerry.island.faces.dc1.jobs import events, job_rows
+from skerry.island.faces.dc1.providers import provider_rows
+from skerry.island.faces.dc1.tables import executions, jobs
+
+SERVING = "vllm_serve"
+"""The job type that serves a model until its time is over."""
+
+USUAL_SECONDS = 600
+"""`max_duration_seconds` of a job that has none."""
+
+
+def waits(connection: Connection, provider_id: int) -> bool:
+    """Whether any job waits that may be the provider's; whether it fits is not looked at: asking shall cost little."""
+    query = select(jobs.c.id).where(*_for(provider_id))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def candidates(connection: Connection, provider: Row[Any]) -> Iterator[Row[Any]]:
+    """Jobs that the provider could begin now, the next one first: what tells whether it could, not the whole rows."""
+    query: Select[Any] = (
+        select(jobs.c.id, jobs.c.status, jobs.c.provider_id, jobs.c.compute_type, jobs.c.gpu_requirements)
+        .where(
+            *_for(provider.id),
+            jobs.c.vram_required_mb <= provider.vram_mib,
+            jobs.c.gpu_count <= provider.gpu_count,
+        )
+        .order_by(jobs.c.rank, jobs.c.turn, jobs.c.status == "queued", jobs.c.id)
+    )
+    kinds = provider_rows.supported(provider)
+    name = provider_rows.model_of(provider)
+    for job in connection.execute(query).all():
+        if job.compute_type in kinds and fits_gpu(job, name):
+            yield job
+
+
+def _for(provider_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        jobs.c.status.in_(job_rows.WAITING),
+        jobs.c.picked_up_at.is_(None),
+        or_(jobs.c.provider_id == provider_id, jobs.c.provider_id.is_(None)),
+    )
+
+
+def fits_gpu(job: Row[Any], gpu_model: str) -> bool:
+    """Whether a GPU is of the type that a job demands, if it demands one."""
+    wanted = (json.loads(job.gpu_requirements) if job.gpu_requirements else {}).get("gpu_type")
+    return not wanted or str(wanted) in "".join(character for character in gpu_model.upper() if character.isalnum())
+
+
+def claim(connection: Connection, provider: Row[Any], *, now: int) -> Row[Any] | None:
+    """Give the provider its next job, which runs from this moment on; None when there is none.
+
+    Args:
+        provider: its row as it is in this transaction.
+        now: microseconds since 1970.
+    """
+    if not provider_rows.may_work(provider, now):
+        return None
+    for job in candidates(connection, provider):
+        return begin(connection, job_rows.get(connection, job.id), provider.id, now=now)
+    return None
+
+
+def begin(connection: Connection, job: Row[Any], provider_id: int, *, status: str = "running", now: int) -> Row[Any]:
+    """A waiting job is a provider's from now on, as its next attempt.
+
+    Args:
+        status: `running`, or `assigned` for the older way of polling: it starts with its first progress then.
+    """
+    attempt = int(job.attempt) + 1
+    job_rows.change(
+        connection,
+        job.id,
+        now,
+        provider_id=provider_id,
+        status=status,
+        attempt=attempt,
+        assigned_at=now,
+        picked_up_at=now,
+        started_at=now if status == "running" else None,
+        timeout_at=now + seconds(job) * 1_000_000,
+        error=None,
+    )
+    connection.execute(
+        executions.insert().values(job=job.id, attempt=attempt, provider_id=provider_id, started_at=now, gpu_ms=0)
+    )
+    taken = job_rows.find(connection, job.id)
+    assert taken is not None
+    return taken
+
+
+def seconds(job: Row[Any]) -> int:
+    """How long an attempt may take: what serves a model does so for as long as was paid for (section 5.4)."""
+    if job.job_type == SERVING:
+        return max(1, math.ceil(float(job.duration_minutes) * 60))
+    return int(job.max_duration_seconds or USUAL_SECONDS)
+
+
+def promote(connection: Connection, provider: Row[Any] | None, *, now: int) -> Row[Any] | None:
+    """A provider has room: its next queued job becomes claimable; that job, if there is one."""
+    if provider is None or provider_rows.working(connection, provider.id) >= provider.slots:
+        return None
+    query = (
+        select(jobs)
+        .where(jobs.c.status == "queued", jobs.c.provider_id == provider.id)
+        .order_by(jobs.c.rank, jobs.c.turn, jobs.c.id)
+        .limit(1)
+    )
+    job = connection.execute(query).first()
+    if job is None:
+        return None
+    job_rows.change(connection, job.id, now, status="pending", timeout_at=now + seconds(job) * 1_000_000)
+    told = "Job promoted from the queue"
+    events.add(connection, job.id, events.STATUS, "pending", "system", told, now=now)
+    return job_rows.find(connection, job.id)
+
+
+def release(connection: Connection, job: Row[Any], *, reason: str, source: str, now: int, **values: Any) -> None:
+    """Let go of a claimed job: it waits again for whichever provider fits, with what it holds."""
+    connection.execute(
+        executions.update()
+        .where(executions.c.job == job.id, executions.c.attempt == job.attempt, executions.c.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+    job_rows.change(
+        connection,
+        job.id,
+        now,
+        status="queued",
+        picked_up_at=None,
+        assigned_at=None,
+        started_at=None,
+        timeout_at=None,
+        progress_phase=None,
+        endpoint_url=None,
+        serve_port=None,
+        retry_reason=reason,
+        **values,
+    )
+    events.add(connection, job.id, events.REQUEUED, "queued", source, reason, now=now)

@@ -1,0 +1,139 @@
+"""What time alone does to jobs: their time is over, or their provider does not come back (section 5.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sqlalchemy import Connection, func, select
+
+from skerry.island.engine.engine import Engine
+from skerry.island.faces.dc1.jobs import ending, job_rows
+from skerry.island.faces.dc1.jobs.changes import Changes, Watch
+from skerry.island.faces.dc1.tables import jobs, providers
+from skerry.island.store.values import micros
+
+EVERY_SECONDS = 30.0
+GONE_SECONDS = 300
+"""Silence of a provider after which its jobs go to others."""
+
+_TIMED = ("running", "assigned", "pulling")
+_BREATH_SECONDS = 1.0
+_SECOND = 1_000_000
+
+log = logging.getLogger("skerry.island.dc1")
+
+
+class JobWatch:
+    """Looks every half a minute, or when the next job's time is over; all it knows is in the rows.
+
+    Args:
+        engine: open.
+        changes: runs transactions over jobs, and tells when another job may be the next.
+    """
+
+    def __init__(self, engine: Engine, changes: Changes) -> None:
+        self._engine = engine
+        self._changes = changes
+        self._task: asyncio.Task[None] | None = None
+        self._since = self._now()
+
+    def start(self) -> None:
+        """Begin to look. Providers have a while to be heard of again after the island itself was away."""
+        self._since = self._now()
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name="dc1 jobs")
+
+    async def stop(self) -> None:
+        """Look no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def look(self) -> int:
+        """Do what is due; how many jobs it concerned."""
+        now = self._now()
+        if not await self._engine.store.read(due, now, self._since):
+            return 0
+        return await self._changes.run(meet, now, self._since)
+
+    async def _watch(self) -> None:
+        with self._changes.watching() as watch:
+            while True:
+                try:
+                    await self.look()
+                    seconds = await self._seconds()
+                except Exception:
+                    # A database that is busy now is asked again.
+                    log.exception("jobs could not be looked after")
+                    seconds = EVERY_SECONDS
+                await self._pause(watch, seconds)
+
+    async def _seconds(self) -> float:
+        """How long nothing will be due, as far as is known now."""
+        moment = await self._engine.store.read(next_moment)
+        if moment is None:
+            return EVERY_SECONDS
+        return min(EVERY_SECONDS, max(0.0, (moment - self._now()) / _SECOND))
+
+    async def _pause(self, watch: Watch, seconds: float) -> None:
+        """Wait so long, or until some job has changed, but then no shorter than a breath."""
+        sleeping = asyncio.ensure_future(self._engine.clock.sleep(seconds))
+        changed = asyncio.ensure_future(watch.changed())
+        try:
+            await asyncio.wait((sleeping, changed), return_when=asyncio.FIRST_COMPLETED)
+            early = changed.done() and not sleeping.done()
+        finally:
+            for waiting in (sleeping, changed):
+                waiting.cancel()
+            await asyncio.gather(sleeping, changed, return_exceptions=True)
+        if early:
+            await self._engine.clock.sleep(min(_BREATH_SECONDS, seconds))
+
+    def _now(self) -> int:
+        return micros(self._engine.clock.now())
+
+
+def due(connection: Connection, now: int, since: int) -> bool:
+    """Whether anything is to be done.
+
+    Args:
+        now: microseconds since 1970.
+        since: when this island began to hear of providers.
+    """
+    return bool(_overdue(connection, now) or _forsaken(connection, now, since))
+
+
+def meet(connection: Connection, now: int, since: int) -> int:
+    """Do it; how many jobs it concerned."""
+    overdue = _overdue(connection, now)
+    for number in overdue:
+        ending.time_over(connection, job_rows.get(connection, number), now=now)
+    forsaken = _forsaken(connection, now, since)
+    for number in forsaken:
+        ending.provider_gone(connection, job_rows.get(connection, number), now=now)
+    return len(overdue) + len(forsaken)
+
+
+def next_moment(connection: Connection) -> int | None:
+    """When the next job's time is over, microseconds since 1970; None when none has one."""
+    return connection.execute(select(func.min(jobs.c.timeout_at)).where(jobs.c.status.in_(_TIMED))).scalar()
+
+
+def _overdue(connection: Connection, now: int) -> list[int]:
+    query = select(jobs.c.id).where(jobs.c.status.in_(_TIMED), jobs.c.timeout_at <= now).order_by(jobs.c.id)
+    return [int(row.id) for row in connection.execute(query)]
+
+
+def _forsaken(connection: Connection, now: int, since: int) -> list[int]:
+    """Jobs of providers that have been silent for so long that nobody waits for them any more."""
+    if now - since < GONE_SECONDS * _SECOND:
+        return []
+    heard = func.coalesce(providers.c.last_heartbeat, 0)
+    query = (
+        select(jobs.c.id)
+        .select_from(jobs.join(providers, jobs.c.provider_id == providers.c.id))
+        .where(jobs.c.status.not_in(job_rows.TERMINAL), heard <= now - GONE_SECONDS * _SECOND)
+        .order_by(jobs.c.id)
+    )
+    return [int(row.id) for row in connection.execute(query)]

@@ -1,0 +1,1 @@
+"""Recipes: saved jobs (protocol section 3.4)."""

@@ -1,0 +1,1 @@
+"""What the network's API lacks, for the island's owner (protocol section 11.11)."""

@@ -1,0 +1,153 @@
+"""One idle job's sandbox: made once, kept between attempts with what it wrote, and removed with the job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from skerry.island.engine import output
+from skerry.island.engine.engine import Engine
+from skerry.island.engine.errors import Conflict, NotFound
+from skerry.island.engine.records import Image, Program
+from skerry.island.faces.octaspace.authentication import NETWORK
+from skerry.island.faces.octaspace.idle import idle_rows
+from skerry.island.faces.octaspace.nodes import node_rows
+from skerry.island.faces.octaspace.nodes.shares import share
+from skerry.island.faces.octaspace.sessions.mr_request import words
+from skerry.island.faces.octaspace.sessions.works import StartFailed
+from skerry.island.images.host_image import HOST
+from skerry.island.images.program import COMMAND_VARIABLE, program
+from skerry.island.sandbox.spec import Limits
+from skerry.units import GIB, MIB
+
+GRACE_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL, when the node is rented."""
+
+MOST_LOG_BYTES = 4 * MIB
+_KEPT_LOGS = 4
+_DISK_BYTES = 20 * GIB
+_OUTPUT_BYTES = 16 * MIB
+
+log = logging.getLogger("skerry.island.octaspace")
+
+
+class IdleWork:
+    """What is done with a job's sandbox.
+
+    Args:
+        engine: open.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def image(self, job: Row[Any]) -> Image:
+        """The image, fetched if need be. Raises SandboxError or EngineError."""
+        found: Image = await self._engine.images.fetch(job.image)
+        return found
+
+    async def begin(self, job: Row[Any], image: Image) -> bool:
+        """Have the attempt's run, whoever began it; whether its program runs now.
+
+        Raises:
+            StartFailed: no program can be made of the job. EngineError: as the engine refuses.
+        """
+        await self._sandbox(job, image)
+        envs = self._envs(job)
+        what = await asyncio.to_thread(self._program, job, image, envs)
+        if not what.argv:
+            raise StartFailed("the image has no program; name a start_command")
+        try:
+            await self._engine.runs.submit(
+                job.account_id,
+                job.sandbox_id,
+                id=job.run_id,
+                command=what.argv,
+                background=True,
+                env={**what.env, **envs},
+                cwd=what.cwd,
+                user=what.user,
+                metered=False,
+                merge_output=True,
+            )
+        except Conflict:
+            pass
+        else:
+            self._forget_logs(job)
+        return await self._engine.runs.begun(job.run_id) is None
+
+    async def end(self, job: Row[Any]) -> None:
+        """End the attempt. Raises NotFound when it never began."""
+        await self._engine.runs.cancel(job.account_id, job.sandbox_id, job.run_id, grace=GRACE_SECONDS)
+
+    async def remove(self, job: Row[Any]) -> None:
+        """Remove the sandbox, which may never have been made."""
+        try:
+            await self._engine.sandboxes.delete(job.account_id, job.sandbox_id)
+        except NotFound:
+            pass
+
+    async def log(self, job: Row[Any]) -> bytes:
+        """What the last attempts have written, the newest last, of bounded size."""
+        found = b""
+        for attempt in range(job.attempt, max(0, job.attempt - _KEPT_LOGS), -1):
+            path = self._engine.driver.run_files(job.sandbox_id, idle_rows.run_id(job, attempt)).stdout
+            try:
+                size = path.stat().st_size
+            except OSError:
+                continue
+            found = await output.read(path, max(0, size - MOST_LOG_BYTES)) + found
+            if len(found) >= MOST_LOG_BYTES:
+                break
+        return found[-MOST_LOG_BYTES:]
+
+    async def _sandbox(self, job: Row[Any], image: Image) -> None:
+        engine = self._engine
+        try:
+            await engine.sandboxes.get(job.account_id, job.sandbox_id)
+            return
+        except NotFound:
+            pass
+        slots = node_rows.slots(engine)
+        await engine.sandboxes.create(
+            job.account_id,
+            id=job.sandbox_id,
+            network=NETWORK,
+            image=image.id,
+            limits=Limits(
+                cpu_millis=share(engine.nodes.local.cpu_millis, slots),
+                memory_bytes=share(engine.nodes.local.memory_bytes, slots),
+                disk_bytes=min(_DISK_BYTES, engine.nodes.local.disk_bytes),
+                output_bytes=_OUTPUT_BYTES,
+            ),
+            labels={"idle_job": f"{job.node_id}/{job.job_id}"},
+            metered=False,
+        )
+
+    def _envs(self, job: Row[Any]) -> dict[str, str]:
+        context = idle_rows.envs_context(job.node_id, job.job_id)
+        found: dict[str, str] = json.loads(self._engine.vault.open(job.envs, context))
+        return found
+
+    def _program(self, job: Row[Any], image: Image, envs: dict[str, str]) -> Program:
+        """What it runs: the operator's words in the image's places, as Docker does it."""
+        entrypoint, command = words(job.entrypoint, "entrypoint"), words(job.command, "start_command")
+        config = self._engine.images.config(image.id)
+        if image.id == HOST and (command or COMMAND_VARIABLE not in envs):
+            config = msgspec.structs.replace(config, entrypoint=(), command=())
+        if entrypoint:
+            config = msgspec.structs.replace(config, entrypoint=entrypoint, command=command)
+        elif command:
+            config = msgspec.structs.replace(config, command=command)
+        return program(image.name, config, self._engine.images.rootfs(image.id))
+
+    def _forget_logs(self, job: Row[Any]) -> None:
+        """A job that fails for days must not fill the disk."""
+        old = job.attempt - _KEPT_LOGS
+        if old > 0:
+            output.discard(self._engine.driver, job.sandbox_id, idle_rows.run_id(job, old))
