@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError
 from skerry.island.engine.engine import Engine
+from skerry.island.ground.waiting import unless
 from skerry.island.lock import DataDirectoryLock
 from skerry.island.provider import machine
 from skerry.island.provider.account import DIRECTORY, Account
@@ -185,30 +186,18 @@ async def run(options: DaemonOptions, said: Callable[[str], None]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask)
-    opening = asyncio.ensure_future(Daemon.open(options))
-    waiting = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait((opening, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if not opening.done():
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+        daemon = await unless(stop, Daemon.open(options))
+        if daemon is None:
             return 0
-        daemon = opening.result()
         said(f"Provider {options.account.provider_id} works for {options.account.base_url}; Ctrl-C lets it finish.")
-        await waiting
+        await stop.wait()
         count = len(daemon.loop.jobs)
         said(f"Taking no more jobs; {count} still go on. Ctrl-C again leaves them." if count else "Stopping.")
-        draining = asyncio.ensure_future(daemon.drain())
-        hurrying = asyncio.ensure_future(hurry.wait())
-        await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
-        clean = draining.done() and draining.result()
-        for task in (draining, hurrying):
-            task.cancel()
-        await asyncio.gather(draining, hurrying, return_exceptions=True)
+        clean = await unless(hurry, daemon.drain())
         await daemon.close()
         return 0 if clean else 1
     finally:
-        waiting.cancel()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 

@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from skerry.island.engine.errors import EngineError, PaymentRequired, Unavailable
 from skerry.island.faces.dispersed import wire
-from skerry.island.faces.dispersed.errors import Issue, envelope, from_engine, invalid
+from skerry.island.faces.dispersed.errors import Issue, envelope, fault_of, from_engine, invalid
+from skerry.island.ground.texts import is_uuid, iso, maybe_iso
 
 NOW = 1_776_765_600_123_456
 
 
 def test_moments() -> None:
-    assert wire.moment_text(NOW) == "2026-04-21T10:00:00.123Z"
-    assert wire.moment_text(0) == "1970-01-01T00:00:00.000Z"
-    assert wire.maybe_moment_text(None) is None
-    assert wire.maybe_moment_text(NOW) == wire.moment_text(NOW)
+    assert iso(NOW) == "2026-04-21T10:00:00.123Z"
+    assert iso(0) == "1970-01-01T00:00:00.000Z"
+    assert maybe_iso(None) is None
+    assert maybe_iso(NOW) == iso(NOW)
 
 
 @given(st.lists(st.integers(0, 1 << 52), min_size=2, max_size=6, unique=True))
@@ -34,7 +35,7 @@ def test_uuids_are_in_the_order_of_time(moments: list[int]) -> None:
         uuid = UUID(text)
         assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
         assert uuid.int >> 80 == moment // 1000
-        assert wire.is_uuid(text)
+        assert is_uuid(text)
 
 
 def test_uuids_of_one_moment_are_in_the_order_of_their_making() -> None:
@@ -45,9 +46,9 @@ def test_uuids_of_one_moment_are_in_the_order_of_their_making() -> None:
 
 
 def test_what_is_a_uuid() -> None:
-    assert wire.is_uuid("019582A6-27FC-731D-AF0A-594F04D6D0D5")
+    assert is_uuid("019582A6-27FC-731D-AF0A-594F04D6D0D5")
     for text in ("", "missing-uuid", "{019582a6-27fc-731d-af0a-594f04d6d0d5}", "019582a627fc731daf0a594f04d6d0d5", "ä"):
-        assert not wire.is_uuid(text)
+        assert not is_uuid(text)
 
 
 @given(st.integers(-(10**18), 10**18))
@@ -83,12 +84,19 @@ def test_both_envelopes_say_the_same() -> None:
 def test_refusals_of_the_engine() -> None:
     def told(error: EngineError) -> tuple[int, str]:
         fault = from_engine(error)
+        assert fault is not None
         return fault.status, fault.code
 
     assert told(PaymentRequired("no")) == (402, "INSUFFICIENT_BALANCE")
     assert told(Unavailable("no")) == (503, "SERVICE_UNAVAILABLE")
-    assert told(EngineError("inside")) == (500, "INTERNAL_ERROR")
-    assert from_engine(Unavailable("no", retry_after=1.6)).headers == ((b"retry-after", b"2"),)
+    later = from_engine(Unavailable("no", retry_after=1.6))
+    assert later is not None
+    assert later.headers == ((b"retry-after", b"2"),)
+    # What it has no words for is a defect, and told as one.
+    assert from_engine(EngineError("inside")) is None
+    defect = fault_of(EngineError("inside"))
+    assert (defect.status, defect.code) == (500, "INTERNAL_ERROR")
+    assert "inside" not in defect.detail
 
 
 _PLAIN = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from skerry.island.engine.errors import Unavailable
-from skerry.island.faces.octaspace.call import Answer
 from skerry.island.faces.octaspace.schemas import SCHEMAS
+from skerry.island.ground.answers import Answer
 from tests.island.faces.octaspace.stage import OCTA, Stage
 
 pytestmark = pytest.mark.anyio

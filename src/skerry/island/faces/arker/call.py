@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skerry.island import asgi
-from skerry.island.asgi import BodyTooLarge, MethodNotAllowed, NoSuchPath, PathRefused, Receive, Scope
+from skerry.island.asgi import BodyTooLarge, Receive, Scope
 from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import wire
 from skerry.island.faces.arker.errors import ArkerFault
+from skerry.island.ground import routes
+from skerry.island.ground.routes import MethodNotAllowed, NoSuchPath, PathRefused
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class Route:
     body_limit: int = 1 << 20
 
 
-class Router(asgi.Router[Route]):
+class Router(routes.Router[Route]):
     """The shared router, refusing in Arker's words."""
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, list[str]]:

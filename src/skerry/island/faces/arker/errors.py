@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-import string
+import logging
 
 import msgspec
 
 from skerry.island.engine.errors import EngineError
+from skerry.island.ground.faults import in_words, new_reference
 
 STATUS: dict[str, int] = {
     "bad_request": 400,
@@ -44,8 +44,10 @@ _FROM_ENGINE: dict[str, str] = {
     "rate_limited": "rate_limited",
     "unavailable": "unavailable",
     "unreadable": "unavailable",
-    "internal": "internal",
 }
+
+
+_log = logging.getLogger("skerry.island.arker")
 
 
 class ArkerFault(Exception):
@@ -63,22 +65,23 @@ class ArkerFault(Exception):
         return STATUS[self.code]
 
 
-def from_engine(error: EngineError) -> ArkerFault:
-    """The engine's refusal in Arker's words."""
-    return ArkerFault(_FROM_ENGINE.get(error.code, "internal"), error.message)
+def from_engine(error: EngineError) -> ArkerFault | None:
+    """The engine's refusal in Arker's words; None for what is a defect of the island."""
+    code = _FROM_ENGINE.get(error.code)
+    return None if code is None else ArkerFault(code, error.message)
 
 
-def unexpected(reference: str) -> ArkerFault:
-    """What a caller learns of a defect: a reference to find it in the log, and nothing of its inside."""
-    return ArkerFault("internal", f"unexpected error; the island's log names it {reference}")
+def unexpected() -> ArkerFault:
+    """What a caller learns of a defect: a reference to find it in the log, and nothing of its inside.
 
-
-def new_reference() -> str:
-    """A random name for a log entry.
-
-    Letters only: clients repeat a request whose error text contains `503` (section 2.4).
+    The reference has no digits: clients repeat a request whose error text contains `503` (section 2.4).
     """
-    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
+    return ArkerFault("internal", f"unexpected error; the island's log names it {new_reference()}")
+
+
+def fault_of(error: Exception) -> ArkerFault:
+    """Any failure in Arker's words."""
+    return error if isinstance(error, ArkerFault) else in_words(error, from_engine, unexpected, _log)
 
 
 def envelope(code: str, message: str, *, legacy: bool) -> bytes:

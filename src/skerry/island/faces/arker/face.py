@@ -17,7 +17,7 @@ from skerry.island.engine.errors import EngineError
 from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import routes, tables, wire
 from skerry.island.faces.arker.call import Call, Route, Router
-from skerry.island.faces.arker.errors import ArkerFault, envelope, from_engine, new_reference, unexpected
+from skerry.island.faces.arker.errors import ArkerFault, envelope, fault_of
 from skerry.island.faces.arker.pty import Pty, wish_of
 from skerry.island.faces.arker.running import Running
 from skerry.island.faces.arker.service import NETWORK, Service
@@ -116,7 +116,7 @@ class ArkerFace:
         except ClientGone:
             return
         except Exception as error:
-            await _refuse(send, _fault(error), legacy=legacy)
+            await _refuse(send, fault_of(error), legacy=legacy)
             return
         await _reply(send, 200, msgspec.json.encode(answer))
 
@@ -153,7 +153,7 @@ class ArkerFace:
             text = "this URL has expired" if error.reason == "expired" else "this URL grants nothing"
             await _refuse(send, ArkerFault("forbidden", text), legacy=False)
         except Exception as error:
-            await _refuse(send, _fault(error), legacy=False)
+            await _refuse(send, fault_of(error), legacy=False)
 
     async def _upload(self, scope: Scope, receive: Receive, grant: PutGrant) -> None:
         announced = header(scope["headers"], b"content-length")
@@ -190,7 +190,7 @@ class ArkerFace:
         try:
             await self._terminal(scope, receive, send, raw)
         except Exception as error:
-            fault = _fault(error)
+            fault = fault_of(error)
             await receive()
             body = envelope(fault.code, fault.message, legacy=raw.startswith(b"/api/"))
             headers = [_JSON, (b"content-length", str(len(body)).encode())]
@@ -216,17 +216,6 @@ class ArkerFace:
         vm = await self._service.vm(account_id, vm_id)
         session = await self._service.session(account_id, vm.id, session_id)
         await self._pty.attach(account_id, vm.id, session.id, wish, receive, send)
-
-
-def _fault(error: Exception) -> ArkerFault:
-    """Any failure in Arker's words; a defect is logged and keeps its inside to itself."""
-    if isinstance(error, ArkerFault):
-        return error
-    if isinstance(error, EngineError) and error.code != "internal":
-        return from_engine(error)
-    reference = new_reference()
-    _log.error("unexpected error [%s]", reference, exc_info=error)
-    return unexpected(reference)
 
 
 async def _refuse(send: Send, fault: ArkerFault, *, legacy: bool) -> None:

@@ -16,6 +16,7 @@ from skerry.island.faces.arker import tables
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.terminals import LiveTerminal, Terminals, Viewer
 from skerry.island.faces.arker.wire import number
+from skerry.island.ground.waiting import first_of
 from skerry.island.sandbox.driver import Terminal
 
 TICKET_SECONDS = 60
@@ -163,14 +164,10 @@ class Pty:
         viewer = live.attach()
         # Whoever came last decides the size, as with any shared terminal.
         await live.resize(wish.columns, wish.rows)
-        inward = asyncio.create_task(self._inward(live, receive, send))
-        outward = asyncio.create_task(self._outward(live, viewer, send))
         try:
-            await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
+            async with first_of(self._inward(live, receive, send), self._outward(live, viewer, send)):
+                pass
         finally:
-            for task in (inward, outward):
-                task.cancel()
-            await asyncio.gather(inward, outward, return_exceptions=True)
             live.detach(viewer)
             self._fade(live, wish.unwatched)
 

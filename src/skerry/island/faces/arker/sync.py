@@ -22,7 +22,7 @@ from skerry.ids import new_ulid
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, NotFound
 from skerry.island.faces.arker import tables
-from skerry.island.faces.arker.errors import ArkerFault, from_engine, new_reference, unexpected
+from skerry.island.faces.arker.errors import ArkerFault, fault_of
 from skerry.island.faces.arker.paths import HOME, sync_path
 from skerry.island.faces.arker.schemas import (
     ChunkResult,
@@ -141,14 +141,8 @@ class Sync:
                 if kind == "chunk":
                     return await self._chunk(account_id, vm_id, entry)
                 return await self._commit(account_id, vm_id, entry)
-        except ArkerFault as error:
-            return _failed(entry, error)
-        except EngineError as error:
-            return _failed(entry, from_engine(error))
-        except Exception:
-            reference = new_reference()
-            _log.exception("a write entry failed unexpectedly [%s]", reference)
-            return _failed(entry, unexpected(reference))
+        except Exception as error:
+            return _failed(entry, fault_of(error))
 
     def _lock(self, vm_id: str, upload_id: str) -> asyncio.Lock:
         return self._locks.setdefault((vm_id, upload_id), asyncio.Lock())

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from skerry.island.faces.dc1.access import Access
 from skerry.island.faces.dc1.limits import Limit
+from skerry.island.ground import answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,20 +78,10 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a handler answers: JSON, bytes with their media type, or a stream of bytes.
+class Answer(answers.Answer):
+    """JSON, bytes with their media type, or a stream of bytes: an async iterator of them."""
 
-    Args:
-        value: JSON, bytes, or an async iterator of bytes.
-        status: HTTP status.
-        media: of bytes and streams.
-        headers: beside the usual ones.
-    """
-
-    value: Any
-    status: int = 200
     media: str = "application/json; charset=utf-8"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
     def stream(cls, parts: AsyncIterator[bytes], media: str = "text/event-stream") -> Answer:

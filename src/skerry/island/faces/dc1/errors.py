@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skerry.island.engine.errors import EngineError
+from skerry.island.ground.answers import Header
+from skerry.island.ground.faults import in_words, sentence
 
-Header = tuple[bytes, bytes]
+_log = logging.getLogger("skerry.island.dc1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,14 @@ def invalid(issues: Sequence[Issue]) -> Fault:
 def from_engine(error: EngineError) -> Fault | None:
     """What the engine refused, in the network's words; None for what is a defect of the island."""
     status = _ENGINE.get(error.code)
-    return None if status is None else Fault(status, error.message[:1].upper() + error.message[1:])
+    return None if status is None else Fault(status, sentence(error.message))
 
 
-def unexpected(reference: str) -> Fault:
+def unexpected() -> Fault:
     """500: a defect, which the log of the island explains under its reference."""
-    return Fault(500, f"The island failed at this; its log has the reason under {reference}")
+    return Fault(500, f"The island failed at this; its log has the reason under {secrets.token_hex(4)}")
 
 
-def new_reference() -> str:
-    """A word by which a defect is found in the log."""
-    return secrets.token_hex(4)
+def fault_of(error: Exception) -> Fault:
+    """Any failure in the network's words."""
+    return error if isinstance(error, Fault) else in_words(error, from_engine, unexpected, _log)

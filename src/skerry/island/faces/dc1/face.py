@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -13,17 +12,18 @@ from sqlalchemy import Connection
 from skerry.island.admin.auth import owner_key
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError, Unreadable
+from skerry.island.engine.errors import Unreadable
 from skerry.island.faces.dc1 import errors, key_rows, limits, requests, wire
 from skerry.island.faces.dc1.authentication import Authentication, presented
 from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
-from skerry.island.faces.dc1.errors import Fault, Header
 from skerry.island.faces.dc1.limits import Limit, RateLimits
 from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.routes import Resource, Routes
 from skerry.island.faces.dc1.service import Service
 from skerry.island.faces.dc1.system import System
 from skerry.island.gateway import Tunnel, refuse
+from skerry.island.ground.answers import Header, reply
+from skerry.island.ground.waiting import client_gone
 from skerry.island.store import ledger
 from skerry.island.store.values import micros
 
@@ -37,8 +37,6 @@ _PREFLIGHT: tuple[Header, ...] = (
     ),
     (b"access-control-max-age", b"600"),
 )
-
-log = logging.getLogger("skerry.island.dc1")
 
 
 class DC1Face:
@@ -104,7 +102,7 @@ class DC1Face:
         except ClientGone:
             return
         except Exception as error:
-            fault = _fault(error)
+            fault = errors.fault_of(error)
             answer, extra = Answer(fault.body, fault.status), fault.headers
             body = wire.encode(answer.value)
         await _reply(scope, receive, send, answer, body, extra)
@@ -183,36 +181,20 @@ def _ready(answer: Answer) -> bool:
     return isinstance(answer.value, bytes) or hasattr(answer.value, "__aiter__")
 
 
-def _fault(error: Exception) -> Fault:
-    """Any failure in the network's words; a defect is logged and keeps its inside to itself."""
-    if isinstance(error, Fault):
-        return error
-    known = errors.from_engine(error) if isinstance(error, EngineError) else None
-    if known is not None:
-        return known
-    reference = errors.new_reference()
-    log.error("unexpected error [%s]", reference, exc_info=error)
-    return errors.unexpected(reference)
-
-
 async def _reply(
     scope: Scope, receive: Receive, send: Send, answer: Answer, body: Any, extra: Sequence[Header]
 ) -> None:
     headers = [*_CORS, *answer.headers, *extra]
-    if answer.status != 204:
-        headers.append((b"content-type", answer.media.encode()))
     if isinstance(body, bytes):
-        if answer.status != 204:
-            headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await reply(scope, send, answer.status, headers, body, answer.media)
         return
+    headers.append((b"content-type", answer.media.encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if scope["method"] == "HEAD":
         await body.aclose()
         await send({"type": "http.response.body", "body": b""})
         return
-    gone = asyncio.ensure_future(_gone(receive))
+    gone = asyncio.ensure_future(client_gone(receive))
     try:
         async with aclosing(body):
             while True:
@@ -235,8 +217,3 @@ async def _reply(
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

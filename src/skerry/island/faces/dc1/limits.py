@@ -1,14 +1,13 @@
-"""How often somebody may ask (section 2.7): windows that begin with the first request; kept in memory only."""
+"""How often somebody may ask, and what is told of it (section 2.7)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skerry.island.faces.dc1.errors import Fault, Header
-
-_MOST_WINDOWS = 20_000
+from skerry.island.faces.dc1.errors import Fault
+from skerry.island.ground.answers import Header
+from skerry.island.ground.windows import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +70,7 @@ class RateLimits:
     def __init__(self, enabled: bool, overrides: dict[str, int | None], monotonic: Callable[[], float]) -> None:
         self._enabled = enabled
         self._overrides = overrides
-        self._monotonic = monotonic
-        # When each began, how much was counted, and when it ends; the order is that of their beginnings.
-        self._windows: dict[tuple[str, str], tuple[float, int, float]] = {}
+        self._windows = Windows(monotonic)
 
     def take(self, limit: Limit, who: str) -> tuple[Header, ...]:
         """Count a request; the headers that tell how many are left.
@@ -84,35 +81,17 @@ class RateLimits:
         most = self._overrides.get(limit.name, limit.most)
         if not self._enabled or most is None:
             return ()
-        now = self._monotonic()
-        begun, count, _ = self._windows.get((limit.name, who), (now, 0, now))
-        if begun + limit.seconds <= now:
-            self._windows.pop((limit.name, who), None)
-            begun, count = now, 0
-        wait = max(1, math.ceil(begun + limit.seconds - now))
+        turn = self._windows.take((limit.name, who), most, limit.seconds)
         headers = (
             (b"ratelimit-policy", f"{most};w={limit.seconds}".encode()),
             (b"ratelimit-limit", str(most).encode()),
-            (b"ratelimit-remaining", str(max(0, most - count - 1)).encode()),
-            (b"ratelimit-reset", str(wait).encode()),
+            (b"ratelimit-remaining", str(turn.left).encode()),
+            (b"ratelimit-reset", str(turn.wait).encode()),
         )
-        if count >= most:
-            refused = (*headers, (b"retry-after", str(wait).encode()))
-            if limit.error:
-                raise Fault(429, limit.error, headers=refused)
-            told = {"retryAfterSeconds": limit.seconds, "retryAfterMs": limit.seconds * 1_000}
-            raise Fault(429, "Rate limit exceeded", headers=refused, **told)
-        if len(self._windows) >= _MOST_WINDOWS:
-            self._forget(now)
-        self._windows[limit.name, who] = begun, count + 1, begun + limit.seconds
-        return headers
-
-    def _forget(self, now: float) -> None:
-        """Make room: windows that have ended go, and where that is not enough, the older half of all.
-
-        Who asks under ever new names must not have this grow without end.
-        """
-        self._windows = {key: window for key, window in self._windows.items() if window[2] > now}
-        if len(self._windows) >= _MOST_WINDOWS:
-            for key in list(self._windows)[: _MOST_WINDOWS // 2]:
-                del self._windows[key]
+        if turn.granted:
+            return headers
+        refused = (*headers, turn.retry_after)
+        if limit.error:
+            raise Fault(429, limit.error, headers=refused)
+        told = {"retryAfterSeconds": limit.seconds, "retryAfterMs": limit.seconds * 1_000}
+        raise Fault(429, "Rate limit exceeded", headers=refused, **told)

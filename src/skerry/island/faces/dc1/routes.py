@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
-
-from skerry.island.asgi import BadPath, PathRefused, Router
 from skerry.island.faces.dc1.call import Route
 from skerry.island.faces.dc1.errors import Fault
+from skerry.island.ground import routes
+from skerry.island.ground.faults import sentence
+from skerry.island.ground.routes import BadPath, PathRefused
+
+Resource = routes.Resource[Route]
+"""One noun of the network."""
 
 
-class Resource(Protocol):
-    """One noun of the network."""
-
-    def routes(self) -> Sequence[Route]:
-        """What it answers."""
-
-
-class Routes:
-    """Every row, and a router over them; literals win over variables, so `/api/jobs/history` is no job.
-
-    Args:
-        resources: the nouns.
-    """
-
-    def __init__(self, resources: Iterable[Resource]) -> None:
-        self.table = [route for resource in resources for route in resource.routes()]
-        self._router: Router[Route] = Router()
-        for route in self.table:
-            self._router.add(route.method, route.path, route)
+class Routes(routes.Routes[Route]):
+    """Every row; literals win over variables, so `/api/jobs/history` is no job."""
 
     def find(self, method: str, path: bytes) -> tuple[Route, list[str]]:
         """The row of a request and the decoded variable segments; HEAD is answered as GET.
@@ -40,9 +25,9 @@ class Routes:
             # What clients make of a base URL that ends in a slash.
             path = path.replace(b"//", b"/")
         try:
-            found, values = self._router.find("GET" if method == "HEAD" else method, path)
+            found, values = self.look(method, path)
         except BadPath as error:
-            raise Fault(400, f"{str(error)[:1].upper()}{str(error)[1:]}") from None
+            raise Fault(400, sentence(error)) from None
         except PathRefused:
             raise Fault(404, "Not found") from None
         if method == "HEAD" and found.takes:

@@ -19,12 +19,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from skerry.island.ground.columns import stamps
 from skerry.island.store.tables import metadata
-
-
-def _stamps() -> tuple[Column[int], Column[int]]:
-    return Column("created_at", BigInteger, nullable=False), Column("updated_at", BigInteger, nullable=False)
-
 
 # A renter is an account of the engine that this network has seen; the master key is one of the engine's.
 renters = Table(
@@ -46,7 +42,7 @@ renters = Table(
     Column("daily_jobs", BigInteger),
     Column("monthly_spend", BigInteger),
     Column("deleted_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 # `node_id` names the engine's own node; providers that speak the protocol from outside have none. `profile` is what
@@ -88,7 +84,7 @@ providers = Table(
     Column("total_earned", BigInteger, nullable=False, default=0),
     Column("last_heartbeat", BigInteger),
     Column("online_ms", BigInteger, nullable=False, default=0),
-    *_stamps(),
+    *stamps(),
 )
 
 # Every key but the renters' master keys.
@@ -172,7 +168,7 @@ jobs = Table(
     Column("webhook_status", String(16)),
     Column("webhook_attempts", Integer, nullable=False, default=0),
     Column("webhook_notified_at", BigInteger),
-    *_stamps(),
+    *stamps(),
     Index(None, "renter_id", "id"),
     Index(None, "provider_id", "id"),
     Index(None, "status", "provider_id"),
@@ -256,7 +252,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", BigInteger, index=True),
     Column("outcome", String(200)),
-    *_stamps(),
+    *stamps(),
 )
 
 presets = Table(
@@ -266,7 +262,7 @@ presets = Table(
     Column("renter_id", ForeignKey("dc1_renters.id"), nullable=False, index=True),
     Column("name", String(120), nullable=False),
     Column("body", Text, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 payments = Table(
@@ -279,7 +275,7 @@ payments = Table(
     Column("status", String(16), nullable=False),
     Column("memo", Text),
     Column("paid_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 withdrawals = Table(
@@ -293,7 +289,7 @@ withdrawals = Table(
     Column("hint", String(32), nullable=False),
     Column("status", String(16), nullable=False),
     Column("processed_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 provider_events = Table(

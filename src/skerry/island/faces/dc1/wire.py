@@ -8,6 +8,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
 
+from skerry.island.ground.texts import iso as iso
+from skerry.island.ground.texts import maybe_iso as maybe_iso
 from skerry.island.store.values import moment
 
 MOST_BODY_BYTES = 50 << 20
@@ -63,16 +65,6 @@ def decode(body: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from None
     return found
-
-
-def iso(micros: int) -> str:
-    """A moment as `2026-03-22T19:30:00.000Z`."""
-    return moment(micros).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def maybe_iso(micros: int | None) -> str | None:
-    """As `iso`; None stays None."""
-    return None if micros is None else iso(micros)
 
 
 def stamp(micros: int | None, *, millis: bool = True) -> str | None:

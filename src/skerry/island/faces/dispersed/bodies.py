@@ -7,6 +7,7 @@ from typing import Any
 from skerry.island.asgi import Scope, header
 from skerry.island.faces.dispersed import wire
 from skerry.island.faces.dispersed.errors import Fault, bad_request
+from skerry.island.ground.faults import sentence
 
 
 def read_json(scope: Scope, body: bytes, *, required: bool) -> tuple[Any, bool]:
@@ -30,7 +31,7 @@ def read_json(scope: Scope, body: bytes, *, required: bool) -> tuple[Any, bool]:
     try:
         return wire.decode(body), True
     except wire.Unreadable as error:
-        raise bad_request(f"{str(error)[:1].upper()}{str(error)[1:]}") from None
+        raise bad_request(sentence(error)) from None
 
 
 def _is_json(media: str) -> bool:

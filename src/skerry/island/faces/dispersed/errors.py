@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-import string
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skerry.island.engine.errors import EngineError
-from skerry.island.faces.dispersed import wire
+from skerry.island.ground.answers import Header
+from skerry.island.ground.faults import in_words, new_reference, sentence
+from skerry.island.ground.texts import iso
+
+_log = logging.getLogger("skerry.island.dispersed")
 
 _FROM_ENGINE: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "INVALID_API_KEY"),
@@ -60,7 +63,7 @@ class Fault(Exception):
         detail: str,
         details: Sequence[Issue] = (),
         *,
-        headers: Sequence[tuple[bytes, bytes]] = (),
+        headers: Sequence[Header] = (),
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -85,7 +88,7 @@ def not_found(what: str) -> Fault:
     Args:
         what: the thing, such as `job`.
     """
-    return Fault(404, "NOT_FOUND", f"{what[:1].upper()}{what[1:]} not found")
+    return Fault(404, "NOT_FOUND", f"{sentence(what)} not found")
 
 
 def bad_request(detail: str) -> Fault:
@@ -93,21 +96,21 @@ def bad_request(detail: str) -> Fault:
     return Fault(400, "BAD_REQUEST", detail)
 
 
-def from_engine(error: EngineError) -> Fault:
-    """The engine's refusal in the network's words; what the engine has no code for is a defect."""
-    status, code = _FROM_ENGINE.get(error.code, (500, "INTERNAL_ERROR"))
+def from_engine(error: EngineError) -> Fault | None:
+    """The engine's refusal in the network's words; None for what is a defect of the island."""
+    known = _FROM_ENGINE.get(error.code)
     retry = [] if error.retry_after is None else [(b"retry-after", str(max(1, round(error.retry_after))).encode())]
-    return Fault(status, code, error.message, headers=retry)
+    return None if known is None else Fault(*known, error.message, headers=retry)
 
 
-def unexpected(reference: str) -> Fault:
+def unexpected() -> Fault:
     """What a caller learns of a defect: a name to find it in the log by, and nothing of its inside."""
-    return Fault(500, "INTERNAL_ERROR", f"Unexpected error; the island's log names it {reference}")
+    return Fault(500, "INTERNAL_ERROR", f"Unexpected error; the island's log names it {new_reference()}")
 
 
-def new_reference() -> str:
-    """A random name for a log entry."""
-    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
+def fault_of(error: Exception) -> Fault:
+    """Any failure in the network's words."""
+    return error if isinstance(error, Fault) else in_words(error, from_engine, unexpected, _log)
 
 
 def envelope(fault: Fault, now: int) -> dict[str, Any]:
@@ -123,6 +126,6 @@ def envelope(fault: Fault, now: int) -> dict[str, Any]:
         "details": [
             {"code": issue.code, "path": list(issue.path), "message": issue.message} for issue in fault.details
         ],
-        "timestamp": wire.moment_text(now),
+        "timestamp": iso(now),
     }
     return {**inner, "status": fault.status, "error": inner}

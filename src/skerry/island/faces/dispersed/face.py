@@ -11,9 +11,8 @@ from email.utils import format_datetime
 from sqlalchemy import Connection
 
 from skerry.island.admin.auth import admits, owner_key
-from skerry.island.asgi import ClientGone, Receive, Router, Scope, Send, header, raw_path
+from skerry.island.asgi import ClientGone, Receive, Scope, Send, header, raw_path
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError
 from skerry.island.faces.dispersed import admission, replays, routes, wire
 from skerry.island.faces.dispersed.account import first_pair
 from skerry.island.faces.dispersed.account.accounts import AccountViews
@@ -23,14 +22,7 @@ from skerry.island.faces.dispersed.account.ssh_public_keys import SshPublicKeys
 from skerry.island.faces.dispersed.authentication import Admitted, Authentication
 from skerry.island.faces.dispersed.bodies import read_json
 from skerry.island.faces.dispersed.call import Answer, Call, Route
-from skerry.island.faces.dispersed.errors import (
-    Fault,
-    bad_request,
-    envelope,
-    from_engine,
-    new_reference,
-    unexpected,
-)
+from skerry.island.faces.dispersed.errors import Fault, bad_request, envelope, fault_of
 from skerry.island.faces.dispersed.jobs.job_rows import any_live
 from skerry.island.faces.dispersed.jobs.job_runs import JobRuns
 from skerry.island.faces.dispersed.jobs.jobs import Jobs
@@ -47,6 +39,9 @@ from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.recipes.recipes import Recipes
 from skerry.island.faces.dispersed.writing import Done, carry_out
 from skerry.island.gateway import Tunnel, refuse
+from skerry.island.ground.answers import Header, reply
+from skerry.island.ground.routes import Router
+from skerry.island.ground.texts import iso
 from skerry.island.store.values import micros
 from skerry.networks.dispersed.canonical import json_text
 from skerry.networks.dispersed.signing import EMPTY_HASH, body_hash
@@ -151,7 +146,7 @@ class DispersedFace:
         if scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
             return
-        extra: list[tuple[bytes, bytes]] = []
+        extra: list[Header] = []
         try:
             done = await self._answer(scope, receive)
             if done.replayed:
@@ -159,10 +154,12 @@ class DispersedFace:
         except ClientGone:
             return
         except Exception as error:
-            fault = _fault(error)
+            fault = fault_of(error)
             done = Done(status=fault.status, body=wire.encode(envelope(fault, self._now())))
             extra = list(fault.headers)
-        await self._reply(scope, send, done, extra)
+        date = format_datetime(self._engine.clock.now(), usegmt=True).encode()
+        headers = [(b"date", date), (b"x-request-id", secrets.token_hex(8).encode()), *extra]
+        await reply(scope, send, done.status, headers, done.body)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Done:
         raw = raw_path(scope)
@@ -227,16 +224,7 @@ class DispersedFace:
         if method not in ("GET", "HEAD"):
             headers = [(b"allow", b"GET, HEAD")]
             raise Fault(405, "METHOD_NOT_ALLOWED", "This path answers GET, HEAD", headers=headers)
-        return Done(status=200, body=wire.encode({"status": "ok", "timestamp": wire.moment_text(self._now())}))
-
-    async def _reply(self, scope: Scope, send: Send, done: Done, extra: list[tuple[bytes, bytes]]) -> None:
-        date = format_datetime(self._engine.clock.now(), usegmt=True).encode()
-        headers = [(b"date", date), (b"x-request-id", secrets.token_hex(8).encode()), *extra]
-        if done.status != 204:
-            headers.append((b"content-type", b"application/json"))
-            headers.append((b"content-length", str(len(done.body)).encode()))
-        await send({"type": "http.response.start", "status": done.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else done.body})
+        return Done(status=200, body=wire.encode({"status": "ok", "timestamp": iso(self._now())}))
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())
@@ -250,16 +238,3 @@ def _idempotency_key(scope: Scope) -> str | None:
         raise bad_request("X-Idempotency-Key must be one text of 1 to 255 visible ASCII characters")
     key: str = given[0]
     return key
-
-
-def _fault(error: Exception) -> Fault:
-    """Any failure in the network's words; a defect is logged and keeps its inside to itself."""
-    if isinstance(error, Fault):
-        return error
-    if isinstance(error, EngineError):
-        fault = from_engine(error)
-        if fault.status != 500:
-            return fault
-    reference = new_reference()
-    _log.error("unexpected error [%s]", reference, exc_info=error)
-    return unexpected(reference)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from skerry.island.asgi import BodyTooLarge, Receive, Router, Scope, read_body
+from skerry.island.asgi import BodyTooLarge, Receive, Scope, read_body
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.dispersed import replays, routes, wire
 from skerry.island.faces.dispersed.account import profiles
@@ -20,6 +20,7 @@ from skerry.island.faces.dispersed.errors import Fault, not_found
 from skerry.island.faces.dispersed.tables import transactions
 from skerry.island.faces.dispersed.validation import Form
 from skerry.island.faces.dispersed.writing import Done, carry_out
+from skerry.island.ground.routes import Router
 from skerry.island.store import ledger
 from skerry.island.store.values import micros
 from skerry.money import Money

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from skerry.island.faces.dispersed.errors import Fault
+from skerry.island.ground.windows import Windows
 
-WINDOW_SECONDS = 60.0
-_MOST_WINDOWS = 10_000
+_WINDOW_SECONDS = 60.0
 
 
 class RateLimit:
-    """Counts in windows of a minute that begin with a key's first request; kept in memory only.
+    """Counts requests by key.
 
     Args:
         most: requests per window, None for no limit.
@@ -21,8 +20,7 @@ class RateLimit:
 
     def __init__(self, most: int | None, monotonic: Callable[[], float]) -> None:
         self._most = most
-        self._monotonic = monotonic
-        self._windows: dict[str, tuple[float, int]] = {}
+        self._windows = Windows(monotonic)
 
     def take(self, key: str) -> None:
         """Count a request.
@@ -32,27 +30,11 @@ class RateLimit:
         """
         if self._most is None:
             return
-        now = self._monotonic()
-        begun, count = self._windows.get(key, (now, 0))
-        if begun + WINDOW_SECONDS <= now:
-            begun, count = now, 0
-        if count >= self._most:
-            wait = max(1, math.ceil(begun + WINDOW_SECONDS - now))
-            raise Fault(
-                429,
-                "RATE_LIMITED",
-                f"This API key has made {self._most} requests within a minute; wait {wait} s",
-                headers=[(b"retry-after", str(wait).encode())],
-            )
-        if len(self._windows) >= _MOST_WINDOWS:
-            self._forget(now)
-        self._windows[key] = begun, count + 1
+        turn = self._windows.take(key, self._most, _WINDOW_SECONDS)
+        if not turn.granted:
+            detail = f"This API key has made {self._most} requests within a minute; wait {turn.wait} s"
+            raise Fault(429, "RATE_LIMITED", detail, headers=[turn.retry_after])
 
     def give_back(self, key: str) -> None:
         """Uncount a request that was none of the key's own."""
-        if key in self._windows:
-            begun, count = self._windows[key]
-            self._windows[key] = begun, max(0, count - 1)
-
-    def _forget(self, now: float) -> None:
-        self._windows = {key: window for key, window in self._windows.items() if window[0] + WINDOW_SECONDS > now}
+        self._windows.give_back(key)

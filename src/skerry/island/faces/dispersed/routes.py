@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
-from skerry.island.asgi import BadPath, MethodNotAllowed, PathRefused, Router
 from skerry.island.faces.dispersed.call import Route
 from skerry.island.faces.dispersed.errors import Fault, bad_request
+from skerry.island.ground.faults import sentence
+from skerry.island.ground.routes import BadPath, MethodNotAllowed, PathRefused, Resource, Router
 
 Table = list[tuple[str, str, Route]]
 """Methods, patterns and what answers them; `{...}` in a pattern is one variable segment."""
 
 
-class Resource(Protocol):
-    """One noun of the network."""
-
-    def routes(self) -> Table:
-        """What it answers."""
-
-
-def build(resources: Iterable[Resource]) -> Router[Route]:
+def build(resources: Iterable[Resource[tuple[str, str, Route]]]) -> Router[Route]:
     """A router over everything that some resources answer."""
     router: Router[Route] = Router()
     for resource in resources:
@@ -43,6 +36,6 @@ def find(router: Router[Route], method: str, path: bytes) -> tuple[Route, list[s
             405, "METHOD_NOT_ALLOWED", f"This path answers {allow}", headers=[(b"allow", allow.encode())]
         ) from None
     except BadPath as error:
-        raise bad_request(f"{str(error)[:1].upper()}{str(error)[1:]}") from None
+        raise bad_request(sentence(error)) from None
     except PathRefused:
         raise Fault(404, "NOT_FOUND", "There is no such path") from None

@@ -19,13 +19,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from skerry.island.ground.columns import stamps
 from skerry.island.store.tables import metadata
 
 _UUID = String(36)
-
-
-def _stamps() -> tuple[Column[int], Column[int]]:
-    return Column("created_at", BigInteger, nullable=False), Column("updated_at", BigInteger, nullable=False)
 
 
 # The network's words for an account of the engine, made when the account is first seen here.
@@ -37,7 +34,7 @@ profiles = Table(
     Column("email", String(200)),
     Column("render_user_id", _UUID, nullable=False),
     Column("consumer_profile_uuid", _UUID, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 api_keys = Table(
@@ -54,7 +51,7 @@ api_keys = Table(
     Column("expires_at", BigInteger),
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 nonces = Table(
@@ -110,7 +107,7 @@ jobs = Table(
     Column("source_recipe_uuid", _UUID),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
-    *_stamps(),
+    *stamps(),
     Index(None, "account_id", "created_at"),
     Index(None, "status", "created_at"),
 )
@@ -142,7 +139,7 @@ job_runs = Table(
     Column("exit_code", Integer),
     Column("logs", LargeBinary),
     Column("logs_bytes", BigInteger, nullable=False, default=0),
-    *_stamps(),
+    *stamps(),
     Index(None, "account_id", "created_at"),
     Index(None, "status", "created_at"),
 )
@@ -160,7 +157,7 @@ authorizations = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
-    *_stamps(),
+    *stamps(),
     Index(None, "account_id", "created_at"),
     Index(None, "status"),
 )
@@ -175,7 +172,7 @@ transactions = Table(
     Column("job_run_uuid", _UUID, index=True),
     Column("authorization_uuid", _UUID),
     Column("memo", Text),
-    *_stamps(),
+    *stamps(),
     Index(None, "account_id", "created_at"),
 )
 
@@ -196,7 +193,7 @@ recipes = Table(
     Column("forked_from", _UUID),
     Column("last_used_at", BigInteger),
     Column("deleted_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 ssh_public_keys = Table(
@@ -210,7 +207,7 @@ ssh_public_keys = Table(
     Column("is_default", Integer, nullable=False, default=0),
     Column("last_used_at", BigInteger),
     Column("deleted_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 gpu_registry = Table(
@@ -223,7 +220,7 @@ gpu_registry = Table(
     Column("cuda_cores", Integer),
     Column("hourly_rate", BigInteger, nullable=False),
     Column("multiplier_millis", Integer, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 # `node_id` names the engine's own node; nodes that speak the operators' protocol have none.
@@ -239,7 +236,7 @@ nodes = Table(
     Column("hardware", Text, nullable=False),
     Column("event", Text),
     Column("last_seen_at", BigInteger, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 # What a node did in one week, in milliseconds; amounts are micros of a RENDER token, set when the week is finalized.
@@ -255,7 +252,7 @@ rewards = Table(
     Column("assignable_ms", BigInteger, nullable=False),
     Column("worked_ms", BigInteger, nullable=False),
     Column("prep_ms", BigInteger, nullable=False),
-    *_stamps(),
+    *stamps(),
     UniqueConstraint("node_uuid", "epoch_start"),
 )
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from skerry.island.faces.dispersed.errors import Issue, invalid
-from skerry.island.faces.dispersed.wire import LARGEST_INTEGER, is_uuid
+from skerry.island.faces.dispersed.wire import LARGEST_INTEGER
+from skerry.island.ground.texts import is_uuid
 
 Path = tuple[str | int, ...]
 

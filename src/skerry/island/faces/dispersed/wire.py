@@ -1,4 +1,4 @@
-"""How the face writes moments, identifiers, money and JSON, and how it reads JSON."""
+"""How the face writes identifiers, money and JSON, and how it reads JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-
-from skerry.island.store.values import moment
-from skerry.times import rfc3339
 
 MOST_BODY_BYTES = 1 << 20
 MOST_DEPTH = 64
@@ -29,20 +26,6 @@ class Unreadable(Exception):
     """A body that is no JSON text, or one that nobody should take apart; the message is for who sent it."""
 
 
-def moment_text(micros: int) -> str:
-    """A moment in UTC with milliseconds, such as `2026-04-21T10:00:00.000Z`.
-
-    Args:
-        micros: microseconds since 1970.
-    """
-    return rfc3339(moment(micros)).removesuffix("+00:00") + "Z"
-
-
-def maybe_moment_text(micros: int | None) -> str | None:
-    """As `moment_text`; None stays None."""
-    return None if micros is None else moment_text(micros)
-
-
 def new_uuid(now: int) -> str:
     """A UUID of version 7: whoever sorts them as text has them in the order in which they were made.
 
@@ -55,14 +38,6 @@ def new_uuid(now: int) -> str:
     low = (next(_order) & 0x3FFF) << 48 | secrets.randbits(48)
     value = (milliseconds & ((1 << 48) - 1)) << 80 | 7 << 76 | fraction << 64 | 2 << 62 | low
     return str(UUID(int=value))
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID in its usual form, in either case."""
-    try:
-        return len(text) == 36 and str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def usd(micros: int) -> Decimal:

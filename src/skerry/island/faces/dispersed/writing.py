@@ -80,7 +80,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Answer]) -> An
         return work(connection)
     except EngineError as error:
         fault = from_engine(error)
-        if fault.status == 500:
+        if fault is None:
             raise
         raise fault from error
 

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace import profiles
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
+from skerry.island.ground.answers import Answer
 
 _AVATAR = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'>"

@@ -1,10 +1,12 @@
-"""One request on its way through a handler, what handlers answer, and what routes say of themselves."""
+"""One request on its way through a handler, and what routes say of themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from skerry.island.ground.answers import Answer
 
 Access = Literal["key", "optional", "public"]
 """Whether a key is needed, looked at when there is one, or of no interest."""
@@ -50,23 +52,6 @@ class Call:
     def flag(self, name: str) -> bool:
         """A parameter that is true when it is there and not `false` or `0`."""
         return self.query.get(name, "false").lower() not in ("false", "0", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a handler answers: JSON, or bytes with their media type.
-
-    Args:
-        value: JSON, or bytes.
-        status: HTTP status.
-        media: of the bytes.
-        headers: beside the usual ones.
-    """
-
-    value: Any
-    status: int = 200
-    media: str = "application/json"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 Handler = Callable[..., Awaitable[Answer]]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from skerry.island.engine.errors import EngineError
+from skerry.island.ground.answers import Header
+from skerry.island.ground.faults import in_words, sentence
 
-Header = tuple[bytes, bytes]
+_log = logging.getLogger("skerry.island.octaspace")
 
 
 class Fault(Exception):
@@ -48,9 +51,7 @@ _ENGINE = {
 def from_engine(error: EngineError) -> Fault | None:
     """What the engine refused, in the network's words; None for what is a defect of the island."""
     known = _ENGINE.get(error.code)
-    if known is None:
-        return None
-    return Fault(*known, _sentence(error.message))
+    return None if known is None else Fault(*known, sentence(error.message))
 
 
 def bad_request(message: str) -> Fault:
@@ -93,20 +94,17 @@ def unavailable(message: str) -> Fault:
     return Fault(503, "NODE_UNAVAILABLE", message)
 
 
-def unexpected(reference: str) -> Fault:
+def unexpected() -> Fault:
     """500: a defect, which the log of the island explains under its reference."""
+    reference = secrets.token_hex(4)
     return Fault(500, "INTERNAL_ERROR", f"The island failed at this; its log has the reason under {reference}")
+
+
+def fault_of(error: Exception) -> Fault:
+    """Any failure in the network's words."""
+    return error if isinstance(error, Fault) else in_words(error, from_engine, unexpected, _log)
 
 
 def envelope(fault: Fault) -> dict[str, Any]:
     """The body of a refusal."""
     return {"message": fault.message, "code": fault.code}
-
-
-def new_reference() -> str:
-    """A word by which a defect is found in the log."""
-    return secrets.token_hex(4)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

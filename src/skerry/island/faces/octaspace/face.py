@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -14,15 +13,13 @@ from sqlalchemy import Connection, Row
 
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, raw_path
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError
 from skerry.island.faces.octaspace import errors, profiles, requests, wire
 from skerry.island.faces.octaspace.accounts import Accounts
 from skerry.island.faces.octaspace.admin.account_admin import AccountAdmin
 from skerry.island.faces.octaspace.admin.administration import Administration
 from skerry.island.faces.octaspace.admin.market_admin import MarketAdmin
 from skerry.island.faces.octaspace.authentication import KEY_LENGTH, NETWORK, authenticate, presented
-from skerry.island.faces.octaspace.call import Answer, Call, Route
-from skerry.island.faces.octaspace.errors import Fault, Header
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.nodes import node_rows, verification
 from skerry.island.faces.octaspace.nodes.hardware import Hardware
 from skerry.island.faces.octaspace.nodes.network import Network
@@ -45,9 +42,11 @@ from skerry.island.faces.octaspace.sessions.sessions import Sessions
 from skerry.island.faces.octaspace.sessions.starting import Starting
 from skerry.island.faces.octaspace.sessions.vpn_work import VpnWork
 from skerry.island.gateway import Tunnel
+from skerry.island.ground.answers import Answer, Header, reply
 from skerry.island.store.values import micros
 
-_CORS: tuple[Header, ...] = (
+_USUAL: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"x-request-id, retry-after, content-disposition"),
 )
@@ -57,8 +56,6 @@ _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-max-age", b"600"),
 )
 _REQUEST_ID_BYTES = 8
-
-log = logging.getLogger("skerry.island.octaspace")
 
 
 class OctaSpaceFace:
@@ -175,10 +172,11 @@ class OctaSpaceFace:
         except ClientGone:
             return
         except Exception as error:
-            fault = _fault(error)
+            fault = errors.fault_of(error)
             answer, extra = Answer(errors.envelope(fault), fault.status), fault.headers
             body = _encoded(answer)
-        await _reply(scope, send, answer, body, extra)
+        headers = [_request_id(), *_USUAL, *answer.headers, *extra]
+        await reply(scope, send, answer.status, headers, body, answer.media)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         raw = raw_path(scope)
@@ -216,32 +214,9 @@ def _first(connection: Connection, engine: Engine, now: int) -> None:
     node_rows.ensure(connection, engine, now)
 
 
-def _fault(error: Exception) -> Fault:
-    """Any failure in the network's words; a defect is logged and keeps its inside to itself."""
-    if isinstance(error, Fault):
-        return error
-    known = errors.from_engine(error) if isinstance(error, EngineError) else None
-    if known is not None:
-        return known
-    reference = errors.new_reference()
-    log.error("unexpected error [%s]", reference, exc_info=error)
-    return errors.unexpected(reference)
-
-
 def _encoded(answer: Answer) -> bytes:
     return answer.value if isinstance(answer.value, bytes) else wire.encode(answer.value)
 
 
-async def _reply(scope: Scope, send: Send, answer: Answer, body: bytes, extra: Sequence[Header]) -> None:
-    headers = [
-        (b"x-request-id", secrets.token_hex(_REQUEST_ID_BYTES).encode()),
-        (b"cache-control", b"no-store"),
-        *_CORS,
-        *answer.headers,
-        *extra,
-    ]
-    if answer.status != 204:
-        headers.append((b"content-type", answer.media.encode()))
-        headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+def _request_id() -> Header:
+    return b"x-request-id", secrets.token_hex(_REQUEST_ID_BYTES).encode()

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.schemas import SCHEMAS, many, ref
 from skerry.island.faces.octaspace.wire import encode
+from skerry.island.ground.answers import Answer
 
 _SECURITY = "ApiKey"
 _VARIABLE = re.compile(r"\{(\w+)\}")

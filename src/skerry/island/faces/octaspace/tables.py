@@ -20,14 +20,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from skerry.island.ground.columns import stamps
 from skerry.island.store.tables import metadata
 
 _UUID = String(36)
 _WEI = String(80)
-
-
-def _stamps() -> tuple[Column[int], Column[int]]:
-    return Column("created_at", BigInteger, nullable=False), Column("updated_at", BigInteger, nullable=False)
 
 
 # The network's words for an account of the engine, made when the account is first seen here. `ssh_public_keys` are
@@ -42,7 +39,7 @@ profiles = Table(
     Column("ref_code", String(16), nullable=False, unique=True),
     Column("wallet", String(42), nullable=False),
     Column("ssh_public_keys", Text, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 wallets = Table(
@@ -70,7 +67,7 @@ apps = Table(
     Column("ports", Text, nullable=False),
     Column("http_ports", Text, nullable=False),
     Column("start_command", Text, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 # `node_id` is the engine's machine, `slot` which share of it. `ident` is the sealed token of the node's ident file.
@@ -95,7 +92,7 @@ nodes = Table(
     Column("booted_at", BigInteger, nullable=False),
     Column("reboot_at", BigInteger),
     Column("scores", Text, nullable=False),
-    *_stamps(),
+    *stamps(),
     UniqueConstraint("node_id", "slot"),
 )
 
@@ -146,7 +143,7 @@ sessions = Table(
     Column("reason", Integer),
     Column("score", Integer),
     Column("log", LargeBinary),
-    *_stamps(),
+    *stamps(),
     Index(None, "account_id", "finished_at"),
     Index(None, "finished_at"),
 )
@@ -180,7 +177,7 @@ idle_jobs = Table(
     Column("attempt", Integer, nullable=False, default=0),
     Column("up_since", BigInteger),
     Column("deleted_at", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
 
 TABLES = (profiles, wallets, apps, nodes, sessions, events, idle_jobs)

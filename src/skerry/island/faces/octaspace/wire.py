@@ -6,7 +6,6 @@ import json
 import math
 from decimal import Decimal
 from typing import Any, NoReturn
-from uuid import UUID
 
 MOST_BODY_BYTES = 1 << 20
 LARGEST_EXACT = 9007199254740991
@@ -64,14 +63,6 @@ def integral(value: Any) -> int | None:
     if isinstance(value, Decimal) and (value == 0 or value.adjusted() < _MOST_DIGITS) and value == value.to_integral():
         return int(value)
     return None
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID in its usual form, in either case."""
-    try:
-        return len(text) == 36 and str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def millis(micros: int) -> int:

@@ -6,7 +6,6 @@ network's guide has it (`api_key="not-needed"`): who knows the job's name may us
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -20,6 +19,8 @@ from skerry.island.faces.dc1 import wire
 from skerry.island.faces.dc1.call import Answer
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import job_rows
+from skerry.island.ground.faults import sentence
+from skerry.island.ground.waiting import client_gone, first_of
 from skerry.island.provider.records import SERVING_TYPE, ProviderJob
 from skerry.island.provider.rooms import token
 from skerry.island.workers.llm.client import Forwarded
@@ -62,18 +63,13 @@ class Served:
         except BodyTooLarge:
             raise Fault(413, f"A body has at most {wire.MOST_BODY_BYTES >> 20} MB") from None
         carried = ProviderJob(id=job.id, job_id=job.job_id, job_type=job.job_type, attempt=job.attempt)
-        asking = asyncio.ensure_future(self._ask(token(carried), scope["method"], match[2].decode(), body))
+        asking = self._ask(token(carried), scope["method"], match[2].decode(), body)
         # A model that nobody listens to any more must not go on thinking.
-        leaving = asyncio.ensure_future(_gone(receive))
-        try:
-            await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not asking.done():
+        async with first_of(asking, client_gone(receive)) as (asked, _):
+            if not asked.done():
                 raise ClientGone
-            return asking.result()
-        finally:
-            for task in (asking, leaving):
-                task.cancel()
-            await asyncio.gather(asking, leaving, return_exceptions=True)
+            answer: Answer = asked.result()
+            return answer
 
     async def _ask(self, key: str, method: str, path: str, body: bytes) -> Answer:
         stack = AsyncExitStack()
@@ -83,8 +79,7 @@ class Served:
                 return Answer.stream(_pieces(found, stack.pop_all()), found.content_type)
             return Answer(b"".join([piece async for piece in found.pieces]), found.status, found.content_type)
         except EngineError as error:
-            message = error.message[:1].upper() + error.message[1:]
-            raise Fault(_STATUSES.get(error.code, 502), message) from None
+            raise Fault(_STATUSES.get(error.code, 502), sentence(error.message)) from None
         finally:
             await stack.aclose()
 
@@ -100,8 +95,3 @@ async def _pieces(found: Forwarded, stack: AsyncExitStack) -> AsyncGenerator[byt
             # The answer has begun with status 200: without a word, half of it would pass for the whole.
             problem = {"message": error.message, "type": "server_error", "code": error.code}
             yield (b"" if last == _BETWEEN else _BETWEEN) + b"data: " + encode({"error": problem}) + _BETWEEN
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

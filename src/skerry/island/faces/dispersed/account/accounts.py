@@ -14,6 +14,7 @@ from skerry.island.faces.dispersed.errors import Fault, not_found
 from skerry.island.faces.dispersed.jobs.lifecycle import JOB_STATUSES
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import job_runs, jobs, recipes, ssh_public_keys, transactions
+from skerry.island.ground.texts import is_uuid, iso, maybe_iso
 from skerry.island.store import ledger
 from skerry.island.store.tables import postings
 
@@ -55,8 +56,8 @@ class AccountViews:
             "render_user_id": profile.render_user_id,
             "consumer_profile_uuid": profile.consumer_profile_uuid,
             "roles": [call.key.preset],
-            "created_at": wire.moment_text(profile.created_at),
-            "updated_at": wire.moment_text(profile.updated_at),
+            "created_at": iso(profile.created_at),
+            "updated_at": iso(profile.updated_at),
         }
 
     async def balance(self, call: Call, uuid: str) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class AccountViews:
 
 
 def _own(call: Call, uuid: str) -> None:
-    if not wire.is_uuid(uuid):
+    if not is_uuid(uuid):
         raise not_found("account")
     if uuid.lower() != call.profile.uuid:
         raise Fault(403, "FORBIDDEN", "This is not your account")
@@ -96,7 +97,7 @@ def _balance(connection: Connection, profile: Profile) -> dict[str, Any]:
         "balance_usd": wire.usd(available + held),
         "authorized_usd": wire.usd(held),
         "available_usd": wire.usd(available),
-        "updated_at": wire.moment_text(profile.updated_at if moved is None else moved),
+        "updated_at": iso(profile.updated_at if moved is None else moved),
     }
 
 
@@ -138,10 +139,7 @@ def _spend_summary(connection: Connection, profile: Profile, now: int) -> dict[s
         "last_7d_usd": wire.usd(total(now - 7 * _DAY)),
         "last_30d_usd": wire.usd(total(now - _DAILY * _DAY)),
         "current_hourly_rate_usd": wire.usd(int(rate or 0)),
-        "daily": [
-            {"date": wire.moment_text(number * _DAY)[:10], "amount_usd": wire.usd(daily[number])}
-            for number in sorted(daily)
-        ],
+        "daily": [{"date": iso(number * _DAY)[:10], "amount_usd": wire.usd(daily[number])} for number in sorted(daily)],
     }
 
 
@@ -168,7 +166,7 @@ def _consumer_summary(connection: Connection, profile: Profile, now: int) -> dic
         "gpu_hours_total": wire.fixed(int(worked or 0) * 1_000_000 // _HOUR, 6),
         "recipes_total": _count(connection, recipes, account),
         "ssh_public_keys_total": _count(connection, ssh_public_keys, account),
-        "last_job_at": wire.maybe_moment_text(last_job),
+        "last_job_at": maybe_iso(last_job),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, select, update
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dispersed import listing, wire
+from skerry.island.faces.dispersed import listing
 from skerry.island.faces.dispersed.account import key_pairs
 from skerry.island.faces.dispersed.call import Answer, Call, Route
 from skerry.island.faces.dispersed.callers import Preset
@@ -17,6 +17,7 @@ from skerry.island.faces.dispersed.errors import Fault, not_found
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import api_keys
 from skerry.island.faces.dispersed.validation import Form
+from skerry.island.ground.texts import iso, maybe_iso
 
 PRESETS = ("CONSUMER", "COMPUTE_NODE")
 LONGEST_NAME = 255
@@ -101,12 +102,12 @@ def view(row: Row[Any]) -> dict[str, Any]:
         "public_key": row.public_key,
         "preset": row.preset,
         "node_uuid": row.node_uuid,
-        "expires_at": wire.maybe_moment_text(row.expires_at),
+        "expires_at": maybe_iso(row.expires_at),
         "allowed_ips": json.loads(row.allowed_ips),
-        "last_used_at": wire.maybe_moment_text(row.last_used_at),
-        "revoked_at": wire.maybe_moment_text(row.revoked_at),
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "last_used_at": maybe_iso(row.last_used_at),
+        "revoked_at": maybe_iso(row.revoked_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

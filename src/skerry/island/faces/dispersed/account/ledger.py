@@ -13,6 +13,7 @@ from skerry.island.faces.dispersed.call import Call, Route
 from skerry.island.faces.dispersed.callers import Profile
 from skerry.island.faces.dispersed.routes import Table as Routes
 from skerry.island.faces.dispersed.tables import authorizations, profiles, transactions
+from skerry.island.ground.texts import iso, maybe_iso
 
 AUTHORIZATION_STATES = ("OPEN", "CLOSED", "EXPIRED")
 TRANSACTION_TYPES = ("CAPTURE", "CREDIT", "REFUND", "ADJUSTMENT")
@@ -88,13 +89,13 @@ def authorization_view(row: Row[Any], profile: Profile) -> dict[str, Any]:
         "approved": bool(row.approved),
         "status": row.status,
         "status_reason": row.status_reason,
-        "opened_at": wire.moment_text(row.opened_at),
-        "expires_at": wire.moment_text(row.expires_at),
-        "closed_at": wire.maybe_moment_text(row.closed_at),
+        "opened_at": iso(row.opened_at),
+        "expires_at": iso(row.expires_at),
+        "closed_at": maybe_iso(row.closed_at),
         "job_run_uuid": row.job_run_uuid,
         **_whose(profile),
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 
@@ -110,8 +111,8 @@ def transaction_view(row: Row[Any], profile: Profile) -> dict[str, Any]:
         **_whose(profile),
         "render_credit_id": None,
         "memo": row.memo,
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

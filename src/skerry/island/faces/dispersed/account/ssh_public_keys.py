@@ -15,6 +15,7 @@ from skerry.island.faces.dispersed.errors import Fault, not_found
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import ssh_public_keys as keys
 from skerry.island.faces.dispersed.validation import Form
+from skerry.island.ground.texts import iso, maybe_iso
 
 LONGEST_NAME = 100
 
@@ -123,10 +124,10 @@ def view(row: Row[Any], profile: Profile) -> dict[str, Any]:
         "is_default": bool(row.is_default),
         "account": None,
         "account_uuid": profile.uuid,
-        "last_used_at": wire.maybe_moment_text(row.last_used_at),
-        "deleted_at": wire.maybe_moment_text(row.deleted_at),
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "last_used_at": maybe_iso(row.last_used_at),
+        "deleted_at": maybe_iso(row.deleted_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select
 from skerry.island.faces.dispersed.jobs.lifecycle import LIVE_JOBS, LIVE_RUNS, Attempt, Course
 from skerry.island.faces.dispersed.jobs.placement import GB, Need
 from skerry.island.faces.dispersed.tables import job_runs, jobs, profiles
-from skerry.island.faces.dispersed.wire import is_uuid
+from skerry.island.ground.texts import is_uuid
 from skerry.island.store.prepared import Prepared
 
 RUN_COLUMNS = tuple(column for column in job_runs.c if column.name != "logs")

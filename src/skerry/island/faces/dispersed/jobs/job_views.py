@@ -11,6 +11,7 @@ from skerry.island.faces.dispersed import wire
 from skerry.island.faces.dispersed.jobs import billing
 from skerry.island.faces.dispersed.jobs.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.tables import authorizations
+from skerry.island.ground.texts import iso, maybe_iso
 
 MOST_LOGS = 1 << 20
 """Bytes of logs that are kept and shown: the last ones."""
@@ -26,8 +27,8 @@ def job_view(job: Row[Any], account_uuid: str | None) -> dict[str, Any]:
     return {
         "object": "job",
         "uuid": job.uuid,
-        "created_at": wire.moment_text(job.created_at),
-        "updated_at": wire.moment_text(job.updated_at),
+        "created_at": iso(job.created_at),
+        "updated_at": iso(job.updated_at),
         "status": job.status,
         "status_reason": job.status_reason,
         "task": job.task,
@@ -42,8 +43,8 @@ def job_view(job: Row[Any], account_uuid: str | None) -> dict[str, Any]:
         "gpu_registry_uuid": job.gpu_registry_uuid,
         "parameters": json.loads(job.parameters),
         "timeout_assign_at_ms": job.assign_by_ms,
-        "started_at": wire.maybe_moment_text(job.started_at),
-        "completed_at": wire.maybe_moment_text(job.completed_at),
+        "started_at": maybe_iso(job.started_at),
+        "completed_at": maybe_iso(job.completed_at),
         "max_timeout_assign_ms": job.max_timeout_assign_ms,
         "max_timeout_start_ms": job.max_timeout_start_ms,
         "max_timeout_run_ms": job.max_timeout_run_ms,
@@ -69,8 +70,8 @@ def run_view(run: Row[Any], token: str | None, now: int) -> dict[str, Any]:
         "object": "job_run",
         "uuid": run.uuid,
         "job_uuid": run.job_uuid,
-        "created_at": wire.moment_text(run.created_at),
-        "updated_at": wire.moment_text(run.updated_at),
+        "created_at": iso(run.created_at),
+        "updated_at": iso(run.updated_at),
         "status": run.status,
         "status_reason": run.status_reason,
         "job_snapshot": {**json.loads(run.snapshot), "container_access_tokens": tokens(token)},
@@ -130,8 +131,8 @@ def cost_view(connection: Connection, run: Row[Any], now: int) -> dict[str, Any]
         "pending_usd": wire.usd(pending),
         "total_cost_usd": wire.usd(captured + pending),
         "is_final": run.status in TERMINAL and not is_open,
-        "started_at": wire.maybe_moment_text(run.started_at),
-        "completed_at": wire.maybe_moment_text(run.completed_at),
+        "started_at": maybe_iso(run.started_at),
+        "completed_at": maybe_iso(run.completed_at),
     }
 
 

@@ -33,6 +33,7 @@ from skerry.island.faces.dispersed.jobs.worker import Worker
 from skerry.island.faces.dispersed.nodes import rewards
 from skerry.island.faces.dispersed.nodes.node_offers import all_offers, usual_memory
 from skerry.island.faces.dispersed.tables import nodes
+from skerry.island.ground.waiting import first_of
 from skerry.island.store.values import micros
 
 _SECOND = 1_000_000
@@ -324,14 +325,8 @@ class Scheduler:
             if seconds > 0:
                 await self._engine.clock.sleep(seconds)
 
-        coming, sleeping = asyncio.ensure_future(event.wait()), asyncio.ensure_future(sleep())
-        try:
-            await asyncio.wait((coming, sleeping), return_when=asyncio.FIRST_COMPLETED)
+        async with first_of(event.wait(), sleep()):
             return event.is_set()
-        finally:
-            for one in (coming, sleeping):
-                one.cancel()
-            await asyncio.gather(coming, sleeping, return_exceptions=True)
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row
 
@@ -27,11 +27,10 @@ from skerry.island.faces.dispersed.jobs.job_views import MOST_LOGS
 from skerry.island.faces.dispersed.jobs.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.jobs.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.jobs.progress import Progress
+from skerry.island.ground.waiting import unless
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store import runs as run_rows
 from skerry.island.store.values import micros
-
-T = TypeVar("T")
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a run is ended early."""
@@ -195,7 +194,7 @@ class Worker:
         if carried.stop.is_set():
             await self._engine.clock.sleep(_FIRST_PAUSE)
         else:
-            await _unless(carried.stop, self._engine.clock.sleep(seconds))
+            await unless(carried.stop, self._engine.clock.sleep(seconds))
 
     async def _give_up(self, uuid: str, reason: str) -> None:
         run = await self._engine.store.read(find_run, uuid)
@@ -232,7 +231,7 @@ class Worker:
 
     async def _prepare(self, task: Task, carried: _Carried) -> tuple[RunRecord | None, int | None]:
         """Everything up to the program's start, None when it shall not be started any more; the image's size."""
-        fetched = await _unless(carried.stop, preparing.fetch(self._engine, task))
+        fetched = await unless(carried.stop, preparing.fetch(self._engine, task))
         if fetched is None:
             return None, None
         image, volumes = fetched
@@ -257,7 +256,7 @@ class Worker:
         await self._engine.store.run(self._progress.describe, run.uuid, self._now(), node_urls=urls)
 
     async def _follow(self, run: Row[Any], record: RunRecord, carried: _Carried) -> None:
-        ended = await _unless(carried.stop, self._engine.runs.wait(record.id))
+        ended = await unless(carried.stop, self._engine.runs.wait(record.id))
         if ended is None:
             await self._engine.runs.cancel(run.account_id, run.sandbox_id, record.id, grace=GRACE)
             ended = await self._engine.runs.wait(record.id)
@@ -361,18 +360,3 @@ class Worker:
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())
-
-
-async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """The result of some work; None, the work being given up, as soon as the event is set."""
-    doing = asyncio.ensure_future(work)
-    waiting = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            return None
-        return doing.result()
-    finally:
-        for one in (doing, waiting):
-            one.cancel()
-        await asyncio.gather(doing, waiting, return_exceptions=True)

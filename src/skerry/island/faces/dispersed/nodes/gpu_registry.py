@@ -19,6 +19,7 @@ from skerry.island.faces.dispersed.nodes.gpu_models import MODELS, VENDOR, GpuMo
 from skerry.island.faces.dispersed.nodes.gpu_names import key_of
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import gpu_registry, job_runs, nodes
+from skerry.island.ground.texts import iso
 from skerry.island.store.values import micros
 
 ALIVE_MICROS = 60_000_000
@@ -132,8 +133,8 @@ def view(entry: Entry) -> dict[str, Any]:
         "available_count": entry.available,
         "total_count": entry.total,
         "is_available": entry.available > 0,
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

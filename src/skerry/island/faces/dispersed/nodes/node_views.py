@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Row, true
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.records import Free
-from skerry.island.faces.dispersed import listing, wire
+from skerry.island.faces.dispersed import listing
 from skerry.island.faces.dispersed.call import Call, Route
 from skerry.island.faces.dispersed.callers import Profile
 from skerry.island.faces.dispersed.nodes.local_node import GB, GIB
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import nodes
+from skerry.island.ground.texts import iso
 
 _FILTERS = {"name": listing.contains(nodes.c.name), "region_code": listing.words(nodes.c.region_code)}
 
@@ -50,7 +51,7 @@ class NodeViews:
         )
         hardware = _with_free(json.loads(row.hardware), free, self._engine.nodes.local.gpus)
         event = _event(row, hardware, load, memory, disk, call.now)
-        return {**view(row, call.profile, hardware, event), "last_seen_at": wire.moment_text(call.now)}
+        return {**view(row, call.profile, hardware, event), "last_seen_at": iso(call.now)}
 
     def _free(self, connection: Connection) -> Free:
         return self._engine.capacity.free(connection)
@@ -78,10 +79,10 @@ def view(row: Row[Any], profile: Profile, hardware: dict[str, Any], event: Any) 
         "hard_drives": hardware.get("hard_drives", []),
         "rams": hardware.get("rams", []),
         "ramTotal": sum(_number(ram.get("memory_gb_max")) for ram in hardware.get("rams", [])),
-        "last_seen_at": wire.moment_text(row.last_seen_at),
+        "last_seen_at": iso(row.last_seen_at),
         "latest_hardware_event": event,
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

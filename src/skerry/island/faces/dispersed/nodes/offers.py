@@ -16,6 +16,7 @@ from skerry.island.faces.dispersed.jobs.placement import GB, Card, Offer
 from skerry.island.faces.dispersed.nodes.gpu_names import key_of
 from skerry.island.faces.dispersed.nodes.node_offers import all_offers
 from skerry.island.faces.dispersed.routes import Table
+from skerry.island.ground.texts import iso
 
 Predicate = Callable[["Piece"], bool]
 
@@ -100,7 +101,7 @@ def view(piece: Piece, now: int) -> dict[str, Any]:
             "ram_gib": offer.memory_bytes // GB,
             "storage_gib": offer.disk_bytes // GB,
         },
-        "pricing": {"hourly_rate_usd": wire.usd(piece.hourly_rate), "quoted_at": wire.moment_text(now)},
+        "pricing": {"hourly_rate_usd": wire.usd(piece.hourly_rate), "quoted_at": iso(now)},
     }
 
 

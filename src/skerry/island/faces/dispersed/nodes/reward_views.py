@@ -13,6 +13,7 @@ from skerry.island.faces.dispersed.callers import Profile
 from skerry.island.faces.dispersed.nodes import rewards
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import rewards as rows
+from skerry.island.ground.texts import iso
 
 EPOCH_STATES = ("ACTIVE", "FINALIZING", "FINALIZED")
 
@@ -51,8 +52,8 @@ def view(row: Row[Any], profile: Profile) -> dict[str, Any]:
         "uuid": row.uuid,
         "node_uuid": row.node_uuid,
         "account_uuid": profile.uuid,
-        "epoch_start_at": wire.moment_text(row.epoch_start),
-        "epoch_end_at": wire.moment_text(row.epoch_start + rewards.WEEK),
+        "epoch_start_at": iso(row.epoch_start),
+        "epoch_end_at": iso(row.epoch_start + rewards.WEEK),
         "epoch_status": row.status,
         "currency": "RENDER",
         "multiplier": wire.fixed(row.multiplier_millis, 3),
@@ -63,8 +64,8 @@ def view(row: Row[Any], profile: Profile) -> dict[str, Any]:
         "job_reward": wire.usd(earned.job),
         "preparation_reward": wire.usd(earned.preparation),
         "total_reward": wire.usd(earned.total),
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

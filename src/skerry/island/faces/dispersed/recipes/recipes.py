@@ -20,6 +20,7 @@ from skerry.island.faces.dispersed.recipes import recipe_inputs
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import jobs, recipes
 from skerry.island.faces.dispersed.validation import Form
+from skerry.island.ground.texts import iso, maybe_iso
 
 VISIBILITIES = ("PRIVATE", "PUBLIC", "ARCHIVED")
 LONGEST_NAME = 255
@@ -225,14 +226,14 @@ def view(row: Row[Any], account_id: str) -> dict[str, Any]:
         "visibility": row.visibility,
         "payload": payload if is_owner else job_spec.without_secrets(payload),
         "is_official": bool(row.is_official),
-        "last_used_at": wire.maybe_moment_text(row.last_used_at),
+        "last_used_at": maybe_iso(row.last_used_at),
         "quickstart_md": row.quickstart_md,
         "input_schema": json.loads(row.input_schema),
         "thumbnail_url": row.thumbnail_url,
         "is_owner": is_owner,
         "forked_from_recipe_uuid": row.forked_from,
-        "created_at": wire.moment_text(row.created_at),
-        "updated_at": wire.moment_text(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

@@ -10,13 +10,14 @@ from sqlalchemy import Connection, Row, select
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace import profiles
 from skerry.island.faces.octaspace.authentication import NETWORK
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.errors import invalid, not_found
 from skerry.island.faces.octaspace.sessions import session_rows
 from skerry.island.faces.octaspace.sessions.mr_work import MrWork
 from skerry.island.faces.octaspace.tables import profiles as profile_table
 from skerry.island.faces.octaspace.validation import Form
 from skerry.island.faces.octaspace.wire import millis
+from skerry.island.ground.answers import Answer
 from skerry.island.store.values import micros
 from skerry.money import Money
 

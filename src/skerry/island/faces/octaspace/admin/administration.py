@@ -9,9 +9,10 @@ from skerry.island.admin.auth import admits, owner_key
 from skerry.island.asgi import Receive, Scope, header
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace import requests
-from skerry.island.faces.octaspace.call import Answer, Call
+from skerry.island.faces.octaspace.call import Call
 from skerry.island.faces.octaspace.errors import Fault
 from skerry.island.faces.octaspace.routes import Resource, Routes
+from skerry.island.ground.answers import Answer
 from skerry.island.store.values import micros
 
 

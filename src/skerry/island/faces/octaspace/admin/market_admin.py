@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Invalid
 from skerry.island.faces.octaspace import profiles
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.errors import invalid, not_found
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.sessions import apps
@@ -19,6 +19,7 @@ from skerry.island.faces.octaspace.sessions.mr_request import MOST_HTTP_PORTS, c
 from skerry.island.faces.octaspace.tables import apps as app_table
 from skerry.island.faces.octaspace.tables import nodes
 from skerry.island.faces.octaspace.validation import Form
+from skerry.island.ground.answers import Answer
 from skerry.island.images.reference import parse_reference
 
 _SWITCHES = ("enabled", "mr", "render", "vpn")

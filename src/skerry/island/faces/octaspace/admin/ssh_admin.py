@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
+from skerry.island.ground.answers import Answer
 
 
 class SshAdmin:

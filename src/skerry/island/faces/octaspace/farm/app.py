@@ -14,6 +14,7 @@ from skerry.island.faces.octaspace.farm.manager import MOST_ENDPOINTS, Manager
 from skerry.island.faces.octaspace.farm.shelves import MOST_ACCOUNT_BYTES, Shelves
 from skerry.island.faces.octaspace.farm.storage import Storage
 from skerry.island.faces.octaspace.farm.wire import VERSION, Refusal, answer, decode, query
+from skerry.island.ground.faults import sentence
 from skerry.island.workers.render import RenderWorkers
 
 log = logging.getLogger("skerry.octaspace.farm")
@@ -109,4 +110,4 @@ def _refused(error: Refusal | EngineError | BodyTooLarge) -> tuple[int, dict[str
         return error.status, {"message": error.message}
     if isinstance(error, BodyTooLarge):
         return 413, {"message": "The body is too large"}
-    return _STATUS.get(error.code, 503), {"message": error.message[:1].upper() + error.message[1:]}
+    return _STATUS.get(error.code, 503), {"message": sentence(error.message)}

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Invalid
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.errors import invalid, not_found
 from skerry.island.faces.octaspace.idle import idle_rows
 from skerry.island.faces.octaspace.idle.idle_logs import MOST_BYTES, packed
@@ -17,6 +17,7 @@ from skerry.island.faces.octaspace.idle.idle_runner import IdleRunner
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.sessions.mr_request import words
 from skerry.island.faces.octaspace.validation import Form
+from skerry.island.ground.answers import Answer
 from skerry.island.images.reference import parse_reference
 
 

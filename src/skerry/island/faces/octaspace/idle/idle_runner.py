@@ -23,6 +23,7 @@ from skerry.island.faces.octaspace.idle.idle_work import IdleWork
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
 from skerry.island.faces.octaspace.sessions.works import StartFailed
+from skerry.island.ground.waiting import came, unless
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store.values import micros
 
@@ -131,7 +132,7 @@ class IdleRunner:
 
     async def _forever(self) -> None:
         while True:
-            await self._pause(self._woken, LOOK_SECONDS)
+            await came(self._woken, self._engine.clock, LOOK_SECONDS)
             self._woken.clear()
             try:
                 await self.look()
@@ -180,7 +181,8 @@ class IdleRunner:
     async def _may_begin(self, drive: _Drive) -> bool:
         """Whether the node is idle, and stays so for as long as the job must pause."""
         if drive.allowed.is_set() and drive.failures:
-            await self._pause(drive.denied, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(drive.failures - 1, 16)))
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(drive.failures - 1, 16))
+            await came(drive.denied, self._engine.clock, pause)
         return drive.allowed.is_set()
 
     async def _attempt(self, job: Row[Any], drive: _Drive) -> None:
@@ -205,26 +207,16 @@ class IdleRunner:
 
     async def _follow(self, job: Row[Any], drive: _Drive) -> RunRecord | None:
         """An attempt to its end; None when it was ended from here."""
-        image = await _unless(drive.denied, self._work.image(job))
+        image = await unless(drive.denied, self._work.image(job))
         if image is not None:
             if await self._work.begin(job, image):
                 await self._engine.store.run(_up, job, self._now())
-            ended: RunRecord | None = await _unless(drive.denied, self._engine.runs.wait(job.run_id))
+            ended: RunRecord | None = await unless(drive.denied, self._engine.runs.wait(job.run_id))
             if ended is not None:
                 return ended
         with contextlib.suppress(NotFound):
             await self._work.end(job)
         return None
-
-    async def _pause(self, event: asyncio.Event, seconds: float) -> None:
-        """For so many seconds of the island's clock, or until an event."""
-        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._engine.clock.sleep(seconds))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())
@@ -264,16 +256,3 @@ def _failure(ended: RunRecord) -> str | None:
     if ended.cause == "not_found":
         return "the program is not in the image"
     return f"the program has ended: {str(ended.cause).replace('_', ' ')}"
-
-
-async def _unless(stop: asyncio.Event, work: Any) -> Any:
-    """The result of some work; None, the work being given up, once the event is set."""
-    doing = asyncio.ensure_future(work)
-    waiting = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
-        return doing.result() if doing.done() else None
-    finally:
-        for one in (doing, waiting):
-            one.cancel()
-        await asyncio.gather(doing, waiting, return_exceptions=True)

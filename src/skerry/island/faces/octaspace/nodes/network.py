@@ -12,13 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.nodes import node_rows, reliability
 from skerry.island.faces.octaspace.nodes.hardware import Hardware
 from skerry.island.faces.octaspace.nodes.prices import prices_of
 from skerry.island.faces.octaspace.profiles import CURRENCY
 from skerry.island.faces.octaspace.tables import profiles, sessions
 from skerry.island.faces.octaspace.wire import octa, rounded, usd
+from skerry.island.ground.answers import Answer
 from skerry.island.store import ledger
 
 _DAY = 86_400 * 1_000_000

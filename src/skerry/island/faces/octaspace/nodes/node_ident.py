@@ -5,9 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.nodes.erlang_terms import term_to_binary
+from skerry.island.ground.answers import Answer
 
 BYTES = "application/octet-stream"
 

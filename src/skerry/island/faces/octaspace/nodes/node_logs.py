@@ -17,12 +17,13 @@ from sqlalchemy import Connection, Row, select
 from skerry._kernel.redaction import MASK, redact_url
 from skerry.island.admin.auth import NAME as OWNER_KEY
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.nodes.hardware import Hardware
 from skerry.island.faces.octaspace.nodes.node_ident import BYTES, UNCACHED, attachment
 from skerry.island.faces.octaspace.nodes.nodes import moment_text
 from skerry.island.faces.octaspace.tables import events, sessions
+from skerry.island.ground.answers import Answer
 
 SERVER_LOG = "server.log"
 MOST_BYTES = 2 << 20

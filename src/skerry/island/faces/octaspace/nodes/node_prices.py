@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.nodes.prices import prices_of
 from skerry.island.faces.octaspace.tables import nodes
 from skerry.island.faces.octaspace.validation import Form
+from skerry.island.ground.answers import Answer
 
 NAMES = ("base", "storage", "traffic")
 MOST_WEI = 10**30

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.nodes import node_rows, reliability
 from skerry.island.faces.octaspace.nodes.hardware import Hardware, osn_version
 from skerry.island.faces.octaspace.nodes.prices import prices_of
 from skerry.island.faces.octaspace.sessions.session_views import reached
+from skerry.island.ground.answers import Answer
 
 _MILLION = 1_000_000
 

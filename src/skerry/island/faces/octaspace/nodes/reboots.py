@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.idle.idle_runner import IdleRunner
 from skerry.island.faces.octaspace.nodes import node_rows, verification
 from skerry.island.faces.octaspace.sessions import session_rows, states
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
 from skerry.island.faces.octaspace.tables import nodes, sessions
+from skerry.island.ground.answers import Answer
 from skerry.island.store.values import micros
 
 WINDOW_SECONDS = 60

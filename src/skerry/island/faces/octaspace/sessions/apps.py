@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.sessions import templates
 from skerry.island.faces.octaspace.tables import apps
+from skerry.island.ground.answers import Answer
 from skerry.island.workers.apps import installed
 
 

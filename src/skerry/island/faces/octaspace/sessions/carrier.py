@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row
 
@@ -21,9 +21,8 @@ from skerry.island.engine.traffic import Moved
 from skerry.island.faces.octaspace.nodes import node_rows, shares
 from skerry.island.faces.octaspace.sessions import billing, session_rows, states
 from skerry.island.faces.octaspace.sessions.works import StartFailed, Work
+from skerry.island.ground.waiting import came, unless
 from skerry.island.store.values import micros
-
-T = TypeVar("T")
 
 BEAT_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
@@ -130,7 +129,7 @@ class Carrier:
     async def finished(self, uuid: str, patience: float) -> bool:
         """Whether a session has finished within so many seconds."""
         carried = self._carried.get(uuid)
-        return carried is None or await self._either(carried.done, patience)
+        return carried is None or await came(carried.done, self._engine.clock, patience)
 
     async def moved(self, session: Row[Any]) -> Moved:
         """Bytes of a session that its row does not know of yet."""
@@ -246,7 +245,7 @@ class Carrier:
             except Exception:
                 log.exception("the ticks of the sessions failed, and go on")
                 seconds = _RETRY_SECONDS
-            await self._either(self._woken, seconds)
+            await came(self._woken, self._engine.clock, seconds)
 
     async def tick(self) -> float:
         """Do what is due now; returns for how many seconds nothing more is."""
@@ -298,18 +297,6 @@ class Carrier:
         assert session is not None, uuid
         return session
 
-    async def _either(self, event: asyncio.Event, seconds: float) -> bool:
-        """Whether an event came within so many seconds of the island's clock."""
-        coming = asyncio.ensure_future(event.wait())
-        sleeping = asyncio.ensure_future(self._engine.clock.sleep(seconds))
-        try:
-            await asyncio.wait((coming, sleeping), return_when=asyncio.FIRST_COMPLETED)
-            return event.is_set()
-        finally:
-            for one in (coming, sleeping):
-                one.cancel()
-            await asyncio.gather(coming, sleeping, return_exceptions=True)
-
     def _now(self) -> int:
         return micros(self._engine.clock.now())
 
@@ -333,16 +320,3 @@ def _last_beat(connection: Connection, engine: Engine) -> int:
 async def _true(work: Awaitable[None]) -> bool:
     await work
     return True
-
-
-async def unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """The result of some work; None, the work being given up, as soon as the event is set."""
-    doing = asyncio.ensure_future(work)
-    waiting = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
-        return doing.result() if doing.done() else None
-    finally:
-        for one in (doing, waiting):
-            one.cancel()
-        await asyncio.gather(doing, waiting, return_exceptions=True)

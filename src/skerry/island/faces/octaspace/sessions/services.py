@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec
 from sqlalchemy import Connection
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.errors import Fault, bad_request, busy, invalid, not_found, poor, unavailable
 from skerry.island.faces.octaspace.sessions import session_rows, starting
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
@@ -16,6 +16,7 @@ from skerry.island.faces.octaspace.sessions.mr_request import MrRequest, read, r
 from skerry.island.faces.octaspace.sessions.offers import Offers, Unready
 from skerry.island.faces.octaspace.sessions.starting import Rejected, Starting
 from skerry.island.faces.octaspace.validation import Form
+from skerry.island.ground.answers import Answer
 
 P = ParamSpec("P")
 

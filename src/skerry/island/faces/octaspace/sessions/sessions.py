@@ -7,13 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.octaspace.call import Answer, Call, Route
+from skerry.island.faces.octaspace.call import Call, Route
 from skerry.island.faces.octaspace.errors import not_found
 from skerry.island.faces.octaspace.sessions import session_rows, states
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
 from skerry.island.faces.octaspace.sessions.session_views import SessionViews
 from skerry.island.faces.octaspace.validation import Form
-from skerry.island.faces.octaspace.wire import is_uuid, millis
+from skerry.island.faces.octaspace.wire import millis
+from skerry.island.ground.answers import Answer
+from skerry.island.ground.texts import is_uuid
 
 STOP_SECONDS = 15.0
 """How long a stop waits for the session's end before it answers all the same."""

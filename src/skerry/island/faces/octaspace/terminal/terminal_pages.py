@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from skerry.island.faces.octaspace.call import Answer, Call, Place, Route
+from skerry.island.faces.octaspace.call import Call, Place, Route
 from skerry.island.faces.octaspace.errors import not_found
+from skerry.island.ground.answers import Answer
 
 _TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "html": "text/html; charset=utf-8"}
 _FILES = frozenset({"xterm.js", "xterm.css", "addon-fit.js", "terminal.js", "terminal.css"})

@@ -19,14 +19,15 @@ from skerry.island.asgi import Receive, Scope, Send, header
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.faces.octaspace import requests
-from skerry.island.faces.octaspace.call import Answer, Call, Place, Route
+from skerry.island.faces.octaspace.call import Call, Place, Route
 from skerry.island.faces.octaspace.errors import Fault
 from skerry.island.faces.octaspace.sessions import session_rows, states
 from skerry.island.faces.octaspace.sessions.mr_work import MrWork, secret_context
 from skerry.island.faces.octaspace.terminal import terminal_pages, terminal_tokens
 from skerry.island.faces.octaspace.terminal.terminal_link import TerminalLink
-from skerry.island.faces.octaspace.wire import is_uuid
 from skerry.island.gateway import refuse
+from skerry.island.ground.answers import Answer
+from skerry.island.ground.texts import is_uuid
 from skerry.island.store.values import micros
 
 MOST_OF_SESSION = 8
