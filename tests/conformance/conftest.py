@@ -14,22 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from skerry.island.island import Island
+from tests.answers import Answer
 
 T = TypeVar("T")
 PATIENCE = 60
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @dataclass

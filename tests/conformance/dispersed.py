@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, select
 from skerry.island.faces.dispersed import tables
 from skerry.island.island import Island
 from skerry.networks.dispersed import AsyncDispersed, Dispersed
+from tests import answers
 from tests.conformance.blocking import KINDS, Blocking
 
 __all__ = ["KINDS", "Answer", "Signed", "client", "rows", "signed"]
@@ -32,17 +33,8 @@ def client(island: Island, kind: str = "sync", pair: tuple[str, str] | None = No
     return Blocking(AsyncDispersed(public_key, secret_key, island.base_url("dispersed"), **given), asyncio.Runner())
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(answers.Answer):
     """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def outcome(self) -> tuple[int, str]:

@@ -24,7 +24,8 @@ from skerry.island.settings import OctaSpace
 from skerry.island.workers.apps import installed, recipes
 from skerry.island.workers.apps.recipe import Recipe
 from skerry.networks.octaspace import Session
-from tests.conformance.conftest import PATIENCE, Answer, Raw
+from tests.answers import Answer
+from tests.conformance.conftest import PATIENCE, Raw
 from tests.conformance.vscode_remote import Remote
 
 WHEEL = """

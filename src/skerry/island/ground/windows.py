@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skerry.island.ground.answers import Header
 
-_MOST_WINDOWS = 20_000
+MOST_WINDOWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class Windows:
         # When each began, how much was counted, and when it ends; the order is that of their beginnings.
         self._windows: dict[Hashable, tuple[float, int, float]] = {}
 
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._windows)
+
     def take(self, key: Hashable, most: int, seconds: float) -> Turn:
         """Count a request, unless it is one too many.
 
@@ -58,7 +62,7 @@ class Windows:
             begun, count = now, 0
         turn = Turn(count < most, max(0, most - count - 1), max(1, math.ceil(begun + seconds - now)))
         if turn.granted:
-            if len(self._windows) >= _MOST_WINDOWS:
+            if len(self._windows) >= MOST_WINDOWS:
                 self._forget(now)
             self._windows[key] = begun, count + 1, begun + seconds
         return turn
@@ -75,6 +79,6 @@ class Windows:
         Who asks under ever new names must not have this grow without end.
         """
         self._windows = {key: window for key, window in self._windows.items() if window[2] > now}
-        if len(self._windows) >= _MOST_WINDOWS:
-            for key in list(self._windows)[: _MOST_WINDOWS // 2]:
+        if len(self._windows) >= MOST_WINDOWS:
+            for key in list(self._windows)[: MOST_WINDOWS // 2]:
                 del self._windows[key]

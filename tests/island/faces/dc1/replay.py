@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.island.faces.dc1.stage import ADMIN, Answer, Stage
+from tests.answers import Answer
+from tests.island.faces.dc1.stage import ADMIN, Stage
 
 _CUT = 3
 _PLACEHOLDER = re.compile(r"\{\{([^{}]*(?:\([^()]*\))?)\}\}")

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, select
 from skerry.island.faces.dc1 import tables
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.workers.llm.models import ModelStore
+from tests.answers import Answer
 from tests.island.faces.dc1.hosts import host
-from tests.island.faces.dc1.stage import Answer, Stage
+from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
 MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"

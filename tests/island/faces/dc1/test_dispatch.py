@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from tests.answers import Answer
 from tests.island.faces.dc1.hosts import host, row
-from tests.island.faces.dc1.stage import Answer, Stage
+from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
 

@@ -20,8 +20,9 @@ from skerry.island.faces.dc1.jobs import job_rows
 from skerry.island.faces.dc1.money import settling
 from skerry.island.store import ledger
 from skerry.island.store.tables import postings
+from tests.answers import Answer
 from tests.island.faces.dc1.hosts import Host, host
-from tests.island.faces.dc1.stage import Answer, Stage
+from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from skerry.island.faces.dc1.jobs import job_rows, output, results
 from skerry.island.faces.dc1.jobs.results import marked
 from skerry.networks.dc1.outputs import EndpointResult, ImageResult, TextResult, read_output
+from tests.answers import Answer
 from tests.island.faces.dc1.hosts import Host, host, submit
-from tests.island.faces.dc1.stage import Answer, Stage
+from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
 

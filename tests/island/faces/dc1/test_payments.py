@@ -37,7 +37,7 @@ async def test_cards_need_a_gateway(stage: Stage, method: str | None) -> None:
     answer = await stage.rent("POST", "/api/payments/topup", body)
     assert answer.status == 503
     assert answer.json["code"] == "GATEWAY_NOT_CONFIGURED"
-    assert await stage.rows(tables.payments) == 0
+    assert await stage.count(tables.payments) == 0
 
 
 async def test_a_bank_transfer(stage: Stage) -> None:

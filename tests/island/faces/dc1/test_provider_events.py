@@ -10,8 +10,9 @@ import pytest
 
 from skerry.island.faces.dc1.providers import provider_events
 from skerry.networks.dc1.signing import sign_provider_event
+from tests.answers import Answer
 from tests.island.faces.dc1.hosts import Host, host, provider_row, row, submit
-from tests.island.faces.dc1.stage import Answer, Stage
+from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
 

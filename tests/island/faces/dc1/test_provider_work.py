@@ -509,7 +509,7 @@ async def test_a_stranger_touches_no_job(stage: Stage) -> None:
         assert answer.status in (400, 401, 403), target
     kept = await row(stage, job)
     assert (kept.status, kept.progress_phase, kept.endpoint_url, kept.result) == ("running", None, None, None)
-    assert await stage.rows(tables.logs) == 0
+    assert await stage.count(tables.logs) == 0
 
 
 async def test_reports_survive_a_crash(stage: Stage) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1 import limits
-from skerry.island.faces.dc1.errors import Fault
-from tests.island.faces.dc1.stage import Answer, Stage
+from tests.answers import Answer
+from tests.island.faces.dc1.stage import Stage
 from tests.island.faces.dc1.work import register
 
 pytestmark = pytest.mark.anyio
@@ -76,22 +75,3 @@ async def test_the_operator(strict: Stage) -> None:
     for _ in range(30):
         assert (await strict.administer("GET", "/api/admin/overview")).status == 200
     assert (await strict.administer("GET", "/api/admin/overview")).status == 429
-
-
-def test_names_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_MOST_WINDOWS", 100)
-    time = 0.0
-    counted = limits.RateLimits(True, {}, lambda: time)
-    limit = limits.Limit(name="x", most=2, seconds=60)
-    for number in range(1_000):
-        counted.take(limit, f"somebody {number}")
-        assert len(counted._windows) <= 100
-    counted.take(limit, "me")
-    counted.take(limit, "me")
-    with pytest.raises(Fault):
-        counted.take(limit, "me")
-    time = 60.0
-    counted.take(limit, "me")
-    for number in range(200):
-        counted.take(limit, f"somebody else {number}")
-    assert len(counted._windows) <= 100

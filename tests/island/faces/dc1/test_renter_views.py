@@ -243,7 +243,7 @@ async def test_leaving(stage: Stage, busy: Busy) -> None:
     # The address is free again, the jobs and the books are as they were.
     again, _ = await register(stage)
     assert again != renter_id
-    assert await stage.rows(tables.jobs) == 5
+    assert await stage.count(tables.jobs) == 5
     await stage.again()
     await stage.audit()
 

@@ -62,18 +62,18 @@ async def test_register(stage: Stage) -> None:
 
 async def test_an_address_has_one_account(stage: Stage) -> None:
     await register(stage)
-    before = await stage.rows(accounts), await stage.rows(keys)
+    before = await stage.count(accounts), await stage.count(keys)
     answer = await stage.ask("POST", "/api/renters/register", {"name": "Other", "email": "RENTER1@example.SA"})
     assert (answer.status, answer.json) == (409, {"error": "A renter with this email already exists"})
     # Nothing of the second one was kept.
-    assert (await stage.rows(accounts), await stage.rows(keys)) == before
+    assert (await stage.count(accounts), await stage.count(keys)) == before
 
 
 async def test_many_ask_for_the_same_address_at_once(stage: Stage) -> None:
     body = {"name": "Renter", "email": "one@example.sa"}
     answers = await asyncio.gather(*(stage.ask("POST", "/api/renters/register", body) for _ in range(8)))
     assert sorted(answer.status for answer in answers) == [201, *[409] * 7]
-    assert await stage.rows(tables.renters) == 2
+    assert await stage.count(tables.renters) == 2
     await stage.audit()
 
 
@@ -102,7 +102,7 @@ async def test_bodies_that_are_refused(stage: Stage, body: Any, fields: dict[str
     assert answer.json["error"] == "Validation failed"
     found = {issue["field"]: issue["message"] for issue in answer.json["fields"]}
     assert fields.items() <= found.items()
-    assert await stage.rows(tables.renters) == 1
+    assert await stage.count(tables.renters) == 1
 
 
 async def test_a_crash_between_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +111,12 @@ async def test_a_crash_between_nothing(stage: Stage, monkeypatch: pytest.MonkeyP
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError("the power is gone")
 
-    before = await stage.rows(accounts), await stage.rows(keys), await stage.rows(tables.renters)
+    before = await stage.count(accounts), await stage.count(keys), await stage.count(tables.renters)
     with monkeypatch.context() as patch:
         patch.setattr("skerry.island.faces.dc1.money.wallet.add", broken)
         assert (await stage.ask("POST", "/api/renters/register", NEW)).status == 500
     await stage.again()
-    assert (await stage.rows(accounts), await stage.rows(keys), await stage.rows(tables.renters)) == before
+    assert (await stage.count(accounts), await stage.count(keys), await stage.count(tables.renters)) == before
     assert (await stage.ask("POST", "/api/renters/register", NEW)).status == 201
 
 

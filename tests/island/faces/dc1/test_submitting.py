@@ -17,8 +17,9 @@ from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.store import ledger
 from skerry.money import Money
 from skerry.networks.dc1.signing import verify_task_spec
+from tests.answers import Answer
 from tests.island.faces.dc1.hosts import host, row
-from tests.island.faces.dc1.stage import SECRET, Answer, Stage
+from tests.island.faces.dc1.stage import SECRET, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -637,5 +638,5 @@ def test_names_of_jobs() -> None:
 
 async def test_holds_have_rows(stage: Stage) -> None:
     await submit(stage)
-    assert await stage.rows(tables.jobs) == 1
-    assert await stage.rows(tables.events) == 1
+    assert await stage.count(tables.jobs) == 1
+    assert await stage.count(tables.events) == 1

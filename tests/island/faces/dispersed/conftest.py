@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,20 +10,13 @@ import pytest
 
 from tests.island.faces.dispersed.network import Network
 from tests.island.faces.dispersed.stage import Stage
+from tests.island.faces.stage import begun
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory after its first start; copying it takes a third of the time of making another."""
-    directory = tmp_path_factory.mktemp("template")
-
-    async def make() -> None:
-        stage = Stage(directory)
-        await stage.open()
-        await stage.close()
-
-    asyncio.run(make())
-    return directory / "data"
+    """See `begun`."""
+    return begun(Stage(tmp_path_factory.mktemp("template")))
 
 
 @pytest.fixture

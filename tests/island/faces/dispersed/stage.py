@@ -6,24 +6,21 @@ import hashlib
 import hmac
 import itertools
 import json
-from collections.abc import MutableMapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table
 
 from skerry.island.admin.auth import owner_key
-from skerry.island.app import App
-from skerry.island.clock import VirtualClock
+from skerry.island.engine.engine import Engine
 from skerry.island.faces.dispersed import tables
 from skerry.island.faces.dispersed.account import key_pairs, profiles
 from skerry.island.faces.dispersed.account.key_pairs import KeyPair
 from skerry.island.faces.dispersed.face import DispersedFace
-from skerry.island.store.values import micros
 from skerry.money import Money
-from tests.island.engine.lab import Lab
+from tests import answers
+from tests.island.faces import stage
 
 START = datetime(2026, 4, 21, 10, 0, 0, tzinfo=UTC)
 
@@ -31,17 +28,8 @@ Headers = list[tuple[str, str]]
 _nonces = itertools.count()
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(answers.Answer):
     """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def code(self) -> str:
@@ -67,44 +55,28 @@ def sign(
     return {"X-API-Key": pair.public_key, "X-Time": str(time_ms), "X-Nonce": nonce, "X-Signature": mark}
 
 
-class Stage:
-    """One island's application, called without sockets.
+class Stage(stage.Stage):
+    """The face and how it is asked.
 
     Args:
         directory: for everything.
         settings: of the island.
     """
 
+    network = "dispersed"
+
     def __init__(self, directory: Path, **settings: Any) -> None:
-        self.clock = VirtualClock(START)
-        self.lab = Lab(directory, clock=self.clock, **settings)
+        super().__init__(directory, START, **settings)
         self.face: DispersedFace
-        self.app: App
         self.pair: KeyPair
-        self.host = "127.0.0.1:4242"
-        self.mount = "/dispersed"
-        self.address = "127.0.0.1"
+
+    def make(self, engine: Engine) -> DispersedFace:
+        self.face = DispersedFace(engine)
+        return self.face
 
     async def open(self) -> None:
-        engine = await self.lab.open()
-        self.face = DispersedFace(engine)
-        self.app = App(engine, [self.face])
-        await self.app.start()
-        self.pair = KeyPair(engine.credentials["dispersed"], engine.credentials["dispersed_secret"])
-
-    async def close(self) -> None:
-        await self.app.stop()
-        await self.lab.end()
-
-    async def again(self) -> None:
-        """End as SIGKILL does, and open again on the same data."""
-        await self.app.stop()
-        await self.lab.engine.crash()
-        await self.open()
-
-    @property
-    def now(self) -> int:
-        return micros(self.clock.now())
+        await super().open()
+        self.pair = KeyPair(self.key, self.lab.engine.credentials["dispersed_secret"])
 
     @property
     def now_ms(self) -> int:
@@ -114,41 +86,11 @@ class Stage:
         self, method: str, target: str, headers: dict[str, str] | Headers, body: bytes = b"", *, chunks: int = 1
     ) -> Answer:
         """One exchange, exactly as given; the target is below the mount."""
-        path, _, query = target.partition("?")
         fields = list(headers.items()) if isinstance(headers, dict) else headers
-        scope: MutableMapping[str, Any] = {
-            "type": "http",
-            "method": method,
-            "raw_path": (self.mount + path).encode("latin-1"),
-            "path": self.mount + path,
-            "root_path": "",
-            "query_string": query.encode("latin-1"),
-            "headers": [
-                (b"host", self.host.encode()),
-                *((name.lower().encode(), value.encode("latin-1")) for name, value in fields),
-            ],
-            "client": (self.address, 50000) if self.address else None,
-        }
-        size = -(-len(body) // chunks) or 1
-        parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
-
-        async def receive() -> MutableMapping[str, Any]:
-            part = parts.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(parts)}
-
-        sent: list[MutableMapping[str, Any]] = []
-
-        async def keep(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
-
-        await self.app(scope, receive, keep)
-        begin, end = sent
-        found = {name.decode(): value.decode() for name, value in begin["headers"]}
-        if begin["status"] == 204:
-            assert "content-length" not in found
-        elif method != "HEAD":
-            assert int(found["content-length"]) == len(end["body"])
-        return Answer(begin["status"], found, end["body"])
+        found = await self.exchange(method, target, fields, body, chunks=chunks)
+        assert found.status == 204 or "content-length" in found.headers
+        assert self.parts == 1
+        return Answer(found.status, found.headers, found.body)
 
     async def ask(
         self,
@@ -208,14 +150,6 @@ class Stage:
 
         await self.lab.engine.store.run(add)
         return made
-
-    async def count(self, table: Table) -> int:
-        """How many rows there are."""
-
-        def work(connection: Connection) -> int:
-            return connection.execute(select(func.count()).select_from(table)).scalar_one()
-
-        return await self.lab.engine.store.read(work)
 
     async def counts(self) -> dict[str, int]:
         """How many rows every table has that requests fill, save the nonces."""

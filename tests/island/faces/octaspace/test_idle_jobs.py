@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.island.clock import Clock
 from skerry.island.faces.octaspace.idle import idle_logs, idle_runner
 from skerry.island.faces.octaspace.idle.idle_logs import MOST_BYTES, packed
 from skerry.island.faces.octaspace.tables import idle_jobs
+from skerry.island.ground.waiting import came
 from tests.island.faces.octaspace.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -117,14 +119,13 @@ async def test_what_fails_is_begun_again_after_ever_longer_pauses(
 ) -> None:
     node, *_ = await stage.nodes()
     pauses: list[float] = []
-    pause = stage.face.operating.idle._pause
 
-    async def noted(event: asyncio.Event, seconds: float) -> None:
+    async def noted(event: asyncio.Event, clock: Clock, seconds: float) -> bool:
         if seconds != idle_runner.LOOK_SECONDS:
             pauses.append(seconds)
-        await pause(event, seconds)
+        return await came(event, clock, seconds)
 
-    monkeypatch.setattr(stage.face.operating.idle, "_pause", noted)
+    monkeypatch.setattr(idle_runner, "came", noted)
     await job(stage, node, marks, start_command="sh -c 'echo try >> $MARKS; echo oh no; exit 3'")
     for count in range(1, 6):
 

@@ -15,7 +15,7 @@ from skerry.island.asgi import ClientGone, Receive, Scope, Send, header, raw_pat
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.engine.records import Caller
-from skerry.island.faces.arker import routes, tables, wire
+from skerry.island.faces.arker import routes, tables
 from skerry.island.faces.arker.call import Call, Route, Router
 from skerry.island.faces.arker.errors import ArkerFault, envelope, fault_of
 from skerry.island.faces.arker.pty import Pty, wish_of
@@ -25,6 +25,7 @@ from skerry.island.faces.arker.sync import COPY_BYTES, Sync
 from skerry.island.faces.arker.tokens import GetGrant, PutGrant, TokenRefused, TokenSigner
 from skerry.island.faces.arker.tunnels import Tunnels
 from skerry.island.gateway import Tunnel
+from skerry.island.ground.requests import bearer
 
 COLLECT_SECONDS = 600.0
 KEY_PREFIX = "ark_live_"
@@ -130,8 +131,8 @@ class ArkerFace:
         raise ArkerFault("not_found", "no such path; the API is below /v1")
 
     async def _caller(self, scope: Scope) -> Caller:
-        token = wire.bearer(scope["headers"])
-        if token is None:
+        token = bearer(header(scope["headers"], b"authorization"))
+        if not token:
             raise ArkerFault("unauthorized", "send your key as: authorization: Bearer <key>")
         return await self._engine.accounts.authenticate(NETWORK, token)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from skerry.island.asgi import Scope, header
+from skerry.island.asgi import Scope
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.arker import legacy, wire
 from skerry.island.faces.arker.call import Call, Route, Router
@@ -48,6 +48,7 @@ from skerry.island.faces.arker.service import Service
 from skerry.island.faces.arker.sync import Sync
 from skerry.island.faces.arker.tunnels import Place, Tunnels
 from skerry.island.faces.arker.views import fork_answer, golden_info, session_info, vm_info
+from skerry.island.ground.requests import host_of, server_of
 from skerry.times import rfc3339
 from skerry.units import MIB
 
@@ -195,17 +196,16 @@ class Handlers:
         base = base_url(scope)
         prefix = "/api/v1" if call.legacy else "/v1"
         public = self._engine.settings.public_host
-        server = scope.get("server") or ("127.0.0.1", 80)
-        place = Place(scheme=scope.get("scheme", "http"), suffix=public or f"localhost:{server[1]}")
+        place = Place(scheme=scope.get("scheme", "http"), suffix=public or f"localhost:{server_of(scope)[1]}")
         return Where(place=place, ws_base="ws" + base.removeprefix("http") + scope.get("root_path", "") + prefix)
 
 
 def base_url(scope: Scope) -> str:
     """Scheme and host by which this request came, without a path; a Host header that is none is not repeated."""
-    host = header(scope["headers"], b"host") or ""
+    host = host_of(scope)
     if not _HOST.fullmatch(host):
-        server = scope.get("server") or ("127.0.0.1", 80)
-        host = f"{server[0]}:{server[1]}"
+        address, port = server_of(scope)
+        host = f"{address}:{port}"
     return f"{scope.get('scheme', 'http')}://{host}"
 
 

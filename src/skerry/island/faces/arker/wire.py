@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from skerry.island.asgi import header
 from skerry.island.faces.arker.errors import ArkerFault
 
 T = TypeVar("T")
@@ -109,16 +108,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
-
-
-def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The bearer token of the Authorization header, or None."""
-    value = header(headers, b"authorization")
-    if value is None:
-        return None
-    scheme, _, token = value.strip().partition(" ")
-    token = token.strip()
-    return token if scheme.lower() == "bearer" and token else None
 
 
 def idempotency_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

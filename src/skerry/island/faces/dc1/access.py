@@ -92,40 +92,23 @@ OPENAI = Access(
     scopes=_INFERENCE,
     unscoped=(403, "API key does not have inference scope"),
 )
+_UNKNOWN_KEY = (401, "Invalid API key")
 PROVIDER_ACCOUNT = Access(
     role="provider", missing=(400, "API key required"), unknown=(404, "Provider not found"), query=("key",), bearer=True
 )
 PROVIDER = Access(
     role="provider",
     missing=(400, "API key required"),
-    unknown=(401, "Invalid API key"),
+    unknown=_UNKNOWN_KEY,
     query=("key",),
     bearer=True,
     body=True,
 )
 ADMIN = Access(role="admin", missing=(401, "Admin access denied"), unknown=(401, "Admin access denied"))
 
-_UNKNOWN_KEY = (401, "Invalid API key")
-
-HEARTBEAT = Access(
-    role="provider", missing=(400, "api_key required"), unknown=_UNKNOWN_KEY, query=("key",), bearer=True, body=True
-)
-PROGRESS = Access(
-    role="provider",
-    missing=(400, "api_key and phase required"),
-    unknown=_UNKNOWN_KEY,
-    query=("key",),
-    bearer=True,
-    body=True,
-)
-REPORT = Access(
-    role="provider",
-    missing=(400, "api_key and job_id required"),
-    unknown=_UNKNOWN_KEY,
-    query=("key",),
-    bearer=True,
-    body=True,
-)
+HEARTBEAT = replace(PROVIDER, missing=(400, "api_key required"))
+PROGRESS = replace(PROVIDER, missing=(400, "api_key and phase required"))
+REPORT = replace(PROVIDER, missing=(400, "api_key and job_id required"))
 POLL = Access(
     role="provider", missing=(400, "API key required"), unknown=_UNKNOWN_KEY, query=("key",), query_first=True
 )
@@ -133,15 +116,7 @@ POLL = Access(
 
 _PAYOUTS = frozenset({"payouts"})
 
-PROVIDER_BY_ID = Access(
-    role="provider",
-    missing=(401, "API key required"),
-    unknown=_UNKNOWN_KEY,
-    query=("key",),
-    bearer=True,
-    body=True,
-    scopes=_PAYOUTS,
-)
+PROVIDER_BY_ID = replace(PROVIDER, missing=(401, "API key required"), scopes=_PAYOUTS)
 """Routes below `/api/providers/<its number>`."""
 
 EARNINGS = replace(PROVIDER, scopes=_PAYOUTS)

@@ -19,6 +19,7 @@ from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.tables import keys
+from skerry.island.ground.requests import bearer
 from skerry.island.store.values import micros
 
 _USE_STEP = 60_000_000
@@ -46,7 +47,7 @@ class Authentication:
         if access.role == "anybody":
             return await self._anybody(access, headers, query, body)
         if access.role == "admin":
-            given = headers.get("x-admin-token") or bearer(headers)
+            given = headers.get("x-admin-token") or bearer(headers.get("authorization"))
             if not given or not self._is_admin(given):
                 raise Fault(*(access.unknown if given else access.missing))
             return Caller(admin=True, key_id="admin")
@@ -76,7 +77,7 @@ class Authentication:
 
     async def _anybody(self, access: Access, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Caller:
         """Whoever presented a key, in whichever place; nobody without one that is known."""
-        token = headers.get("x-admin-token") or bearer(headers)
+        token = headers.get("x-admin-token") or bearer(headers.get("authorization"))
         caller = Caller()
         if token and self._is_admin(token):
             caller = Caller(admin=True, key_id="admin")
@@ -85,8 +86,8 @@ class Authentication:
         for name in ("x-renter-key", "x-provider-key"):
             if key := _trimmed(headers.get(name)):
                 caller = await self._either(key, caller)
-        for key in [_trimmed(query.get(name)) for name in access.query] + [_trimmed(bearer(headers))]:
-            if key and caller.renter is None and caller.provider is None:
+        for given in [*(query.get(name) for name in access.query), bearer(headers.get("authorization"))]:
+            if (key := _trimmed(given)) and caller.renter is None and caller.provider is None:
                 caller = await self._either(key, caller)
         return caller
 
@@ -167,18 +168,12 @@ def presented(access: Access, headers: Mapping[str, str], query: Mapping[str, st
     """The key that a request carries, from where a route looks; empty without one."""
     header = _trimmed(headers.get(f"x-{access.role}-key"))
     if access.bearer and not header:
-        header = _trimmed(bearer(headers))
+        header = _trimmed(bearer(headers.get("authorization")))
     asked = next((found for name in access.query if (found := _trimmed(query.get(name)))), "")
     places = [asked, header] if access.query_first else [header, asked]
     if access.body:
         places.insert(0, _in_body(body))
     return next((found for found in places if found), "")
-
-
-def bearer(headers: Mapping[str, str]) -> str:
-    """The token of an `authorization` header; empty without one."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _in_body(body: Any) -> str:

@@ -23,6 +23,7 @@ from skerry.island.faces.dc1.service import Service
 from skerry.island.faces.dc1.system import System
 from skerry.island.gateway import Tunnel, refuse
 from skerry.island.ground.answers import Header, reply
+from skerry.island.ground.requests import root_of
 from skerry.island.ground.waiting import client_gone
 from skerry.island.store import ledger
 from skerry.island.store.values import micros
@@ -134,7 +135,7 @@ class DC1Face:
             headers=headers,
             raw=body,
             json=json,
-            root=requests.root_of(scope),
+            root=root_of(scope),
             now=micros(self._engine.clock.now()),
         )
         return await route.handler(call, *values), told

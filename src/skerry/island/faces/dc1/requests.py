@@ -1,22 +1,13 @@
-"""Reading a request: its parameters, its body, and how it reached the island (section 2.1)."""
+"""Reading a request: who sent it, its parameters and its body (section 2.1)."""
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from skerry.island.asgi import BodyTooLarge, Receive, Scope, header, read_body
 from skerry.island.faces.dc1 import wire
 from skerry.island.faces.dc1.errors import Fault
-
-_MOST_PARAMETERS = 100
-
-
-def root_of(scope: Scope) -> str:
-    """Address of the face as the caller reached it."""
-    server = scope.get("server") or ("127.0.0.1", 80)
-    host = header(scope["headers"], b"host") or f"{server[0]}:{server[1]}"
-    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
+from skerry.island.ground.requests import NoText, parameters, query_text
 
 
 def address_of(scope: Scope) -> str:
@@ -39,7 +30,7 @@ def query_of(scope: Scope) -> dict[str, str]:
     Raises:
         Fault: 400 for what is no percent-encoding of UTF-8.
     """
-    return _pairs(scope.get("query_string", b"").decode("latin-1"), "The query is not percent-encoding of UTF-8")
+    return _pairs(query_text(scope), "The query is not percent-encoding of UTF-8")
 
 
 async def read(scope: Scope, receive: Receive) -> tuple[bytes, Any]:
@@ -65,17 +56,11 @@ async def read(scope: Scope, receive: Receive) -> tuple[bytes, Any]:
 
 
 def _pairs(text: str, refusal: str) -> dict[str, str]:
-    found: dict[str, str] = {}
     try:
-        pairs = parse_qsl(
-            text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=_MOST_PARAMETERS
-        )
-    except (ValueError, UnicodeDecodeError):
+        found = parameters(text)
+    except NoText:
         raise Fault(400, refusal) from None
-    if any("\x00" in name or "\x00" in value for name, value in pairs):
+    # Also in a parameter that counts for nothing because its name came before.
+    if "%00" in text or "\x00" in text:
         raise Fault(400, "NUL characters are not accepted")
-    for name, value in pairs:
-        if "\x00" in value:
-            raise Fault(400, refusal)
-        found.setdefault(name, value)
     return found

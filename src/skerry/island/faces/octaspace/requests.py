@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
-from skerry.island.asgi import BodyTooLarge, Receive, Scope, header, read_body
+from skerry.island.asgi import BodyTooLarge, Receive, Scope, read_body
 from skerry.island.faces.octaspace import wire
 from skerry.island.faces.octaspace.call import Place, Route
 from skerry.island.faces.octaspace.errors import Fault, bad_request
+from skerry.island.ground.requests import NoText, host_of, parameters, query_text, root_of, server_of
 
 
 def place_of(scope: Scope, public_host: str | None) -> Place:
@@ -17,28 +17,20 @@ def place_of(scope: Scope, public_host: str | None) -> Place:
     Args:
         public_host: of the settings.
     """
-    server = scope.get("server") or ("127.0.0.1", 80)
-    scheme = scope.get("scheme", "http")
-    host = header(scope["headers"], b"host") or f"{server[0]}:{server[1]}"
     return Place(
-        scheme=scheme,
-        host=host,
-        suffix=public_host or f"localhost:{server[1]}",
-        root=f"{scheme}://{host}{scope.get('root_path', '')}",
+        scheme=scope.get("scheme", "http"),
+        host=host_of(scope),
+        suffix=public_host or f"localhost:{server_of(scope)[1]}",
+        root=root_of(scope),
     )
 
 
 def query_of(scope: Scope) -> dict[str, str]:
     """The parameters of a request; the first of each name counts."""
-    found: dict[str, str] = {}
-    text = scope.get("query_string", b"").decode("latin-1")
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=100)
-    except (ValueError, UnicodeDecodeError):
+        return parameters(query_text(scope))
+    except NoText:
         raise bad_request("The query is not valid percent-encoding of UTF-8") from None
-    for name, value in pairs:
-        found.setdefault(name, value)
-    return found
 
 
 async def read_json(scope: Scope, receive: Receive, route: Route) -> tuple[Any, bool]:

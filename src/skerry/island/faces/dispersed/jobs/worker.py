@@ -17,7 +17,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from skerry.island.engine import output
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError, NotFound, RateLimited, Unavailable
 from skerry.island.engine.records import RunRecord
@@ -27,6 +26,7 @@ from skerry.island.faces.dispersed.jobs.job_views import MOST_LOGS
 from skerry.island.faces.dispersed.jobs.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.jobs.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.jobs.progress import Progress
+from skerry.island.ground.outputs import tail
 from skerry.island.ground.waiting import unless
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store import runs as run_rows
@@ -127,12 +127,7 @@ class Worker:
 
     async def logs(self, run: Row[Any]) -> bytes:
         """The last part of what a run has written so far."""
-        path = self._engine.driver.run_files(run.sandbox_id, run.engine_run_id).stdout
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return b""
-        return await output.read(path, max(0, size - MOST_LOGS))
+        return await tail(self._engine.driver, run.sandbox_id, run.engine_run_id, MOST_LOGS)
 
     def _begin(self, uuid: str, *, adopted: bool) -> _Carried:
         carried = self._carried[uuid] = _Carried(adopted)

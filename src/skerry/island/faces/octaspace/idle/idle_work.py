@@ -7,7 +7,6 @@ import json
 import logging
 from typing import Any
 
-import msgspec
 from sqlalchemy import Row
 
 from skerry.island.engine import output
@@ -18,10 +17,10 @@ from skerry.island.faces.octaspace.authentication import NETWORK
 from skerry.island.faces.octaspace.idle import idle_rows
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.nodes.shares import share
-from skerry.island.faces.octaspace.sessions.mr_request import words
+from skerry.island.faces.octaspace.sessions.programs import configured
 from skerry.island.faces.octaspace.sessions.works import StartFailed
-from skerry.island.images.host_image import HOST
-from skerry.island.images.program import COMMAND_VARIABLE, program
+from skerry.island.ground.outputs import tail
+from skerry.island.images.program import program
 from skerry.island.sandbox.spec import Limits
 from skerry.units import GIB, MIB
 
@@ -96,12 +95,8 @@ class IdleWork:
         """What the last attempts have written, the newest last, of bounded size."""
         found = b""
         for attempt in range(job.attempt, max(0, job.attempt - _KEPT_LOGS), -1):
-            path = self._engine.driver.run_files(job.sandbox_id, idle_rows.run_id(job, attempt)).stdout
-            try:
-                size = path.stat().st_size
-            except OSError:
-                continue
-            found = await output.read(path, max(0, size - MOST_LOG_BYTES)) + found
+            run = idle_rows.run_id(job, attempt)
+            found = await tail(self._engine.driver, job.sandbox_id, run, MOST_LOG_BYTES) + found
             if len(found) >= MOST_LOG_BYTES:
                 break
         return found[-MOST_LOG_BYTES:]
@@ -135,15 +130,8 @@ class IdleWork:
         return found
 
     def _program(self, job: Row[Any], image: Image, envs: dict[str, str]) -> Program:
-        """What it runs: the operator's words in the image's places, as Docker does it."""
-        entrypoint, command = words(job.entrypoint, "entrypoint"), words(job.command, "start_command")
-        config = self._engine.images.config(image.id)
-        if image.id == HOST and (command or COMMAND_VARIABLE not in envs):
-            config = msgspec.structs.replace(config, entrypoint=(), command=())
-        if entrypoint:
-            config = msgspec.structs.replace(config, entrypoint=entrypoint, command=command)
-        elif command:
-            config = msgspec.structs.replace(config, command=command)
+        """What it runs: the operator's words in the image's places."""
+        config = configured(self._engine, image, job.entrypoint, job.command, envs)
         return program(image.name, config, self._engine.images.rootfs(image.id))
 
     def _forget_logs(self, job: Row[Any]) -> None:

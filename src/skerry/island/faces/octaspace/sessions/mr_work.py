@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from skerry.island.engine import output
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Conflict, EngineError, NotFound, Unavailable
 from skerry.island.engine.ports import SSH_ONLY
@@ -23,10 +22,11 @@ from skerry.island.faces.octaspace.authentication import NETWORK
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.nodes.shares import share
 from skerry.island.faces.octaspace.sessions import session_rows, states
-from skerry.island.faces.octaspace.sessions.mr_request import SSH_PORT, words
+from skerry.island.faces.octaspace.sessions.mr_request import SSH_PORT
+from skerry.island.faces.octaspace.sessions.programs import configured
 from skerry.island.faces.octaspace.sessions.works import Ending, StartFailed, Tell
-from skerry.island.images.host_image import HOST
-from skerry.island.images.program import COMMAND_VARIABLE, program
+from skerry.island.ground.outputs import tail
+from skerry.island.images.program import program
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import Limits
 from skerry.island.store.values import micros
@@ -113,12 +113,7 @@ class MrWork:
 
     async def log(self, session: Row[Any]) -> bytes:
         """The end of its standard output and error."""
-        path = self._engine.driver.run_files(session.sandbox_id, session.run_id).stdout
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return b""
-        return await output.read(path, max(0, size - session_rows.MOST_LOG_BYTES))
+        return await tail(self._engine.driver, session.sandbox_id, session.run_id, session_rows.MOST_LOG_BYTES)
 
     async def halt(self, session: Row[Any]) -> None:
         """Close its ports and end its program."""
@@ -221,17 +216,9 @@ class MrWork:
         return await engine.runs.begun(session.run_id)
 
     def _program(self, session: Row[Any], image: Image, envs: dict[str, str]) -> Program:
-        """What it runs: the caller's words in the image's places, as Docker does it."""
+        """What it runs: an image whose program is a shell for people is kept alive by another."""
         asked = json.loads(session.request)
-        entrypoint = words(asked["entrypoint"], "entrypoint")
-        command = words(asked["start_command"], "start_command")
-        config = self._engine.images.config(image.id)
-        if image.id == HOST and (command or COMMAND_VARIABLE not in envs):
-            config = msgspec.structs.replace(config, entrypoint=(), command=())
-        if entrypoint:
-            config = msgspec.structs.replace(config, entrypoint=entrypoint, command=command)
-        elif command:
-            config = msgspec.structs.replace(config, command=command)
+        config = configured(self._engine, image, asked["entrypoint"], asked["start_command"], envs)
         argv = (*config.entrypoint, *config.command)
         if not argv or (len(argv) == 1 and os.path.basename(argv[0]) in _SHELLS):
             config = msgspec.structs.replace(config, entrypoint=_RESIDENT, command=(), user="")
