@@ -66,8 +66,9 @@ def _of_class(path: str, kind: type) -> Iterator[str]:
     for owner in kind.__mro__:
         if not owner.__module__.startswith("skerry"):
             continue
-        # One level of inheritance is said by the bases above; what they bring is listed with them.
-        if owner is not kind and not owner.__name__.startswith("_"):
+        # One level of inheritance is said by the bases above; what they bring is listed with them, or here if they are
+        # nobody's to see.
+        if owner is not kind and not owner.__name__.startswith("_") and not owner.__module__.startswith("skerry._io"):
             continue
         for field, annotation in inspect.get_annotations(owner).items():
             if not field.startswith("_"):

@@ -10,7 +10,9 @@ one's own; everything is paid in Saudi money, counted in whole halala.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from skerry._lazy import lazy
 
 if TYPE_CHECKING:
     from skerry._kernel.hooks import Hooks
@@ -561,16 +563,4 @@ __all__ = [
     "verify_task_spec",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOME, __all__)

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
+from skerry._io._async.client import AsyncConnected
 from skerry._io._async.driver import AsyncDriver
-from skerry._io.choice import async_transport_for
 from skerry._io.transport import AsyncTransport
 from skerry._io.waiting import AsyncSleeper, async_sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 Sort = Literal["created_at", "-created_at", "region", "-region"]
 
 
-class AsyncArker:
+class AsyncArker(AsyncConnected):
     """A client of the Arker VM network, hosted or an island.
 
     Args:
@@ -84,9 +83,7 @@ class AsyncArker:
         )
         self._config = config
         self._timeout = API_TIMEOUT if isinstance(timeout, NotGiven) else timeout
-        self._transport = async_transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         self._driver = AsyncDriver(
             bearer_dialect(config, self._timeout), self._transport, effects=effects, sleeper=sleeper, hooks=hooks
         )
@@ -192,8 +189,7 @@ class AsyncArker:
         if not isinstance(retry, NotGiven):
             copy._config = replace(self._config, retry=retry_options(retry))
         copy._timeout = self._timeout if isinstance(timeout, NotGiven) else timeout
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         copy._driver = self._driver.but(
             dialect=bearer_dialect(copy._config, copy._timeout),
             hooks=hooks,
@@ -205,19 +201,6 @@ class AsyncArker:
     def with_raw_response(self) -> AsyncRawArker:
         """The same methods, returning `RawResponse` objects."""
         return AsyncRawArker(self)
-
-    async def aclose(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class AsyncRawArker:

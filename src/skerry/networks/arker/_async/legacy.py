@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
+from skerry._io._async.client import AsyncConnected
 from skerry._io._async.driver import AsyncDriver
-from skerry._io.choice import async_transport_for
 from skerry._io.transport import AsyncTransport
 from skerry._io.waiting import AsyncSleeper, async_sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 Sort = Literal["created_at", "-created_at", "region", "-region"]
 
 
-class AsyncArkerLegacy:
+class AsyncArkerLegacy(AsyncConnected):
     """A client of the 0.2.0 wire.
 
     Args:
@@ -71,8 +70,7 @@ class AsyncArkerLegacy:
         config = resolve(variables, api_key=api_key, base_url=base_url, retry=default if retry is None else retry)
         self.base_url = config.base_url
         self.directory_url = trimmed_url(directory_url, name="directory_url")
-        self._transport = async_transport_for(transport)
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         self._driver = AsyncDriver(
             legacy_wire.legacy_dialect(config, API_TIMEOUT if isinstance(timeout, NotGiven) else timeout),
             self._transport,
@@ -108,19 +106,6 @@ class AsyncArkerLegacy:
             ConnectionFailedError: it could not be reached.
         """
         return await self._driver.send(legacy_wire.list_vms(limit, offset, q, sort, self.directory_url), options)
-
-    async def aclose(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class AsyncLegacyComputer:

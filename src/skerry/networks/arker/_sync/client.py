@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
+from skerry._io._sync.client import Connected
 from skerry._io._sync.driver import Driver
-from skerry._io.choice import transport_for
 from skerry._io.transport import Transport
 from skerry._io.waiting import Sleeper, sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 Sort = Literal["created_at", "-created_at", "region", "-region"]
 
 
-class Arker:
+class Arker(Connected):
     """A client of the Arker VM network, hosted or an island.
 
     Args:
@@ -85,9 +84,7 @@ class Arker:
         )
         self._config = config
         self._timeout = API_TIMEOUT if isinstance(timeout, NotGiven) else timeout
-        self._transport = transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         self._driver = Driver(
             bearer_dialect(config, self._timeout), self._transport, effects=effects, sleeper=sleeper, hooks=hooks
         )
@@ -193,8 +190,7 @@ class Arker:
         if not isinstance(retry, NotGiven):
             copy._config = replace(self._config, retry=retry_options(retry))
         copy._timeout = self._timeout if isinstance(timeout, NotGiven) else timeout
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         copy._driver = self._driver.but(
             dialect=bearer_dialect(copy._config, copy._timeout),
             hooks=hooks,
@@ -206,19 +202,6 @@ class Arker:
     def with_raw_response(self) -> RawArker:
         """The same methods, returning `RawResponse` objects."""
         return RawArker(self)
-
-    def close(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class RawArker:

@@ -6,11 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
+from skerry._io._sync.client import Connected
 from skerry._io._sync.driver import Driver
-from skerry._io.choice import transport_for
 from skerry._io.transport import Transport
 from skerry._io.waiting import Sleeper, sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 Sort = Literal["created_at", "-created_at", "region", "-region"]
 
 
-class ArkerLegacy:
+class ArkerLegacy(Connected):
     """A client of the 0.2.0 wire.
 
     Args:
@@ -72,8 +71,7 @@ class ArkerLegacy:
         config = resolve(variables, api_key=api_key, base_url=base_url, retry=default if retry is None else retry)
         self.base_url = config.base_url
         self.directory_url = trimmed_url(directory_url, name="directory_url")
-        self._transport = transport_for(transport)
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         self._driver = Driver(
             legacy_wire.legacy_dialect(config, API_TIMEOUT if isinstance(timeout, NotGiven) else timeout),
             self._transport,
@@ -109,19 +107,6 @@ class ArkerLegacy:
             ConnectionFailedError: it could not be reached.
         """
         return self._driver.send(legacy_wire.list_vms(limit, offset, q, sort, self.directory_url), options)
-
-    def close(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LegacyComputer:

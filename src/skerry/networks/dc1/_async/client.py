@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from skerry._io._async.client import AsyncConnected
 from skerry._io._async.driver import AsyncDriver
-from skerry._io.choice import async_transport_for
 from skerry._io.transport import AsyncTransport
 from skerry._io.waiting import AsyncSleeper, async_sleep
 from skerry._kernel.dialect import Dialect
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 _ROLES: tuple[Role, ...] = ("renter", "provider", "admin")
 
 
-class AsyncDC1:
+class AsyncDC1(AsyncConnected):
     """A client of the DC1 marketplace of GPUs, hosted or an island.
 
     The methods of the client itself are those of the network's renter SDK; everything else is in its resources.
@@ -144,9 +143,7 @@ class AsyncDC1:
         )
         limit = checked_timeout(timeout)
         dialects: dict[Role, Dialect] = {role: role_dialect(config, role, limit) for role in _ROLES}
-        self._transport = async_transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         first = AsyncDriver(dialects["renter"], self._transport, effects=effects, sleeper=sleeper, hooks=hooks)
         drivers: dict[Role, AsyncDriver] = {role: first.but(dialect=dialect) for role, dialect in dialects.items()}
         self._use(AsyncChannel(config, drivers))
@@ -437,8 +434,7 @@ class AsyncDC1:
             hooks: who is told what happens.
         """
         copy = AsyncDC1.__new__(AsyncDC1)
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         config = self._channel.config
         if retries is not None:
             config = replace(config, retries=checked_retries(retries))
@@ -457,19 +453,6 @@ class AsyncDC1:
     def with_raw_response(self) -> AsyncRawDC1:
         """The same methods, returning `RawResponse` objects."""
         return AsyncRawDC1(self)
-
-    async def aclose(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class AsyncRawDC1:

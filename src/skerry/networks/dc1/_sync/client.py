@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from skerry._io._sync.client import Connected
 from skerry._io._sync.driver import Driver
-from skerry._io.choice import transport_for
 from skerry._io.transport import Transport
 from skerry._io.waiting import Sleeper, sleep
 from skerry._kernel.dialect import Dialect
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
 _ROLES: tuple[Role, ...] = ("renter", "provider", "admin")
 
 
-class DC1:
+class DC1(Connected):
     """A client of the DC1 marketplace of GPUs, hosted or an island.
 
     The methods of the client itself are those of the network's renter SDK; everything else is in its resources.
@@ -145,9 +144,7 @@ class DC1:
         )
         limit = checked_timeout(timeout)
         dialects: dict[Role, Dialect] = {role: role_dialect(config, role, limit) for role in _ROLES}
-        self._transport = transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         first = Driver(dialects["renter"], self._transport, effects=effects, sleeper=sleeper, hooks=hooks)
         drivers: dict[Role, Driver] = {role: first.but(dialect=dialect) for role, dialect in dialects.items()}
         self._use(Channel(config, drivers))
@@ -438,8 +435,7 @@ class DC1:
             hooks: who is told what happens.
         """
         copy = DC1.__new__(DC1)
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         config = self._channel.config
         if retries is not None:
             config = replace(config, retries=checked_retries(retries))
@@ -458,19 +454,6 @@ class DC1:
     def with_raw_response(self) -> RawDC1:
         """The same methods, returning `RawResponse` objects."""
         return RawDC1(self)
-
-    def close(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class RawDC1:

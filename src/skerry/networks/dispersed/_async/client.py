@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from skerry._io._async.client import AsyncConnected
 from skerry._io._async.driver import AsyncDriver
-from skerry._io.choice import async_transport_for
 from skerry._io.transport import AsyncTransport
 from skerry._io.waiting import AsyncSleeper, async_sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -40,7 +39,7 @@ BeforeHook = Callable[[RequestInfo], object]
 AfterHook = Callable[[ResponseInfo, RequestInfo], object]
 
 
-class AsyncDispersed:
+class AsyncDispersed(AsyncConnected):
     """A client of the Dispersed Network compute API, hosted or an island.
 
     Args:
@@ -112,9 +111,7 @@ class AsyncDispersed:
             sync_clock=sync_clock,
         )
         self._interceptors = Interceptors(tuple(before), tuple(after))
-        self._transport = async_transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         dialect = hmac_dialect(self._config, checked_timeout(timeout), effects, self._interceptors)
         self._use(AsyncDriver(dialect, self._transport, effects=effects, sleeper=sleeper, hooks=hooks))
 
@@ -204,8 +201,7 @@ class AsyncDispersed:
         """
         copy = AsyncDispersed.__new__(AsyncDispersed)
         copy._config = self._config if retry is None else replace(self._config, retry=checked_retry(retry))
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         copy._interceptors = Interceptors(
             self._interceptors.before if before is None else tuple(before),
             self._interceptors.after if after is None else tuple(after),
@@ -220,19 +216,6 @@ class AsyncDispersed:
     def with_raw_response(self) -> AsyncRawDispersed:
         """The same methods, returning `RawResponse` objects."""
         return AsyncRawDispersed(self)
-
-    async def aclose(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class AsyncRawDispersed:

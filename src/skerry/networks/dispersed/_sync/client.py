@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from skerry._io._sync.client import Connected
 from skerry._io._sync.driver import Driver
-from skerry._io.choice import transport_for
 from skerry._io.transport import Transport
 from skerry._io.waiting import Sleeper, sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -41,7 +40,7 @@ BeforeHook = Callable[[RequestInfo], object]
 AfterHook = Callable[[ResponseInfo, RequestInfo], object]
 
 
-class Dispersed:
+class Dispersed(Connected):
     """A client of the Dispersed Network compute API, hosted or an island.
 
     Args:
@@ -113,9 +112,7 @@ class Dispersed:
             sync_clock=sync_clock,
         )
         self._interceptors = Interceptors(tuple(before), tuple(after))
-        self._transport = transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         dialect = hmac_dialect(self._config, checked_timeout(timeout), effects, self._interceptors)
         self._use(Driver(dialect, self._transport, effects=effects, sleeper=sleeper, hooks=hooks))
 
@@ -205,8 +202,7 @@ class Dispersed:
         """
         copy = Dispersed.__new__(Dispersed)
         copy._config = self._config if retry is None else replace(self._config, retry=checked_retry(retry))
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         copy._interceptors = Interceptors(
             self._interceptors.before if before is None else tuple(before),
             self._interceptors.after if after is None else tuple(after),
@@ -221,19 +217,6 @@ class Dispersed:
     def with_raw_response(self) -> RawDispersed:
         """The same methods, returning `RawResponse` objects."""
         return RawDispersed(self)
-
-    def close(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class RawDispersed:

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from skerry._io._async.client import AsyncConnected
 from skerry._io._async.driver import AsyncDriver
-from skerry._io.choice import async_transport_for
 from skerry._io.transport import AsyncTransport
 from skerry._io.waiting import AsyncSleeper, async_sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class AsyncOctaSpace:
+class AsyncOctaSpace(AsyncConnected):
     """A client of the OctaSpace API, hosted or an island.
 
     Args:
@@ -112,9 +111,7 @@ class AsyncOctaSpace:
         )
         self._on_request, self._on_response = on_request, on_response
         dialect = key_dialect(self._config, seconds_of(timeout, timeout_ms), interceptors_of(on_request, on_response))
-        self._transport = async_transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         self._use(AsyncDriver(dialect, self._transport, effects=effects, sleeper=sleeper, hooks=hooks))
 
     @classmethod
@@ -236,8 +233,7 @@ class AsyncOctaSpace:
             retries=self._config.retries if retries is None else checked_retries(retries),
             user_agent=user_agent or self._config.user_agent,
         )
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         copy._on_request = self._on_request if isinstance(on_request, NotGiven) else on_request
         copy._on_response = self._on_response if isinstance(on_response, NotGiven) else on_response
         limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
@@ -250,19 +246,6 @@ class AsyncOctaSpace:
     def with_raw_response(self) -> AsyncRawOctaSpace:
         """The same methods, returning `RawResponse` objects."""
         return AsyncRawOctaSpace(self)
-
-    async def aclose(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class AsyncRawOctaSpace:

@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from skerry._io._sync.client import Connected
 from skerry._io._sync.driver import Driver
-from skerry._io.choice import transport_for
 from skerry._io.transport import Transport
 from skerry._io.waiting import Sleeper, sleep
 from skerry._kernel.effects import SYSTEM, Effects
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class OctaSpace:
+class OctaSpace(Connected):
     """A client of the OctaSpace API, hosted or an island.
 
     Args:
@@ -113,9 +112,7 @@ class OctaSpace:
         )
         self._on_request, self._on_response = on_request, on_response
         dialect = key_dialect(self._config, seconds_of(timeout, timeout_ms), interceptors_of(on_request, on_response))
-        self._transport = transport_for(transport)
-        # A transport that was handed in is the caller's to close.
-        self._owns_transport = self._transport is not transport
+        self._connect(transport)
         self._use(Driver(dialect, self._transport, effects=effects, sleeper=sleeper, hooks=hooks))
 
     @classmethod
@@ -237,8 +234,7 @@ class OctaSpace:
             retries=self._config.retries if retries is None else checked_retries(retries),
             user_agent=user_agent or self._config.user_agent,
         )
-        copy._transport = self._transport
-        copy._owns_transport = False
+        copy._share(self)
         copy._on_request = self._on_request if isinstance(on_request, NotGiven) else on_request
         copy._on_response = self._on_response if isinstance(on_response, NotGiven) else on_response
         limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
@@ -251,19 +247,6 @@ class OctaSpace:
     def with_raw_response(self) -> RawOctaSpace:
         """The same methods, returning `RawResponse` objects."""
         return RawOctaSpace(self)
-
-    def close(self) -> None:
-        """Let go of the connections; a transport that was handed in is left alone."""
-        if self._owns_transport:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class RawOctaSpace:
