@@ -22,8 +22,8 @@ from skerry.island.provider.course import Bookmark, Course
 from skerry.island.provider.image_job import png_size
 from skerry.island.provider.language import ModelServers, ModelsHere
 from skerry.island.provider.records import Endpoint, Outcome
+from skerry.island.provider.results import OnPhase
 from skerry.island.provider.serving_job import ServingJobs
-from skerry.island.provider.text_job import OnPhase
 from skerry.island.workers.llm import LlmWorkers, ModelStore
 from tests.island.provider.memory_platform import MemoryPlatform, Row
 from tests.island.provider.provider_lab import ProviderLab

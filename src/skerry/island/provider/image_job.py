@@ -11,7 +11,7 @@ from skerry.island.engine.errors import EngineError
 from skerry.island.provider.course import Course
 from skerry.island.provider.params import image_params
 from skerry.island.provider.records import Outcome, ProviderJob, failure
-from skerry.island.provider.text_job import PASSING, OnPhase, device_word, printed
+from skerry.island.provider.results import Made, OnPhase, figures, finished, refused
 
 _BLOCK = 8
 _SIZE_AT, _SIZE_END = 16, 24
@@ -21,21 +21,13 @@ NO_PICTURES = (
 )
 
 
-class Picture(Protocol):
+class Picture(Made, Protocol):
     """What was drawn."""
 
     @property
     def png(self) -> bytes: ...
     @property
     def seed(self) -> int: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def total_seconds(self) -> float: ...
-    @property
-    def device(self) -> str: ...
 
 
 class Pictures(Protocol):
@@ -90,8 +82,7 @@ class ImageJobs:
                 on_phase=course.hear,
             )
         except EngineError as error:
-            seconds = round(self._clock() - began, 3)
-            return failure(error.message, transient=error.code in PASSING, gpu_seconds=seconds)
+            return refused(error, self._clock() - began)
         course.phase("formatting")
         width, height = png_size(found.png)
         result = {
@@ -104,13 +95,11 @@ class ImageJobs:
             "seed": found.seed,
             "prompt": wanted.prompt,
             "model": found.model,
-            "gen_time_s": round(found.seconds, 1),
-            "total_time_s": round(found.total_seconds, 1),
-            "device": device_word(found.device),
+            **figures(found),
             "data": await asyncio.to_thread(lambda: base64.b64encode(found.png).decode()),
         }
         course.say(f"{found.model} drew {width}x{height} pixels in {found.seconds:.1f} s")
-        return Outcome(success=True, result=printed(result), gpu_seconds=round(self._clock() - began, 3), exit_code=0)
+        return finished(result, self._clock() - began)
 
 
 def png_size(png: bytes) -> tuple[int, int]:

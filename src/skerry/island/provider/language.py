@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from skerry.island.engine.errors import EngineError, NoCapacity, Unavailable
 from skerry.island.provider.records import Endpoint
-from skerry.island.provider.text_job import OnPhase
+from skerry.island.provider.results import OnPhase
 
 if TYPE_CHECKING:
     from skerry.island.workers.llm import LlmWorkers, ModelStore, Serving

@@ -19,8 +19,8 @@ from skerry.island.provider.course import Course
 from skerry.island.provider.executor import Executor
 from skerry.island.provider.platform import Platform, PlatformError, PlatformRefused, PlatformUnavailable
 from skerry.island.provider.records import HostStatus, Outcome, ProviderJob, failure
+from skerry.island.provider.results import PASSING
 from skerry.island.provider.signatures import refusal
-from skerry.island.provider.text_job import PASSING
 
 HANDED_BACK = "The provider is stopping and hands this job back"
 

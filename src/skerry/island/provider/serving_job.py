@@ -11,9 +11,10 @@ from skerry.island.engine.errors import EngineError
 from skerry.island.provider.course import Course
 from skerry.island.provider.params import ServeParams, serve_params
 from skerry.island.provider.records import Endpoint, Outcome, ProviderJob, failure
+from skerry.island.provider.results import PASSING, OnPhase, printed
 from skerry.island.provider.rooms import token
 from skerry.island.provider.task_specs import parsed
-from skerry.island.provider.text_job import NO_MODELS, PASSING, OnPhase, printed
+from skerry.island.provider.text_job import NO_MODELS
 
 CHECK_SECONDS = 30.0
 """Between two looks whether a server is well."""

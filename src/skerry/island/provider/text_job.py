@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from skerry.island.engine.errors import EngineError
 from skerry.island.provider.course import Course
 from skerry.island.provider.params import chat_params, text_params
 from skerry.island.provider.records import CHAT_TYPE, Outcome, ProviderJob, failure
-from skerry.island.provider.task_specs import MARKER, compact
-
-OnPhase = Callable[[str], Awaitable[None]]
-PASSING = ("unavailable", "rate_limited", "no_capacity")
-"""Codes of refusals that another try, or another provider, need not meet."""
+from skerry.island.provider.results import Made, OnPhase, figures, finished, refused
 
 RAW_MODELS = frozenset({"microsoft/phi-2", "microsoft/phi-1_5", "google/gemma-2b"})
 """Models that were taught no chats: they go on with the prompt as it stands."""
 
 
-class Completion(Protocol):
+class Completion(Made, Protocol):
     """What a language model answered."""
 
     @property
     def text(self) -> str: ...
     @property
-    def model(self) -> str: ...
-    @property
     def completion_tokens(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def total_seconds(self) -> float: ...
-    @property
-    def device(self) -> str: ...
 
 
 class LanguageModels(Protocol):
@@ -101,8 +89,7 @@ class TextJobs:
                 on_phase=course.hear,
             )
         except EngineError as error:
-            seconds = round(self._clock() - began, 3)
-            return failure(error.message, transient=error.code in PASSING, gpu_seconds=seconds)
+            return refused(error, self._clock() - began)
         course.phase("formatting")
         speed = found.completion_tokens / found.seconds if found.seconds > 0 else 0.0
         result = {
@@ -112,20 +99,7 @@ class TextJobs:
             "model": found.model,
             "tokens_generated": found.completion_tokens,
             "tokens_per_second": round(speed, 1),
-            "gen_time_s": round(found.seconds, 1),
-            "total_time_s": round(found.total_seconds, 1),
-            "device": device_word(found.device),
+            **figures(found),
         }
         course.say(f"{found.model} wrote {found.completion_tokens} tokens in {found.seconds:.1f} s")
-        return Outcome(success=True, result=printed(result), gpu_seconds=round(self._clock() - began, 3), exit_code=0)
-
-
-def device_word(device: str) -> str:
-    """`cuda` or `cpu`, as the network has it."""
-    return "cuda" if device.startswith(("cuda", "gpu")) else "cpu"
-
-
-def printed(result: dict[str, Any]) -> str:
-    """A result as a program of the network's prints it: phases, then the marker's line."""
-    phases = "".join(f"[dcp-phase] {word}\n" for word in ("loading_model", "generating", "formatting"))
-    return f"{phases}{MARKER}{compact(result)}\n"
+        return finished(result, self._clock() - began)

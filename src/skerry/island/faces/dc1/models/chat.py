@@ -34,8 +34,8 @@ from skerry.island.faces.dc1.money import price_views, settling
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.tables import jobs, providers
+from skerry.island.provider.results import printed
 from skerry.island.provider.task_specs import compact
-from skerry.island.provider.text_job import printed
 from skerry.island.store.values import micros
 
 JOB_TYPE = "vllm"
