@@ -138,21 +138,6 @@ def test_anything_else_is_no_number(text: str) -> None:
         wire.number("n", text, 0, 99)
 
 
-@pytest.mark.parametrize(
-    ("value", "token"),
-    [
-        (b"Bearer abc", "abc"),
-        (b"bearer  abc ", "abc"),
-        (b"Basic abc", None),
-        (b"Bearer", None),
-        (b"Bearer ", None),
-        (b"", None),
-    ],
-)
-def test_the_bearer_token(value: bytes, token: str | None) -> None:
-    assert wire.bearer([(b"host", b"x"), (b"authorization", value)]) == token
-
-
 @given(st.binary(max_size=200))
 def test_output_survives_its_encoding(data: bytes) -> None:
     import base64

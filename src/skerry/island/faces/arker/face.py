@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,6 @@ import msgspec
 
 from skerry.island.asgi import ClientGone, Receive, Scope, Send, header, raw_path
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError
 from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import routes, tables
 from skerry.island.faces.arker.call import Call, Route, Router
@@ -26,6 +26,7 @@ from skerry.island.faces.arker.tokens import GetGrant, PutGrant, TokenRefused, T
 from skerry.island.faces.arker.tunnels import Tunnels
 from skerry.island.gateway import Tunnel
 from skerry.island.ground.requests import bearer
+from skerry.island.ground.rounds import Rounds
 
 COLLECT_SECONDS = 600.0
 KEY_PREFIX = "ark_live_"
@@ -52,7 +53,8 @@ class ArkerFace:
         self._mounts: list[tuple[bytes, Router, bool]] = []
         self._sockets = Router()
         self._sockets.add("GET", "/vms/{id}/sessions/{sid}/pty", Route(handler=self._terminal))
-        self._collector: asyncio.Task[None] | None = None
+        # Whatever comes of a start, what it had begun ends, the last first.
+        self._begun = AsyncExitStack()
 
     async def start(self) -> None:
         """Have the first account's key, load the signing key, listen for TCP tunnels again, collect what expired."""
@@ -68,25 +70,17 @@ class ArkerFace:
             (b"/v1/", routes.build(handlers, old=False), False),
             (b"/api/v1/", routes.build(handlers, old=True), True),
         ]
+        self._begun.push_async_callback(self._tunnels.stop)
         await self._tunnels.start()
-        self._collector = asyncio.create_task(self._collect())
+        self._begun.push_async_callback(self._pty.stop)
+        trouble = "expired uploads could not be collected"
+        collecting = Rounds(self._sync.collect_expired, self._engine.clock, COLLECT_SECONDS, _log, trouble)
+        self._begun.push_async_callback(collecting.stop)
+        collecting.start()
 
     async def stop(self) -> None:
         """End terminals and tunnels."""
-        if self._collector is not None:
-            self._collector.cancel()
-            await asyncio.gather(self._collector, return_exceptions=True)
-            await self._pty.stop()
-            await self._tunnels.stop()
-            self._collector = None
-
-    async def _collect(self) -> None:
-        while True:
-            try:
-                await self._sync.collect_expired()
-            except EngineError as error:
-                _log.warning("expired uploads could not be collected: %s", error)
-            await self._engine.clock.sleep(COLLECT_SECONDS)
+        await self._begun.aclose()
 
     async def busy(self) -> bool:
         """False: all of its work is runs of the engine."""

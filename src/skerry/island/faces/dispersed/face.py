@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
+from contextlib import AsyncExitStack
 from email.utils import format_datetime
 
 from sqlalchemy import Connection
@@ -40,6 +41,7 @@ from skerry.island.faces.dispersed.recipes.recipes import Recipes
 from skerry.island.faces.dispersed.writing import Done, carry_out
 from skerry.island.gateway import Tunnel, refuse
 from skerry.island.ground.answers import Header, reply
+from skerry.island.ground.rounds import Rounds
 from skerry.island.ground.routes import Router
 from skerry.island.ground.texts import iso
 from skerry.island.store.values import micros
@@ -71,7 +73,10 @@ class DispersedFace:
         self._operator: Operator
         self._scheduler: Scheduler
         self._owner_key = ""
-        self._collector: asyncio.Task[None] | None = None
+        trouble = "expired nonces and answers could not be collected"
+        self._collecting = Rounds(self.collect_expired, engine.clock, COLLECT_SECONDS, _log, trouble)
+        # Whatever comes of a start, what it had begun ends, the last first.
+        self._begun = AsyncExitStack()
 
     async def start(self) -> None:
         """Have the first account's pair, the registry and this machine's node; take up jobs; collect what expired."""
@@ -103,16 +108,14 @@ class DispersedFace:
                 NodeReports(self._scheduler),
             ]
         )
+        self._begun.push_async_callback(self._scheduler.stop)
         await self._scheduler.start()
-        self._collector = asyncio.create_task(self._collect())
+        self._begun.push_async_callback(self._collecting.stop)
+        self._collecting.start()
 
     async def stop(self) -> None:
         """End what was begun."""
-        if self._collector is not None:
-            self._collector.cancel()
-            await asyncio.gather(self._collector, return_exceptions=True)
-            self._collector = None
-            await self._scheduler.stop()
+        await self._begun.aclose()
 
     async def busy(self) -> bool:
         """Whether any job goes on, waits, or is being prepared."""
@@ -125,15 +128,6 @@ class DispersedFace:
     def admits(self, tunnel: Tunnel, token: str) -> bool:
         """False, for the same reason."""
         return False
-
-    async def _collect(self) -> None:
-        while True:
-            try:
-                await self.collect_expired()
-            except Exception:
-                # One bad round, whatever the reason, must not end all later ones.
-                _log.exception("expired nonces and answers could not be collected; it is tried again")
-            await self._engine.clock.sleep(COLLECT_SECONDS)
 
     async def collect_expired(self) -> None:
         """Forget nonces and kept answers that are a day old."""

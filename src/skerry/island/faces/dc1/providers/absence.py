@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from sqlalchemy import Connection, select
@@ -11,6 +10,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.jobs.changes import Changes
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.tables import providers
+from skerry.island.ground.rounds import Rounds
 from skerry.island.store.values import micros
 
 EVERY_SECONDS = 5.0
@@ -25,22 +25,15 @@ class Absence:
     Args:
         engine: open.
         changes: wakes those who wait for jobs: a silent provider's jobs may go elsewhere.
+
+    Attributes:
+        rounds: of looking.
     """
 
     def __init__(self, engine: Engine, changes: Changes) -> None:
         self._engine = engine
         self._changes = changes
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.get_running_loop().create_task(self._watch(), name="dc1 absence")
-
-    async def stop(self) -> None:
-        """Look no longer."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self.rounds = Rounds(self.look, engine.clock, EVERY_SECONDS, log, "providers could not be looked after")
 
     async def look(self) -> list[int]:
         """Put every silent provider offline; their numbers."""
@@ -52,15 +45,6 @@ class Absence:
             log.info("providers %s have not been heard of for %d s", gone, provider_rows.OFFLINE_SECONDS)
             self._changes.changed()
         return gone
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                # A database that is busy now is asked again.
-                log.exception("providers could not be looked after")
-            await self._engine.clock.sleep(EVERY_SECONDS)
 
 
 def silent(connection: Connection, now: int) -> list[int]:

@@ -67,8 +67,8 @@ class Providing:
         await engine.store.run(
             local_provider.ensure, engine.nodes.local, engine.settings.dc1, now=micros(engine.clock.now())
         )
-        self._absence.start()
+        self._absence.rounds.start()
 
     async def stop(self) -> None:
         """Watch no longer."""
-        await self._absence.stop()
+        await self._absence.rounds.stop()

@@ -8,7 +8,6 @@ time. A try is counted before it is made: one that a crash interrupts is followe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError, Forbidden, Unavailable, Unreadable
+from skerry.island.engine.errors import EngineError, Forbidden, Unreadable
 from skerry.island.faces.dc1.renters import callbacks, renter_rows
 from skerry.island.faces.dc1.renters.webhook_urls import WebhookUrls, parsed
 from skerry.island.faces.dc1.tables import deliveries, jobs, renters, webhooks
+from skerry.island.ground.rounds import Rounds
 from skerry.island.store.values import micros
 from skerry.networks.dc1 import signing
 
@@ -70,20 +70,16 @@ class Deliveries:
     def __init__(self, engine: Engine, urls: WebhookUrls) -> None:
         self._engine = engine
         self._urls = urls
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds(self.sweep, engine.clock, _LOOK, log, "callbacks could not be sent")
         self._sweeping = asyncio.Lock()
 
     async def start(self) -> None:
         """Take up what is due, also what an earlier process left."""
-        self._task = asyncio.create_task(self._work())
+        self._rounds.start()
 
     async def stop(self) -> None:
         """Let go; what was not told is told after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._rounds.stop()
         await self._urls.aclose()
 
     async def sweep(self) -> int:
@@ -98,17 +94,6 @@ class Deliveries:
                     if isinstance(end, BaseException):
                         raise end
         return tried
-
-    async def _work(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Unavailable as error:
-                log.warning("callbacks wait: %s", error.message)
-            except Exception:
-                # One bad round, whatever the reason, must not end all later ones.
-                log.exception("callbacks could not be sent")
-            await self._engine.clock.sleep(_LOOK)
 
     async def _deliver(self, row: Row[Any]) -> None:
         """One try, and what came of it."""

@@ -13,6 +13,7 @@ from skerry.island.faces.octaspace.authentication import authenticate
 from skerry.island.faces.octaspace.errors import Fault
 from skerry.island.faces.octaspace.farm.app import Farm
 from skerry.island.faces.octaspace.sessions.helpers import Helpers
+from skerry.island.ground.rounds import Rounds
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.workers.render import RenderWorkers
 
@@ -36,11 +37,11 @@ class Rendering:
         self.workers = workers
         self.reason = reason
         self.farm: Farm | None = None
-        self._tidying: asyncio.Task[None] | None = None
+        self._tidying = Rounds(self._tidy, engine.clock, _TIDY_SECONDS, log, "old render jobs could not be removed")
         self._counts: dict[str, Any] = {"frames_24h": 0, "frames_total": 0, "frames_by_week": []}
         if workers is not None:
             self.farm = Farm(workers, engine.settings.data_dir / "farm", self._account)
-            self._tidying = asyncio.get_running_loop().create_task(self._tidy(self.farm), name="octaspace farm")
+            self._tidying.start()
 
     @classmethod
     async def opened(cls, engine: Engine, helpers: Helpers) -> Rendering:
@@ -56,9 +57,7 @@ class Rendering:
 
     async def close(self) -> None:
         """End every process; what waits goes on at the next start."""
-        if self._tidying is not None:
-            self._tidying.cancel()
-            await asyncio.gather(self._tidying, return_exceptions=True)
+        await self._tidying.stop()
         if self.workers is not None:
             await self.workers.close()
 
@@ -87,14 +86,9 @@ class Rendering:
         except Fault:
             return None
 
-    async def _tidy(self, farm: Farm) -> None:
-        while True:
-            try:
-                await farm.tidy(self._engine.clock.now(), _KEEP)
-            except Exception:
-                # One bad round, whatever the reason, must not end all later ones.
-                log.exception("old render jobs could not be removed; it is tried again")
-            await self._engine.clock.sleep(_TIDY_SECONDS)
+    async def _tidy(self) -> None:
+        if self.farm is not None:
+            await self.farm.tidy(self._engine.clock.now(), _KEEP)
 
 
 def unpadded(day: str) -> str:
