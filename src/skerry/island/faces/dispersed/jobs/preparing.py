@@ -19,6 +19,7 @@ from skerry.island.faces.dispersed.jobs.job_secrets import JobSecrets
 from skerry.island.faces.dispersed.jobs.job_spec import docker_of
 from skerry.island.faces.dispersed.jobs.progress import default_key
 from skerry.island.faces.dispersed.nodes.node_offers import usual_memory
+from skerry.island.ground.runs import begin
 from skerry.island.images.reference import DEFAULT_TAG
 from skerry.island.sandbox.spec import Limits, Volume
 from skerry.units import MIB
@@ -143,24 +144,11 @@ async def start(engine: Engine, task: Task, image: Image, *, longest_timer: floa
     Raises:
         EngineError: the image says nothing to run, or it cannot be started.
     """
-    program = engine.images.program(image.id)
+    where = task.run.account_id, task.run.sandbox_id, task.run.engine_run_id
     limit = (task.job.max_timeout_run_ms or 0) / 1_000
-    try:
-        return await engine.runs.submit(
-            task.run.account_id,
-            task.run.sandbox_id,
-            id=task.run.engine_run_id,
-            command=program.argv,
-            background=True,
-            timeout=limit if 0 < limit <= longest_timer else None,
-            env={**program.env, **task.env()},
-            cwd=program.cwd,
-            user=program.user,
-            metered=False,
-            merge_output=True,
-        )
-    except Conflict:
-        return await engine.runs.get(task.run.account_id, task.run.sandbox_id, task.run.engine_run_id)
+    timeout = limit if 0 < limit <= longest_timer else None
+    begun = await begin(engine, *where, engine.images.program(image.id), task.env(), timeout=timeout)
+    return await engine.runs.get(*where) if begun is None else begun
 
 
 async def node_urls(engine: Engine, sandbox_id: str, docker: Docker) -> list[dict[str, Any]]:

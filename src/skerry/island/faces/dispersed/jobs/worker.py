@@ -26,9 +26,8 @@ from skerry.island.faces.dispersed.jobs.job_views import MOST_LOGS
 from skerry.island.faces.dispersed.jobs.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.jobs.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.jobs.progress import Progress
-from skerry.island.ground.outputs import tail
+from skerry.island.ground.runs import agents_end, goes_on, tail
 from skerry.island.ground.waiting import unless
-from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store import runs as run_rows
 from skerry.island.store.values import micros
 
@@ -106,7 +105,9 @@ class Worker:
         ended: list[Awaitable[Any]] = []
         for run in runs:
             carried = self._begin(run.uuid, adopted=True)
-            if run.status == "RUNNING" and not await self._goes_on(run):
+            if run.status != "RUNNING":
+                continue
+            if not await goes_on(self._engine.driver, run.sandbox_id, run.engine_run_id):
                 ended.append(carried.looked.wait())
         # Those must have their end before anybody bills them an hour.
         await asyncio.gather(*ended)
@@ -294,12 +295,8 @@ class Worker:
             return noticed
         if ended.cause == "lost":
             return min(noticed, self._last_word(run, carried))
-        try:
-            result = await self._engine.driver.result(run.sandbox_id, run.engine_run_id)
-        except SandboxError:
-            result = None
-        began = micros(ended.started_at) if ended.started_at is not None else noticed
-        return noticed if result is None or not result.wall_ns else min(noticed, began + result.wall_ns // 1_000)
+        known = await agents_end(self._engine.driver, run.sandbox_id, run.engine_run_id, ended)
+        return noticed if known is None else min(noticed, known)
 
     def _last_word(self, run: Row[Any], carried: _Carried) -> int:
         return max(run.created_at, self._last_alive) if carried.adopted else self._now()
@@ -333,16 +330,6 @@ class Worker:
             return await self._engine.runs.get(run.account_id, run.sandbox_id, run.engine_run_id)
         except NotFound:
             return None
-
-    async def _goes_on(self, run: Row[Any]) -> bool:
-        """Whether a run's program lives, as far as its sandbox knows."""
-        try:
-            live = await self._engine.driver.find(run.sandbox_id)
-            if live is None or await self._engine.driver.result(run.sandbox_id, run.engine_run_id) is not None:
-                return False
-            return await live.attach(run.engine_run_id) is not None
-        except SandboxError:
-            return False
 
     async def _remove_leftovers(self, living: set[str]) -> None:
         """Remove sandboxes of runs that have ended: a crash came between the two."""

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from skerry.island.engine import output
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import Conflict, NotFound
+from skerry.island.engine.errors import NotFound
 from skerry.island.engine.records import Image, Program
 from skerry.island.faces.octaspace.authentication import NETWORK
 from skerry.island.faces.octaspace.idle import idle_rows
@@ -19,7 +19,7 @@ from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.nodes.shares import share
 from skerry.island.faces.octaspace.sessions.programs import configured
 from skerry.island.faces.octaspace.sessions.works import StartFailed
-from skerry.island.ground.outputs import tail
+from skerry.island.ground.runs import begin, tail
 from skerry.island.images.program import program
 from skerry.island.sandbox.spec import Limits
 from skerry.units import GIB, MIB
@@ -61,22 +61,7 @@ class IdleWork:
         what = await asyncio.to_thread(self._program, job, image, envs)
         if not what.argv:
             raise StartFailed("the image has no program; name a start_command")
-        try:
-            await self._engine.runs.submit(
-                job.account_id,
-                job.sandbox_id,
-                id=job.run_id,
-                command=what.argv,
-                background=True,
-                env={**what.env, **envs},
-                cwd=what.cwd,
-                user=what.user,
-                metered=False,
-                merge_output=True,
-            )
-        except Conflict:
-            pass
-        else:
+        if await begin(self._engine, job.account_id, job.sandbox_id, job.run_id, what, envs) is not None:
             self._forget_logs(job)
         return await self._engine.runs.begun(job.run_id) is None
 

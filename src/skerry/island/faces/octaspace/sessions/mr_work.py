@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import Conflict, EngineError, NotFound, Unavailable
+from skerry.island.engine.errors import EngineError, NotFound, Unavailable
 from skerry.island.engine.ports import SSH_ONLY
 from skerry.island.engine.records import Image, Program, RunRecord
 from skerry.island.engine.traffic import Moved
@@ -25,7 +25,7 @@ from skerry.island.faces.octaspace.sessions import session_rows, states
 from skerry.island.faces.octaspace.sessions.mr_request import SSH_PORT
 from skerry.island.faces.octaspace.sessions.programs import configured
 from skerry.island.faces.octaspace.sessions.works import Ending, StartFailed, Tell
-from skerry.island.ground.outputs import tail
+from skerry.island.ground.runs import agents_end, begin, goes_on, tail
 from skerry.island.images.program import program
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.spec import Limits
@@ -79,14 +79,7 @@ class MrWork:
 
     async def alive(self, session: Row[Any]) -> bool:
         """Whether the program runs, as far as its sandbox knows."""
-        driver = self._engine.driver
-        try:
-            live = await driver.find(session.sandbox_id)
-            if live is None or await driver.result(session.sandbox_id, session.run_id) is not None:
-                return False
-            return await live.attach(session.run_id) is not None
-        except SandboxError:
-            return False
+        return await goes_on(self._engine.driver, session.sandbox_id, session.run_id)
 
     async def follow(self, session: Row[Any], *, adopted: bool) -> Ending:
         """Until the program ends, or the sandbox is lost."""
@@ -198,21 +191,7 @@ class MrWork:
         engine = self._engine
         envs = self.envs(session)
         what = await asyncio.to_thread(self._program, session, image, envs)
-        try:
-            await engine.runs.submit(
-                session.account_id,
-                session.sandbox_id,
-                id=session.run_id,
-                command=what.argv,
-                background=True,
-                env={**what.env, **envs},
-                cwd=what.cwd,
-                user=what.user,
-                metered=False,
-                merge_output=True,
-            )
-        except Conflict:
-            pass
+        await begin(engine, session.account_id, session.sandbox_id, session.run_id, what, envs)
         return await engine.runs.begun(session.run_id)
 
     def _program(self, session: Row[Any], image: Image, envs: dict[str, str]) -> Program:
@@ -244,13 +223,8 @@ class MrWork:
         seen: int = session.seen_at
         if ended.cause == "lost":
             return min(noticed, seen)
-        try:
-            result = await self._engine.driver.result(session.sandbox_id, session.run_id)
-        except SandboxError:
-            result = None
-        if result is None or not result.wall_ns or ended.started_at is None:
-            return noticed
-        return min(noticed, max(seen, micros(ended.started_at) + result.wall_ns // 1_000))
+        known = await agents_end(self._engine.driver, session.sandbox_id, session.run_id, ended)
+        return noticed if known is None else min(noticed, max(seen, known))
 
 
 def envs_context(uuid: str) -> str:
