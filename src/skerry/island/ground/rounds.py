@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from skerry.island.clock import Clock
 from skerry.island.engine.errors import EngineError
+from skerry.island.ground.waiting import give_up
 
 
 class Rounds:
@@ -38,9 +39,7 @@ class Rounds:
     async def stop(self) -> None:
         """Begin no other; one that is going on is given up."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await give_up(task)
 
     async def _go(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Waiting for the first of several things, without leaving the others behind."""
+"""Waiting for the first of several things, and leaving nothing behind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from skerry.island.clock import Clock
 T = TypeVar("T")
 
 
+async def give_up(*tasks: asyncio.Future[Any] | None) -> None:
+    """Cancel what goes on, and wait until it has ended, however it does."""
+    going = [task for task in tasks if task is not None]
+    for task in going:
+        task.cancel()
+    await asyncio.gather(*going, return_exceptions=True)
+
+
 @asynccontextmanager
 async def first_of(*works: Awaitable[Any]) -> AsyncIterator[Sequence[asyncio.Future[Any]]]:
     """Go on once the first of some works is done; those that are not by the end of the block are given up."""
@@ -21,9 +29,7 @@ async def first_of(*works: Awaitable[Any]) -> AsyncIterator[Sequence[asyncio.Fut
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         yield tasks
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(*tasks)
 
 
 async def unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

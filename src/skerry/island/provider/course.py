@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skerry.island.clock import Clock
+from skerry.island.ground.waiting import give_up
 from skerry.island.provider.platform import Platform, PlatformError, PlatformUnavailable
 from skerry.island.provider.records import PHASES, Level, LogLine, ProviderJob
 from skerry.island.provider.stdout import phase_of
@@ -99,9 +100,7 @@ class Course:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await give_up(self._task)
 
     @property
     def full(self) -> bool:

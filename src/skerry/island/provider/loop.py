@@ -11,10 +11,10 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine.errors import EngineError
+from skerry.island.ground.waiting import give_up
 from skerry.island.provider.course import Course
 from skerry.island.provider.executor import Executor
 from skerry.island.provider.platform import Platform, PlatformError, PlatformRefused, PlatformUnavailable
@@ -126,10 +126,7 @@ class ProviderLoop:
 
     async def close(self) -> None:
         """Let go of everything as it is; the next start takes it up."""
-        tasks = [*self._tasks, *(carried.task for carried in self._carried.values() if carried.task is not None)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(*self._tasks, *(carried.task for carried in self._carried.values()))
         self._carried.clear()
 
     async def drain(self, seconds: float) -> bool:
@@ -277,7 +274,7 @@ class ProviderLoop:
                 return None
             handed = back.done()
         finally:
-            await _end(work, watch, back, late)
+            await give_up(work, watch, back, late)
         # Its programs shall have ended when it is said that it is over.
         await self._executor.release(job)
         if handed:
@@ -340,9 +337,3 @@ def _failed(job: ProviderJob, error: Exception) -> Outcome:
         return failure(f"The platform refused: {error}")
     log.error("job %s failed for a reason of the provider's own", job.job_id, exc_info=error)
     return failure("The provider could not carry out this job; its log says more", transient=True)
-
-
-async def _end(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -16,7 +16,7 @@ from skerry.island.faces.arker import tables
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.terminals import LiveTerminal, Terminals, Viewer
 from skerry.island.faces.arker.wire import number
-from skerry.island.ground.waiting import first_of
+from skerry.island.ground.waiting import first_of, give_up
 from skerry.island.sandbox.driver import Terminal
 
 TICKET_SECONDS = 60
@@ -219,9 +219,7 @@ class Pty:
 
     async def stop(self) -> None:
         """End every terminal."""
-        for task in list(self._fading):
-            task.cancel()
-        await asyncio.gather(*self._fading, return_exceptions=True)
+        await give_up(*self._fading)
         await self.terminals.close_all()
 
 

@@ -24,7 +24,7 @@ from skerry.island.faces.dc1.system import System
 from skerry.island.gateway import Tunnel, refuse
 from skerry.island.ground.answers import Header, reply
 from skerry.island.ground.requests import root_of
-from skerry.island.ground.waiting import client_gone
+from skerry.island.ground.waiting import client_gone, give_up
 from skerry.island.store import ledger
 from skerry.island.store.values import micros
 
@@ -206,8 +206,7 @@ async def _reply(
                     # A generator that is still at work cannot be closed.
                     left = not part.done()
                     if left:
-                        part.cancel()
-                        await asyncio.gather(part, return_exceptions=True)
+                        await give_up(part)
                 if left:
                     return
                 found = part.result()
@@ -215,6 +214,5 @@ async def _reply(
                     break
                 await send({"type": "http.response.body", "body": found, "more_body": True})
     finally:
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
+        await give_up(gone)
     await send({"type": "http.response.body", "body": b""})

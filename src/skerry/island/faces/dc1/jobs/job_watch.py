@@ -11,6 +11,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.faces.dc1.jobs import ending, job_rows
 from skerry.island.faces.dc1.jobs.changes import Changes, Watch
 from skerry.island.faces.dc1.tables import jobs, providers
+from skerry.island.ground.waiting import first_of, give_up
 from skerry.island.store.values import micros
 
 EVERY_SECONDS = 30.0
@@ -45,10 +46,8 @@ class JobWatch:
 
     async def stop(self) -> None:
         """Look no longer."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None
+        await give_up(task)
 
     async def look(self) -> int:
         """Do what is due; how many jobs it concerned."""
@@ -78,15 +77,8 @@ class JobWatch:
 
     async def _pause(self, watch: Watch, seconds: float) -> None:
         """Wait so long, or until some job has changed, but then no shorter than a breath."""
-        sleeping = asyncio.ensure_future(self._engine.clock.sleep(seconds))
-        changed = asyncio.ensure_future(watch.changed())
-        try:
-            await asyncio.wait((sleeping, changed), return_when=asyncio.FIRST_COMPLETED)
-            early = changed.done() and not sleeping.done()
-        finally:
-            for waiting in (sleeping, changed):
-                waiting.cancel()
-            await asyncio.gather(sleeping, changed, return_exceptions=True)
+        async with first_of(self._engine.clock.sleep(seconds), watch.changed()) as (slept, changed):
+            early = changed.done() and not slept.done()
         if early:
             await self._engine.clock.sleep(min(_BREATH_SECONDS, seconds))
 

@@ -6,7 +6,6 @@ client loses nothing and holds nothing up: what it has not read yet is read from
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from skerry.island.faces.dc1.access import ANYBODY
 from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.jobs import events, job_access, job_rows, job_views, telemetry
 from skerry.island.faces.dc1.jobs.changes import Changes, Watch
+from skerry.island.ground.waiting import first_of
 from skerry.island.store.values import micros
 
 _AT_ONCE = 500
@@ -116,15 +116,8 @@ class Streams:
 
     async def _changed(self, watch: Watch) -> bool:
         """Wait for a change; False when there was none for so long that a proxy might think the connection dead."""
-        changed = asyncio.ensure_future(watch.changed())
-        silent = asyncio.ensure_future(self._engine.clock.sleep(_KEEP_ALIVE_SECONDS))
-        try:
-            await asyncio.wait((changed, silent), return_when=asyncio.FIRST_COMPLETED)
+        async with first_of(watch.changed(), self._engine.clock.sleep(_KEEP_ALIVE_SECONDS)) as (changed, _):
             return changed.done()
-        finally:
-            for waiting in (changed, silent):
-                waiting.cancel()
-            await asyncio.gather(changed, silent, return_exceptions=True)
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())

@@ -33,7 +33,7 @@ from skerry.island.faces.dispersed.jobs.worker import Worker
 from skerry.island.faces.dispersed.nodes import rewards
 from skerry.island.faces.dispersed.nodes.node_offers import all_offers, usual_memory
 from skerry.island.faces.dispersed.tables import nodes
-from skerry.island.ground.waiting import first_of
+from skerry.island.ground.waiting import first_of, give_up
 from skerry.island.store.values import micros
 
 _SECOND = 1_000_000
@@ -120,9 +120,7 @@ class Scheduler:
         self.stopping = True
         self._tell()
         loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+        await give_up(loop)
         await self.worker.stop()
 
     def wake(self) -> None:

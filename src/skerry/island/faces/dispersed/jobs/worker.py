@@ -27,7 +27,7 @@ from skerry.island.faces.dispersed.jobs.lifecycle import TERMINAL
 from skerry.island.faces.dispersed.jobs.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.jobs.progress import Progress
 from skerry.island.ground.runs import agents_end, goes_on, tail
-from skerry.island.ground.waiting import unless
+from skerry.island.ground.waiting import give_up, unless
 from skerry.island.store import runs as run_rows
 from skerry.island.store.values import micros
 
@@ -114,10 +114,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Let go of every run; the next start finds them."""
-        tasks = [carried.task for carried in self._carried.values() if carried.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(*(carried.task for carried in self._carried.values()))
         self._carried.clear()
 
     def attend(self, run: Row[Any]) -> None:

@@ -23,7 +23,7 @@ from skerry.island.faces.octaspace.idle.idle_work import IdleWork
 from skerry.island.faces.octaspace.nodes import node_rows
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
 from skerry.island.faces.octaspace.sessions.works import StartFailed
-from skerry.island.ground.waiting import came, unless
+from skerry.island.ground.waiting import came, give_up, unless
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store.values import micros
 
@@ -91,11 +91,7 @@ class IdleRunner:
 
     async def stop(self) -> None:
         """Let go of every job; the next start finds them."""
-        tasks = [drive.task for drive in self._drives.values() if drive.task is not None]
-        tasks += [self._loop] if self._loop is not None else []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(self._loop, *(drive.task for drive in self._drives.values()))
         self._drives.clear()
         self._loop = None
 

@@ -21,6 +21,7 @@ from skerry.island.faces.octaspace.sessions import session_rows, states
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
 from skerry.island.faces.octaspace.tables import nodes, sessions
 from skerry.island.ground.answers import Answer
+from skerry.island.ground.waiting import give_up
 from skerry.island.store.values import micros
 
 WINDOW_SECONDS = 60
@@ -75,10 +76,7 @@ class Reboots:
 
     async def stop(self) -> None:
         """Let go of reboots that are not over; the next start is one."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(*self._tasks)
 
     async def _boot(self, node_id: int, lost: list[str]) -> None:
         try:

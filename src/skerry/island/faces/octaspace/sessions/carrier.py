@@ -21,7 +21,7 @@ from skerry.island.engine.traffic import Moved
 from skerry.island.faces.octaspace.nodes import node_rows, shares
 from skerry.island.faces.octaspace.sessions import billing, session_rows, states
 from skerry.island.faces.octaspace.sessions.works import StartFailed, Work
-from skerry.island.ground.waiting import came, unless
+from skerry.island.ground.waiting import came, give_up, unless
 from skerry.island.store.values import micros
 
 BEAT_SECONDS = 60.0
@@ -87,11 +87,7 @@ class Carrier:
 
     async def stop(self) -> None:
         """Let go of every session; the next start finds them."""
-        tasks = [it.task for it in self._carried.values() if it.task is not None]
-        tasks += [self._loop] if self._loop is not None else []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(self._loop, *(carried.task for carried in self._carried.values()))
         self._carried.clear()
         self._loop = None
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skerry.island.asgi import Receive, Send
+from skerry.island.ground.waiting import give_up
 from skerry.island.sandbox.driver import SandboxError, Terminal
 
 MOST_MESSAGE = 64 * 1024
@@ -58,10 +59,7 @@ class TerminalLink:
             if outward.done() and not outward.cancelled() and outward.exception() is None:
                 await self._farewell(ending)
         finally:
-            tasks = (inward, outward, typing, ending)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await give_up(inward, outward, typing, ending)
             self._terminal.close()
             with contextlib.suppress(SandboxError):
                 await self._terminal.cancel()
