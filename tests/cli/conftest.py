@@ -10,7 +10,7 @@ import pytest
 from tests.cli.command import Skerry
 from tests.cli.hosted import Hosted, serve
 from tests.cli.inside import Run, runner
-from tests.networks.dispersed.server import SignedServer, start
+from tests.networks.dispersed.server import SignedServer, running
 
 
 @pytest.fixture
@@ -36,11 +36,8 @@ def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skerry]:
 @pytest.fixture
 def server() -> Iterator[SignedServer]:
     """A server that answers only what it can verify."""
-    known, running, thread = start()
-    yield known
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with running() as known:
+        yield known
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from skerry.island.island import Island
 from skerry.island.settings import DC1
 from skerry.networks.dc1 import verify_callback
 from tests.conformance.dc1 import Skipping, ended, eventually, renting, script
+from tests.loopback import Handler, serving
 
 SECRET = "a secret of sixteen characters"
 
@@ -29,35 +28,27 @@ class Receiver:
         self.refused = 0
         receiver = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Answering(Handler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = self.content()
                 if receiver.refused < refuse:
                     receiver.refused += 1
                     self.send_error(503)
                     return
-                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                receiver.got.append((self.fields(), body))
                 self.send_response(204)
                 self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+        self.url = ""
+        self.handler = Answering
 
 
 @contextmanager
 def receiving(refuse: int = 1) -> Iterator[Receiver]:
     receiver = Receiver(refuse)
-    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(receiver.handler) as url:
+        receiver.url = f"{url}/hook"
         yield receiver
-    finally:
-        receiver.server.shutdown()
-        thread.join()
-        receiver.server.server_close()
 
 
 def test_callbacks_are_signed_and_repeated_until_they_are_taken() -> None:

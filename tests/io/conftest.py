@@ -6,15 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.io.server import LoopbackServer, start
+from tests.io.server import LoopbackServer, running
 
 
 @pytest.fixture
 def server() -> Iterator[LoopbackServer]:
     """A running loopback server."""
-    known, running, thread = start()
-    yield known
-    known.release.set()
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with running() as known:
+        yield known
+        known.release.set()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.loopback import Handler, serving
 
 
 @dataclass
@@ -21,21 +24,17 @@ class Seen:
 class LoopbackServer:
     """The running server."""
 
-    url: str
+    url: str = ""
     seen: list[Seen] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     known: LoopbackServer
 
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.content()
+        headers = self.fields()
         self.known.seen.append(Seen(self.command, self.path, headers, body))
         action = getattr(self, "_" + self.path.strip("/").partition("/")[0].partition("?")[0], self._echo)
         action()
@@ -79,13 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-def start() -> tuple[LoopbackServer, ThreadingHTTPServer, threading.Thread]:
-    """Start a server on a free port."""
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    known = LoopbackServer(f"http://127.0.0.1:{server.server_address[1]}")
-    handler.known = known  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    return known, server, thread
+@contextmanager
+def running() -> Iterator[LoopbackServer]:
+    """One that runs until the block ends."""
+    known = LoopbackServer()
+    with serving(_Handler, known=known) as known.url:
+        yield known

@@ -7,12 +7,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -21,6 +18,7 @@ from skerry.island.engine.errors import Conflict, EngineError, Forbidden, Invali
 from skerry.island.workers.llm import ModelStore, demo, hub
 from tests.cli.command import Skerry
 from tests.island.llm.llm_lab import opened
+from tests.loopback import Handler, serving
 
 COMMIT = "0" * 40
 
@@ -41,20 +39,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub, to which the library is led."""
     found = Hub()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def answer(self, status: int, content: bytes, **headers: str) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
+    class Answering(Handler):
         def do_GET(self) -> None:
             path = unquote(self.path.partition("?")[0])
             found.asked.append(path)
@@ -64,32 +49,24 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             name, _, file = path.removeprefix("/api/models/").strip("/").partition("/resolve/main/")
             if name not in found.files or (file and file not in found.files[name]):
                 code = "EntryNotFound" if name in found.files else "RepoNotFound"
-                self.answer(404, b"{}", X_Error_Code=code)
+                self.answer(404, b"{}", {"X-Error-Code": code})
             elif name in found.gated:
-                self.answer(403, b"{}", X_Error_Code="GatedRepo")
+                self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
             elif file:
                 content = found.files[name][file]
                 tag = hashlib.sha256(content).hexdigest()
-                self.answer(200, content, X_Repo_Commit=COMMIT, ETag=f'"{tag}"')
+                self.answer(200, content, {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"'})
             else:
                 siblings = [{"rfilename": file, "size": len(content)} for file, content in found.files[name].items()]
                 about = {"id": name, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}
-                self.answer(200, json.dumps(about).encode(), Content_Type="application/json")
+                self.answer(200, json.dumps(about).encode())
 
         do_HEAD = do_GET
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    for name, value in environment(found, tmp_path).items():
-        monkeypatch.setenv(name, value)
-    try:
+    with serving(Answering) as found.url:
+        for name, value in environment(found, tmp_path).items():
+            monkeypatch.setenv(name, value)
         yield found
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def environment(there: Hub, directory: Path) -> dict[str, str]:

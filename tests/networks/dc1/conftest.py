@@ -6,15 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.networks.dc1.server import Marketplace, start
+from tests.networks.dc1.server import Marketplace, running
 
 
 @pytest.fixture
 def marketplace() -> Iterator[Marketplace]:
     """A running marketplace with one provider."""
-    known, running, thread = start()
-    yield known
-    known.release.set()
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with running() as known:
+        yield known
+        known.release.set()

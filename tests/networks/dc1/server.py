@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.loopback import Handler, serving
 
 
 @dataclass
 class Marketplace:
     """The running server: what it was asked."""
 
-    url: str
+    url: str = ""
     targets: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     prompt: str = ""
@@ -21,17 +24,13 @@ class Marketplace:
     release: threading.Event = field(default_factory=threading.Event)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     known: Marketplace
 
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self.content()
         self.known.targets.append(self.path)
-        self.known.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.known.headers.append(self.fields())
         if self.path == "/silent":
             self.known.release.wait(30)
             self.close_connection = True
@@ -66,21 +65,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def _answer(self, status: int, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, json.dumps(content).encode())
 
 
-def start() -> tuple[Marketplace, ThreadingHTTPServer, threading.Thread]:
-    """Start a server on a free port."""
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    known = Marketplace(f"http://127.0.0.1:{server.server_address[1]}")
-    handler.known = known  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    return known, server, thread
+@contextmanager
+def running() -> Iterator[Marketplace]:
+    """One that runs until the block ends."""
+    known = Marketplace()
+    with serving(_Handler, known=known) as known.url:
+        yield known

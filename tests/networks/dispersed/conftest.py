@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.networks.dispersed.server import SignedServer, start
+from tests.networks.dispersed.server import SignedServer, running
 
 
 @pytest.fixture
 def signed_server() -> Iterator[SignedServer]:
     """A running server that answers only what it can verify."""
-    known, running, thread = start()
-    yield known
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with running() as known:
+        yield known

@@ -6,13 +6,14 @@ It can also stand where an island stands, below `/dispersed`, and knows the owne
 from __future__ import annotations
 
 import json
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from skerry.networks.dispersed.verification import Credentials, read_credentials, signature_matches
+from tests.loopback import Handler, serving
 
 PUBLIC_KEY, SECRET_KEY = "pk_test_1", "sk_test_0123456789"
 OWNER_KEY = "owner-0123456789abcdef"
@@ -22,7 +23,7 @@ OWNER_KEY = "owner-0123456789abcdef"
 class SignedServer:
     """The running server: what it was asked, which nonces it has seen, and what it says next in place of an echo."""
 
-    url: str
+    url: str = ""
     targets: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     nonces: set[str] = field(default_factory=set)
@@ -31,17 +32,13 @@ class SignedServer:
     answers: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     known: SignedServer
 
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self.content()
         self.known.targets.append(self.path)
-        self.known.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.known.headers.append(self.fields())
         self.known.bodies.append(body)
         if self.path.startswith(("/_island/v1/", "/dispersed/v1/admin/")):
             owner = self.headers.get("authorization") == f"Bearer {OWNER_KEY}"
@@ -53,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.known.failures:
             self._answer(self.known.failures.pop(0), {"code": "SERVICE_UNAVAILABLE", "detail": "later"})
         elif self.known.answers and not self.path.startswith("/_island/"):
-            self._send(*self.known.answers.pop(0))
+            self.answer(*self.known.answers.pop(0))
         else:
             self._answer(200, {"object": "echo", "target": self.path, "body": body.decode()})
 
@@ -71,23 +68,12 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _answer(self, status: int, content: Any) -> None:
-        self._send(status, json.dumps(content).encode())
-
-    def _send(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, json.dumps(content).encode())
 
 
-def start() -> tuple[SignedServer, ThreadingHTTPServer, threading.Thread]:
-    """Start a server on a free port."""
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    known = SignedServer(f"http://127.0.0.1:{server.server_address[1]}")
-    handler.known = known  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    return known, server, thread
+@contextmanager
+def running() -> Iterator[SignedServer]:
+    """One that runs until the block ends."""
+    known = SignedServer()
+    with serving(_Handler, known=known) as known.url:
+        yield known

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.networks.octaspace.server import PlainServer, start
+from tests.networks.octaspace.server import PlainServer, running
 
 
 @pytest.fixture
 def plain_server() -> Iterator[PlainServer]:
     """A running server that shows what came."""
-    known, running, thread = start()
-    yield known
-    known.stalled.set()
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with running() as known:
+        yield known
+        known.stalled.set()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.loopback import Handler, serving
 
 PIECE = bytes(range(256)) * 256
 PIECES = 40
@@ -16,22 +18,18 @@ PIECES = 40
 class PlainServer:
     """The running server: what it was asked, and how often it is yet to cut a file short."""
 
-    url: str
+    url: str = ""
     asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     cuts: int = 0
     stalled: threading.Event = field(default_factory=threading.Event)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     known: PlainServer
 
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.content()
+        headers = self.fields()
         self.known.asked.append((self.command, self.path, headers, body))
         if self.path.endswith("/logs") and self.path.startswith("/nodes/"):
             self._file()
@@ -39,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.known.stalled.wait(60)
             self.close_connection = True
         else:
-            self._answer({"uuid": "u", "target": self.path, "body": body.decode()})
+            self.answer(200, json.dumps({"uuid": "u", "target": self.path, "body": body.decode()}).encode())
 
     do_GET = do_POST = do_PATCH = _handle
 
@@ -53,22 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(PIECE)
         self.close_connection = cut
 
-    def _answer(self, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
-
-def start() -> tuple[PlainServer, ThreadingHTTPServer, threading.Thread]:
-    """Start a server on a free port."""
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    known = PlainServer(f"http://127.0.0.1:{server.server_address[1]}")
-    handler.known = known  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    return known, server, thread
+@contextmanager
+def running() -> Iterator[PlainServer]:
+    """One that runs until the block ends."""
+    known = PlainServer()
+    with serving(_Handler, known=known) as known.url:
+        yield known

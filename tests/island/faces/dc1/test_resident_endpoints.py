@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from sqlalchemy import select
 
 from skerry.island.faces.dc1 import tables
 from tests.island.faces.dc1.stage import Stage
+from tests.loopback import Handler, serving
 
 pytestmark = pytest.mark.anyio
 MODEL = "mistralai/Mistral-7B-Instruct-v0.2"
@@ -26,27 +25,13 @@ Hosts = Callable[..., Any]
 def server(content: bytes, *, status: int = 200, kind: str = "application/json") -> Iterator[str]:
     """A server that answers every question with the same."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.content()
+            self.answer(status, content, {"content-type": kind})
 
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=serving.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{serving.server_address[1]}/v1"
-    finally:
-        serving.shutdown()
-        thread.join()
-        serving.server_close()
+    with serving(Answering) as url:
+        yield f"{url}/v1"
 
 
 @pytest.fixture
