@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from skerry.island.gateway import Face
 from skerry.island.store.values import micros
 from tests.answers import Answer
 from tests.island.engine.lab import Lab
+
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+"""Of a request; a sequence may name one twice."""
 
 
 class Stage:
@@ -69,10 +72,11 @@ class Stage:
         return micros(self.clock.now())
 
     async def exchange(
-        self, method: str, target: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", *, chunks: int = 1
+        self, method: str, target: str, headers: Headers = (), body: bytes = b"", *, chunks: int = 1
     ) -> Answer:
         """One exchange, exactly as given; the target is below the mount. A stream is read to its end."""
         path, _, query = target.partition("?")
+        fields = headers.items() if isinstance(headers, Mapping) else headers
         scope: MutableMapping[str, Any] = {
             "type": "http",
             "method": method,
@@ -84,7 +88,7 @@ class Stage:
             "query_string": query.encode("latin-1"),
             "headers": [
                 (b"host", self.host.encode()),
-                *((name.lower().encode(), value.encode("latin-1")) for name, value in headers),
+                *((name.lower().encode(), value.encode("latin-1")) for name, value in fields),
             ],
             "client": (self.address, 50000) if self.address else None,
         }

@@ -44,7 +44,7 @@ class Stage(stage.Stage):
 
     async def send(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One exchange, exactly as given; the target is below the mount."""
-        return await self.exchange(method, target, list((headers or {}).items()), body)
+        return await self.exchange(method, target, headers or {}, body)
 
     async def ask(
         self, method: str, target: str, value: Any = None, *, headers: dict[str, str] | None = None

@@ -21,10 +21,10 @@ from skerry.island.faces.dispersed.face import DispersedFace
 from skerry.money import Money
 from tests import answers
 from tests.island.faces import stage
+from tests.island.faces.stage import Headers
 
 START = datetime(2026, 4, 21, 10, 0, 0, tzinfo=UTC)
 
-Headers = list[tuple[str, str]]
 _nonces = itertools.count()
 
 
@@ -82,12 +82,9 @@ class Stage(stage.Stage):
     def now_ms(self) -> int:
         return self.now // 1000
 
-    async def send(
-        self, method: str, target: str, headers: dict[str, str] | Headers, body: bytes = b"", *, chunks: int = 1
-    ) -> Answer:
+    async def send(self, method: str, target: str, headers: Headers, body: bytes = b"", *, chunks: int = 1) -> Answer:
         """One exchange, exactly as given; the target is below the mount."""
-        fields = list(headers.items()) if isinstance(headers, dict) else headers
-        found = await self.exchange(method, target, fields, body, chunks=chunks)
+        found = await self.exchange(method, target, headers, body, chunks=chunks)
         assert found.status == 204 or "content-length" in found.headers
         assert self.parts == 1
         return Answer(found.status, found.headers, found.body)

@@ -58,7 +58,7 @@ class Stage(stage.Stage):
 
     async def send(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One exchange, exactly as given, with what every answer of the face carries."""
-        answer = await self.exchange(method, target, list((headers or {}).items()), body)
+        answer = await self.exchange(method, target, headers or {}, body)
         assert answer.headers["x-request-id"]
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.status == 204 or "content-length" in answer.headers
