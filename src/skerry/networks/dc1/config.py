@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from skerry._kernel.retry import RetryPolicy
+from skerry._kernel.settings import tries
 from skerry._kernel.urls import base_url as trimmed_base_url
 from skerry.errors import ConfigurationError
 from skerry.networks.dc1.codes import retry_when
@@ -102,30 +103,8 @@ def resolve(
         provider_key=setting("provider_key", provider_key),
         admin_token=setting("admin_token", admin_token),
         hmac_secret=setting("hmac_secret", hmac_secret),
-        retries=checked_retries(retries),
+        retries=tries(retries, "dc1"),
     )
-
-
-def checked_retries(retries: int) -> int:
-    """The number itself.
-
-    Raises:
-        ConfigurationError: it is no count.
-    """
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise ConfigurationError(f"retries is a count of further tries, not {retries!r}", network="dc1")
-    return retries
-
-
-def checked_timeout(seconds: float | None) -> float | None:
-    """The number itself.
-
-    Raises:
-        ConfigurationError: it is not positive.
-    """
-    if seconds is not None and not seconds > 0:
-        raise ConfigurationError("a timeout must be positive; None means no limit", network="dc1")
-    return seconds
 
 
 def normal_base_url(value: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from skerry._kernel.retry import RetryPolicy
+from skerry._kernel.settings import tries
 from skerry._kernel.urls import base_url as trimmed_base_url
 from skerry.errors import ConfigurationError
 from skerry.networks.dispersed.codes import retry_when, retry_when_broken
@@ -118,32 +119,10 @@ def resolve(
         public_key=keys["public_key"],
         secret_key=keys["secret_key"],
         base_url=normal_base_url(BASE_URL if place is None else place),
-        retry=checked_retry(retry),
+        retry=tries(retry, "dispersed", "retry"),
         retry_network_errors=retry_network_errors,
         sync_clock=sync_clock,
     )
-
-
-def checked_retry(retry: int) -> int:
-    """The number itself.
-
-    Raises:
-        ConfigurationError: it is no count.
-    """
-    if isinstance(retry, bool) or not isinstance(retry, int) or retry < 0:
-        raise ConfigurationError(f"retry is a count of further tries, not {retry!r}", network="dispersed")
-    return retry
-
-
-def checked_timeout(seconds: float | None) -> float | None:
-    """The number itself.
-
-    Raises:
-        ConfigurationError: it is not positive.
-    """
-    if seconds is not None and not seconds > 0:
-        raise ConfigurationError("a timeout must be positive; None means no limit", network="dispersed")
-    return seconds
 
 
 def normal_base_url(value: str) -> str:

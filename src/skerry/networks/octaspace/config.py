@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from skerry._kernel.retry import RetryPolicy, full_jitter
+from skerry._kernel.settings import time_limit, tries
 from skerry.errors import ConfigurationError
 from skerry.networks.octaspace.codes import retry_when
 
@@ -107,32 +108,10 @@ def resolve(
     return Config(
         api_key=(setting(api_key, API_KEY_VARIABLE) or "").strip(),
         base_url=normal_base_url(BASE_URL if place is None else place),
-        retries=checked_retries(count),
+        retries=tries(count, "octaspace"),
         user_agent=setting(user_agent, USER_AGENT_VARIABLE) or USER_AGENT,
         require_api_key=require_api_key,
     )
-
-
-def checked_retries(retries: int) -> int:
-    """The number itself.
-
-    Raises:
-        ConfigurationError: it is no count.
-    """
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise ConfigurationError(f"retries is a count of further tries, not {retries!r}", network="octaspace")
-    return retries
-
-
-def checked_timeout(seconds: float | None) -> float | None:
-    """The number itself.
-
-    Raises:
-        ConfigurationError: it is not positive.
-    """
-    if seconds is not None and not seconds > 0:
-        raise ConfigurationError("a timeout must be positive; None means no limit", network="octaspace")
-    return seconds
 
 
 def seconds_of(timeout: float | None, timeout_ms: float | None) -> float | None:
@@ -141,7 +120,7 @@ def seconds_of(timeout: float | None, timeout_ms: float | None) -> float | None:
     Raises:
         ConfigurationError: it is not positive.
     """
-    return checked_timeout(timeout if timeout_ms is None else timeout_ms / 1000)
+    return time_limit(timeout if timeout_ms is None else timeout_ms / 1000, "octaspace")
 
 
 def normal_base_url(value: str) -> str:

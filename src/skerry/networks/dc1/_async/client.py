@@ -18,6 +18,7 @@ from skerry._kernel.hooks import Hooks
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import async_raw
+from skerry._kernel.settings import time_limit, tries
 from skerry.networks.dc1 import operations
 from skerry.networks.dc1._async.admin import AsyncAdmin
 from skerry.networks.dc1._async.catalogue import (
@@ -35,7 +36,7 @@ from skerry.networks.dc1._async.renters import AsyncRenters
 from skerry.networks.dc1._async.resource import AsyncChannel
 from skerry.networks.dc1._async.v1 import AsyncV1
 from skerry.networks.dc1._async.wallet import AsyncPayments, AsyncWallet
-from skerry.networks.dc1.config import RETRIES, TIMEOUT, checked_retries, checked_timeout, resolve
+from skerry.networks.dc1.config import RETRIES, TIMEOUT, resolve
 from skerry.networks.dc1.dialect import Role, role_dialect
 from skerry.networks.dc1.inputs import JobOptions, JobType, Priority, RegisterInput
 from skerry.networks.dc1.models import (
@@ -141,7 +142,7 @@ class AsyncDC1(AsyncConnected):
             hmac_secret=hmac_secret,
             retries=retries,
         )
-        limit = checked_timeout(timeout)
+        limit = time_limit(timeout, "dc1")
         dialects: dict[Role, Dialect] = {role: role_dialect(config, role, limit) for role in _ROLES}
         self._connect(transport)
         first = AsyncDriver(dialects["renter"], self._transport, effects=effects, sleeper=sleeper, hooks=hooks)
@@ -437,8 +438,8 @@ class AsyncDC1(AsyncConnected):
         copy._share(self)
         config = self._channel.config
         if retries is not None:
-            config = replace(config, retries=checked_retries(retries))
-        limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
+            config = replace(config, retries=tries(retries, "dc1"))
+        limit = self.timeout if isinstance(timeout, NotGiven) else time_limit(timeout, "dc1")
         options = RequestOptions(headers=headers)
         drivers: dict[Role, AsyncDriver] = {
             role: driver.but(

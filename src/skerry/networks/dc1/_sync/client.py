@@ -19,6 +19,7 @@ from skerry._kernel.hooks import Hooks
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
+from skerry._kernel.settings import time_limit, tries
 from skerry.networks.dc1 import operations
 from skerry.networks.dc1._sync.admin import Admin
 from skerry.networks.dc1._sync.catalogue import (
@@ -36,7 +37,7 @@ from skerry.networks.dc1._sync.renters import Renters
 from skerry.networks.dc1._sync.resource import Channel
 from skerry.networks.dc1._sync.v1 import V1
 from skerry.networks.dc1._sync.wallet import Payments, Wallet
-from skerry.networks.dc1.config import RETRIES, TIMEOUT, checked_retries, checked_timeout, resolve
+from skerry.networks.dc1.config import RETRIES, TIMEOUT, resolve
 from skerry.networks.dc1.dialect import Role, role_dialect
 from skerry.networks.dc1.inputs import JobOptions, JobType, Priority, RegisterInput
 from skerry.networks.dc1.models import (
@@ -142,7 +143,7 @@ class DC1(Connected):
             hmac_secret=hmac_secret,
             retries=retries,
         )
-        limit = checked_timeout(timeout)
+        limit = time_limit(timeout, "dc1")
         dialects: dict[Role, Dialect] = {role: role_dialect(config, role, limit) for role in _ROLES}
         self._connect(transport)
         first = Driver(dialects["renter"], self._transport, effects=effects, sleeper=sleeper, hooks=hooks)
@@ -438,8 +439,8 @@ class DC1(Connected):
         copy._share(self)
         config = self._channel.config
         if retries is not None:
-            config = replace(config, retries=checked_retries(retries))
-        limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
+            config = replace(config, retries=tries(retries, "dc1"))
+        limit = self.timeout if isinstance(timeout, NotGiven) else time_limit(timeout, "dc1")
         options = RequestOptions(headers=headers)
         drivers: dict[Role, Driver] = {
             role: driver.but(

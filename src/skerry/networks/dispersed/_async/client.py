@@ -18,6 +18,7 @@ from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import async_raw
+from skerry._kernel.settings import time_limit, tries
 from skerry.networks.dispersed import operations
 from skerry.networks.dispersed._async.accounts import AsyncAccounts
 from skerry.networks.dispersed._async.compute import AsyncCompute
@@ -27,7 +28,7 @@ from skerry.networks.dispersed._async.job_runs import AsyncJobRuns
 from skerry.networks.dispersed._async.jobs import AsyncJobs
 from skerry.networks.dispersed._async.keys import AsyncApiKeys, AsyncSshPublicKeys
 from skerry.networks.dispersed._async.resource import AsyncResource
-from skerry.networks.dispersed.config import RETRY, TIMEOUT, checked_retry, checked_timeout, resolve
+from skerry.networks.dispersed.config import RETRY, TIMEOUT, resolve
 from skerry.networks.dispersed.dialect import hmac_dialect
 from skerry.networks.dispersed.inputs import WriteOptions
 from skerry.networks.dispersed.queries import Parameters
@@ -112,7 +113,7 @@ class AsyncDispersed(AsyncConnected):
         )
         self._interceptors = Interceptors(tuple(before), tuple(after))
         self._connect(transport)
-        dialect = hmac_dialect(self._config, checked_timeout(timeout), effects, self._interceptors)
+        dialect = hmac_dialect(self._config, time_limit(timeout, "dispersed"), effects, self._interceptors)
         self._use(AsyncDriver(dialect, self._transport, effects=effects, sleeper=sleeper, hooks=hooks))
 
     def _use(self, driver: AsyncDriver) -> None:
@@ -200,13 +201,15 @@ class AsyncDispersed(AsyncConnected):
             hooks: who is told what happens.
         """
         copy = AsyncDispersed.__new__(AsyncDispersed)
-        copy._config = self._config if retry is None else replace(self._config, retry=checked_retry(retry))
+        copy._config = (
+            self._config if retry is None else replace(self._config, retry=tries(retry, "dispersed", "retry"))
+        )
         copy._share(self)
         copy._interceptors = Interceptors(
             self._interceptors.before if before is None else tuple(before),
             self._interceptors.after if after is None else tuple(after),
         )
-        limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
+        limit = self.timeout if isinstance(timeout, NotGiven) else time_limit(timeout, "dispersed")
         dialect = hmac_dialect(copy._config, limit, self._driver.effects, copy._interceptors)
         options = RequestOptions(headers=headers).over(self._driver.options)
         copy._use(self._driver.but(dialect=dialect, hooks=hooks, options=options))

@@ -19,6 +19,7 @@ from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
+from skerry._kernel.settings import time_limit, tries
 from skerry.networks.dispersed import operations
 from skerry.networks.dispersed._sync.accounts import Accounts
 from skerry.networks.dispersed._sync.compute import Compute
@@ -28,7 +29,7 @@ from skerry.networks.dispersed._sync.job_runs import JobRuns
 from skerry.networks.dispersed._sync.jobs import Jobs
 from skerry.networks.dispersed._sync.keys import ApiKeys, SshPublicKeys
 from skerry.networks.dispersed._sync.resource import Resource
-from skerry.networks.dispersed.config import RETRY, TIMEOUT, checked_retry, checked_timeout, resolve
+from skerry.networks.dispersed.config import RETRY, TIMEOUT, resolve
 from skerry.networks.dispersed.dialect import hmac_dialect
 from skerry.networks.dispersed.inputs import WriteOptions
 from skerry.networks.dispersed.queries import Parameters
@@ -113,7 +114,7 @@ class Dispersed(Connected):
         )
         self._interceptors = Interceptors(tuple(before), tuple(after))
         self._connect(transport)
-        dialect = hmac_dialect(self._config, checked_timeout(timeout), effects, self._interceptors)
+        dialect = hmac_dialect(self._config, time_limit(timeout, "dispersed"), effects, self._interceptors)
         self._use(Driver(dialect, self._transport, effects=effects, sleeper=sleeper, hooks=hooks))
 
     def _use(self, driver: Driver) -> None:
@@ -201,13 +202,15 @@ class Dispersed(Connected):
             hooks: who is told what happens.
         """
         copy = Dispersed.__new__(Dispersed)
-        copy._config = self._config if retry is None else replace(self._config, retry=checked_retry(retry))
+        copy._config = (
+            self._config if retry is None else replace(self._config, retry=tries(retry, "dispersed", "retry"))
+        )
         copy._share(self)
         copy._interceptors = Interceptors(
             self._interceptors.before if before is None else tuple(before),
             self._interceptors.after if after is None else tuple(after),
         )
-        limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
+        limit = self.timeout if isinstance(timeout, NotGiven) else time_limit(timeout, "dispersed")
         dialect = hmac_dialect(copy._config, limit, self._driver.effects, copy._interceptors)
         options = RequestOptions(headers=headers).over(self._driver.options)
         copy._use(self._driver.but(dialect=dialect, hooks=hooks, options=options))

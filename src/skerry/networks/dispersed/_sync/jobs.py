@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
-from itertools import count
 from typing import Any, Unpack
 
-from skerry._kernel.options import RequestOptions, within
+from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
 from skerry.networks.dispersed import operations
 from skerry.networks.dispersed._sync.resource import Page, Resource
 from skerry.networks.dispersed.inputs import CallOptions, CancelInput, JobFilters, JobInput, WriteOptions
 from skerry.networks.dispersed.models import Job
-from skerry.networks.dispersed.polling import poll_wait
 from skerry.networks.dispersed.queries import Parameters
 
 
@@ -125,20 +123,8 @@ class Jobs(Resource):
             DeadlineExceededError: the job goes on, but the time is up.
             DispersedError: asking failed.
         """
-        wanted = {until} if isinstance(until, str) else set(until)
-        outer = options.deadline if options else None
-        with within(timeout, outer) as deadline:
-            chosen = RequestOptions(deadline=deadline).over(options)
-            last: str | None = None
-            for asked in count():
-                found = self.get(uuid, options=chosen)
-                if on_change is not None and (not asked or found.status != last):
-                    on_change(found)
-                last = found.status
-                if found.is_terminal or last in wanted:
-                    return found
-                self._driver.pause(poll_wait(asked), deadline)
-        raise AssertionError("the loop above only ends by returning or raising")
+        found: Job = self._ended(self.get, uuid, until, timeout, on_change, options)
+        return found
 
     @cached_property
     def with_raw_response(self) -> RawJobs:

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 from skerry._io._sync.driver import Driver
 from skerry._kernel.dialect import Call
 from skerry._kernel.model import Model
-from skerry._kernel.options import RequestOptions
+from skerry._kernel.options import RequestOptions, within
 from skerry.networks.dispersed.answers import Listing
 from skerry.networks.dispersed.inputs import CallOptions, ListOptions
+from skerry.networks.dispersed.polling import poll_wait
 from skerry.networks.dispersed.queries import (
     Pairs,
     Parameters,
@@ -126,3 +128,28 @@ class Resource:
         chosen = call_options(options, given)
         listing = self._driver.send(build(self._base_url, pairs), chosen)
         return Page(self._driver, build, self._base_url, pairs, chosen, listing)
+
+    def _ended(
+        self,
+        get: Callable[..., Any],
+        uuid: str,
+        until: str | Collection[str],
+        timeout: float | None,
+        on_change: Callable[[Any], object] | None,
+        options: RequestOptions | None,
+    ) -> Any:
+        """Ask for something by `get` until it has ended, or is in one of the states waited for."""
+        wanted = {until} if isinstance(until, str) else set(until)
+        outer = options.deadline if options else None
+        with within(timeout, outer) as deadline:
+            chosen = RequestOptions(deadline=deadline).over(options)
+            last: str | None = None
+            for asked in count():
+                found = get(uuid, options=chosen)
+                if on_change is not None and (not asked or found.status != last):
+                    on_change(found)
+                last = found.status
+                if found.is_terminal or last in wanted:
+                    return found
+                self._driver.pause(poll_wait(asked), deadline)
+        raise AssertionError("the loop above only ends by returning or raising")

@@ -17,6 +17,7 @@ from skerry._kernel.hooks import Hooks
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import async_raw
+from skerry._kernel.settings import time_limit, tries
 from skerry.networks.octaspace import operations
 from skerry.networks.octaspace._async.accounts import AsyncAccounts
 from skerry.networks.octaspace._async.apps import AsyncApps
@@ -26,13 +27,7 @@ from skerry.networks.octaspace._async.nodes import AsyncNodes
 from skerry.networks.octaspace._async.resource import AsyncResource
 from skerry.networks.octaspace._async.services import AsyncServices
 from skerry.networks.octaspace._async.sessions import AsyncSessions
-from skerry.networks.octaspace.config import (
-    TIMEOUT,
-    checked_retries,
-    checked_timeout,
-    resolve,
-    seconds_of,
-)
+from skerry.networks.octaspace.config import TIMEOUT, resolve, seconds_of
 from skerry.networks.octaspace.dialect import key_dialect
 from skerry.networks.octaspace.inputs import CallOptions
 from skerry.networks.octaspace.interception import RequestHook, ResponseHook, interceptors_of
@@ -230,13 +225,13 @@ class AsyncOctaSpace(AsyncConnected):
         copy = AsyncOctaSpace.__new__(AsyncOctaSpace)
         copy._config = replace(
             self._config,
-            retries=self._config.retries if retries is None else checked_retries(retries),
+            retries=self._config.retries if retries is None else tries(retries, "octaspace"),
             user_agent=user_agent or self._config.user_agent,
         )
         copy._share(self)
         copy._on_request = self._on_request if isinstance(on_request, NotGiven) else on_request
         copy._on_response = self._on_response if isinstance(on_response, NotGiven) else on_response
-        limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
+        limit = self.timeout if isinstance(timeout, NotGiven) else time_limit(timeout, "octaspace")
         dialect = key_dialect(copy._config, limit, interceptors_of(copy._on_request, copy._on_response))
         options = RequestOptions(headers=headers).over(self._driver.options)
         copy._use(self._driver.but(dialect=dialect, hooks=hooks, options=options))

@@ -18,6 +18,7 @@ from skerry._kernel.hooks import Hooks
 from skerry._kernel.model import NOT_GIVEN, NotGiven
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
+from skerry._kernel.settings import time_limit, tries
 from skerry.networks.octaspace import operations
 from skerry.networks.octaspace._sync.accounts import Accounts
 from skerry.networks.octaspace._sync.apps import Apps
@@ -27,13 +28,7 @@ from skerry.networks.octaspace._sync.nodes import Nodes
 from skerry.networks.octaspace._sync.resource import Resource
 from skerry.networks.octaspace._sync.services import Services
 from skerry.networks.octaspace._sync.sessions import Sessions
-from skerry.networks.octaspace.config import (
-    TIMEOUT,
-    checked_retries,
-    checked_timeout,
-    resolve,
-    seconds_of,
-)
+from skerry.networks.octaspace.config import TIMEOUT, resolve, seconds_of
 from skerry.networks.octaspace.dialect import key_dialect
 from skerry.networks.octaspace.inputs import CallOptions
 from skerry.networks.octaspace.interception import RequestHook, ResponseHook, interceptors_of
@@ -231,13 +226,13 @@ class OctaSpace(Connected):
         copy = OctaSpace.__new__(OctaSpace)
         copy._config = replace(
             self._config,
-            retries=self._config.retries if retries is None else checked_retries(retries),
+            retries=self._config.retries if retries is None else tries(retries, "octaspace"),
             user_agent=user_agent or self._config.user_agent,
         )
         copy._share(self)
         copy._on_request = self._on_request if isinstance(on_request, NotGiven) else on_request
         copy._on_response = self._on_response if isinstance(on_response, NotGiven) else on_response
-        limit = self.timeout if isinstance(timeout, NotGiven) else checked_timeout(timeout)
+        limit = self.timeout if isinstance(timeout, NotGiven) else time_limit(timeout, "octaspace")
         dialect = key_dialect(copy._config, limit, interceptors_of(copy._on_request, copy._on_response))
         options = RequestOptions(headers=headers).over(self._driver.options)
         copy._use(self._driver.but(dialect=dialect, hooks=hooks, options=options))
