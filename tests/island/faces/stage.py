@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, MutableMapping, Sequence
+import shutil
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -18,6 +20,7 @@ from skerry.island.store.values import micros
 from tests.answers import Answer
 from tests.island.engine.lab import Lab
 
+S = TypeVar("S", bound="Stage")
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 """Of a request; a sequence may name one twice."""
 
@@ -136,3 +139,12 @@ def begun(stage: Stage) -> Path:
 
     asyncio.run(begin())
     return stage.lab.data
+
+
+@asynccontextmanager
+async def copied(stage: S, template: Path) -> AsyncIterator[S]:
+    """A stage that is open over a copy of a data directory, until the block ends."""
+    shutil.copytree(template, stage.lab.data)
+    await stage.open()
+    yield stage
+    await stage.close()

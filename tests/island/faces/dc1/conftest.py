@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.island.faces.dc1.stage import Stage
-from tests.island.faces.stage import begun
+from tests.island.faces.stage import begun, copied
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +20,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def stage(tmp_path: Path, template: Path) -> AsyncIterator[Stage]:
     """The face, open."""
-    shutil.copytree(template, tmp_path / "data")
-    it = Stage(tmp_path)
-    await it.open()
-    yield it
-    await it.close()
+    async with copied(Stage(tmp_path), template) as it:
+        yield it

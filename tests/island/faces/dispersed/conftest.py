@@ -10,7 +10,7 @@ import pytest
 
 from tests.island.faces.dispersed.network import Network
 from tests.island.faces.dispersed.stage import Stage
-from tests.island.faces.stage import begun
+from tests.island.faces.stage import begun, copied
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +22,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def stage(tmp_path: Path, template: Path) -> AsyncIterator[Stage]:
     """The face, open."""
-    shutil.copytree(template, tmp_path / "data")
-    it = Stage(tmp_path)
-    await it.open()
-    yield it
-    await it.close()
+    async with copied(Stage(tmp_path), template) as it:
+        yield it
 
 
 @pytest.fixture
