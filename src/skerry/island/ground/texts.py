@@ -1,4 +1,4 @@
-"""Moments and identifiers as texts of the wire."""
+"""Moments, numbers and identifiers as texts of the wire."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def iso(micros: int) -> str:
 def maybe_iso(micros: int | None) -> str | None:
     """As `iso`; None stays None."""
     return None if micros is None else iso(micros)
+
+
+def digits(text: str, most: int = 10) -> int | None:
+    """A number written in at most so many ASCII digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most else None
 
 
 def is_uuid(text: str) -> bool:

@@ -45,8 +45,6 @@ from skerry.island.ground.rounds import Rounds
 from skerry.island.ground.routes import Router
 from skerry.island.ground.texts import iso
 from skerry.island.store.values import micros
-from skerry.networks.dispersed.canonical import json_text
-from skerry.networks.dispersed.signing import EMPTY_HASH, body_hash
 from skerry.networks.dispersed.verification import query_pairs
 
 NETWORK = "dispersed"
@@ -187,8 +185,7 @@ class DispersedFace:
 
     async def _write(self, scope: Scope, call: Call, route: Route, values: list[str], admitted: Admitted) -> Done:
         key = _idempotency_key(scope)
-        digest = body_hash(json_text(call.json).encode()) if call.has_body else EMPTY_HASH
-        bound = None if key is None else replays.binding(call.account_id, call.method, call.path, key, digest)
+        bound = replays.binding(call.account_id, call.method, call.path, key, call.json, has_body=call.has_body)
 
         def work(connection: Connection) -> Answer:
             call.followers.clear()

@@ -24,8 +24,6 @@ from skerry.island.ground.routes import Router
 from skerry.island.store import ledger
 from skerry.island.store.values import micros
 from skerry.money import Money
-from skerry.networks.dispersed.canonical import json_text
-from skerry.networks.dispersed.signing import EMPTY_HASH, body_hash
 
 LONGEST_MEMO = 200
 MOST_CREDIT_MICROS = 10**15
@@ -59,9 +57,8 @@ class Operator:
         profile = await self._engine.store.read(profiles.by_uuid, uuid)
         if profile is None:
             raise not_found("account")
-        digest = body_hash(json_text(value).encode()) if has_body else EMPTY_HASH
         path = raw.decode("latin-1")
-        bound = None if key is None else replays.binding(profile.account_id, scope["method"], path, key, digest)
+        bound = replays.binding(profile.account_id, scope["method"], path, key, value, has_body=has_body)
         # Read once more, so that an amount is what was written and not the nearest binary fraction.
         exact = json.loads(body.decode(), parse_float=Decimal)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -11,6 +12,8 @@ from skerry.island.faces.dispersed.account.key_pairs import Sealer
 from skerry.island.faces.dispersed.errors import Fault
 from skerry.island.faces.dispersed.tables import replays
 from skerry.island.store.prepared import Prepared, insertion
+from skerry.networks.dispersed.canonical import json_text
+from skerry.networks.dispersed.signing import EMPTY_HASH, body_hash
 
 LIFETIME_MICROS = 86_400_000_000
 
@@ -58,10 +61,13 @@ class Binding:
         return "dispersed:replay:" + "|".join(self.scope.values())
 
 
-def binding(account_id: str, method: str, path: str, key: str, body_digest: str) -> Binding:
-    """The binding of a request; `path` is raw and below the mount."""
-    digest = hashlib.sha256(path.encode("latin-1")).hexdigest()
-    return Binding(account_id=account_id, method=method, path_digest=digest, key=key, body_digest=body_digest)
+def binding(account_id: str, method: str, path: str, key: str | None, body: Any, *, has_body: bool) -> Binding | None:
+    """The binding of a request, None for one without a key; `path` is raw and below the mount."""
+    if key is None:
+        return None
+    digest = body_hash(json_text(body).encode()) if has_body else EMPTY_HASH
+    place = hashlib.sha256(path.encode("latin-1")).hexdigest()
+    return Binding(account_id=account_id, method=method, path_digest=place, key=key, body_digest=digest)
 
 
 def find(connection: Connection, vault: Sealer, bound: Binding, now: int) -> tuple[int, bytes] | None:

@@ -19,7 +19,7 @@ from skerry.island.faces.octaspace.admin.account_admin import AccountAdmin
 from skerry.island.faces.octaspace.admin.administration import Administration
 from skerry.island.faces.octaspace.admin.market_admin import MarketAdmin
 from skerry.island.faces.octaspace.authentication import KEY_LENGTH, NETWORK, authenticate, presented
-from skerry.island.faces.octaspace.call import Call, Route
+from skerry.island.faces.octaspace.call import Route
 from skerry.island.faces.octaspace.nodes import node_rows, verification
 from skerry.island.faces.octaspace.nodes.hardware import Hardware
 from skerry.island.faces.octaspace.nodes.network import Network
@@ -184,14 +184,8 @@ class OctaSpaceFace:
             return await self._administration.answer(scope, receive, raw)
         route, values = self._routes.find(scope["method"], raw)
         query = requests.query_of(scope)
-        call = Call(
-            account_id=await self._account(route, scope, query),
-            query=query,
-            place=requests.place_of(scope, self._engine.settings.public_host),
-            now=micros(self._engine.clock.now()),
-        )
-        call.json, call.has_body = await requests.read_json(scope, receive, route)
-        return await route.handler(call, *values)
+        account = await self._account(route, scope, query)
+        return await route.handler(await requests.call_of(self._engine, scope, receive, route, account, query), *values)
 
     async def _account(self, route: Route, scope: Scope, query: Mapping[str, str]) -> str:
         """Who asks; empty for nobody, where nobody may ask."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from skerry.island.asgi import BodyTooLarge, Receive, Scope, read_body
+from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace import wire
-from skerry.island.faces.octaspace.call import Place, Route
+from skerry.island.faces.octaspace.call import Call, Place, Route
 from skerry.island.faces.octaspace.errors import Fault, bad_request
 from skerry.island.ground.requests import NoText, host_of, parameters, query_text, root_of, server_of
+from skerry.island.store.values import micros
 
 
 def place_of(scope: Scope, public_host: str | None) -> Place:
@@ -31,6 +34,20 @@ def query_of(scope: Scope) -> dict[str, str]:
         return parameters(query_text(scope))
     except NoText:
         raise bad_request("The query is not valid percent-encoding of UTF-8") from None
+
+
+async def call_of(
+    engine: Engine, scope: Scope, receive: Receive, route: Route, account_id: str, query: Mapping[str, str]
+) -> Call:
+    """A request of an account as its handler gets it. Raises Fault."""
+    call = Call(
+        account_id=account_id,
+        query=query,
+        place=place_of(scope, engine.settings.public_host),
+        now=micros(engine.clock.now()),
+    )
+    call.json, call.has_body = await read_json(scope, receive, route)
+    return call
 
 
 async def read_json(scope: Scope, receive: Receive, route: Route) -> tuple[Any, bool]:

@@ -19,6 +19,7 @@ from skerry.island.faces.dc1.limits import ADMIN as ADMIN_LIMIT
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.tables import jobs, providers, renters
+from skerry.island.ground.texts import digits
 from skerry.island.provider.task_specs import BENCHMARK, compact
 
 _MOST_PAGES = 1_000_000
@@ -120,8 +121,8 @@ class AdminJobs:
 
 def _provider(connection: Connection, given: Any) -> Row[Any]:
     number = given if isinstance(given, int) and not isinstance(given, bool) else None
-    if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) <= 9:
-        number = int(given)
+    if isinstance(given, str):
+        number = digits(given, 9)
     found = None if number is None or not 0 < number < 2**31 else provider_rows.find(connection, number)
     if found is None:
         raise Fault(404, "Provider not found")

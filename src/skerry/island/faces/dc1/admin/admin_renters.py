@@ -18,6 +18,7 @@ from skerry.island.faces.dc1.renters import renter_rows
 from skerry.island.faces.dc1.renters.renter_keys import rotate
 from skerry.island.faces.dc1.renters.renters import profile, recent_jobs
 from skerry.island.faces.dc1.tables import renters
+from skerry.island.ground.texts import digits
 
 _USUAL, _MOST_LISTED = 50, 200
 _MOST_PAGE = 1_000_000
@@ -212,8 +213,8 @@ class AdminRenters:
 
 
 def _find(connection: Connection, renter_id: str, *, deleted: bool = True) -> Row[Any]:
-    known = renter_id.isascii() and renter_id.isdigit() and len(renter_id) < 10
-    renter = renter_rows.find(connection, int(renter_id)) if known else None
+    number = digits(renter_id, 9)
+    renter = None if number is None else renter_rows.find(connection, number)
     if renter is None:
         raise Fault(404, "Renter not found")
     if renter.status == "deleted" and not deleted:

@@ -23,6 +23,7 @@ from skerry.island.faces.dc1.jobs.changes import Changes
 from skerry.island.faces.dc1.jobs.reporting import Report
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.tables import provider_events, seen_events
+from skerry.island.ground.texts import digits
 from skerry.networks.dc1.signing import TIMESTAMP_HEADER, TOLERANCE, WEBHOOK_HEADER, verify_callback
 
 BEGUN = frozenset({"job_started", "job_running"})
@@ -119,10 +120,10 @@ class ProviderEvents:
         key, signature = call.headers.get("x-provider-key", "").strip(), call.headers.get(WEBHOOK_HEADER, "")
         if not key or not signature:
             raise refused("X-Provider-Key and X-DCP-Signature are required")
-        moment = call.headers.get(TIMESTAMP_HEADER, "").strip()
-        if not moment.isascii() or not moment.isdigit() or len(moment) > 12:
+        moment = digits(call.headers.get(TIMESTAMP_HEADER, "").strip(), 12)
+        if moment is None:
             raise refused("X-DCP-Timestamp must be unix seconds")
-        if abs(int(moment) - call.now // 1_000_000) > TOLERANCE:
+        if abs(moment - call.now // 1_000_000) > TOLERANCE:
             raise refused(f"X-DCP-Timestamp is more than {TOLERANCE} s off")
         known = await self._engine.store.read(key_rows.find, key[: key_rows.LONGEST])
         if known is None or known.kind != key_rows.PROVIDER:

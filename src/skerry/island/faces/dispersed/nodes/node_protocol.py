@@ -32,6 +32,7 @@ from skerry.island.faces.dispersed.nodes.local_node import REPUTATION
 from skerry.island.faces.dispersed.routes import Table
 from skerry.island.faces.dispersed.tables import nodes
 from skerry.island.faces.dispersed.validation import Form
+from skerry.island.ground.texts import digits
 
 POLL_SECONDS = 25.0
 MOST_PARTS = 64
@@ -182,10 +183,10 @@ class NodeProtocol:
 
 
 def _patience(call: Call) -> float:
-    given = dict(call.query).get("wait_ms", str(round(POLL_SECONDS * 1_000)))
-    if not given.isascii() or not given.isdigit() or len(given) > 6:
+    given = digits(dict(call.query).get("wait_ms", str(round(POLL_SECONDS * 1_000))), 6)
+    if given is None:
         raise invalid([Issue("invalid_type", ("wait_ms",), "must be a number of milliseconds, at most 25000")])
-    return min(POLL_SECONDS, int(given) / 1_000)
+    return min(POLL_SECONDS, given / 1_000)
 
 
 def _own(connection: Connection, own: str | None, uuid: str) -> Row[Any]:

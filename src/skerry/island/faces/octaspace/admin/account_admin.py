@@ -18,6 +18,7 @@ from skerry.island.faces.octaspace.tables import profiles as profile_table
 from skerry.island.faces.octaspace.validation import Form
 from skerry.island.faces.octaspace.wire import millis
 from skerry.island.ground.answers import Answer
+from skerry.island.ground.texts import digits
 from skerry.island.store.values import micros
 from skerry.money import Money
 
@@ -139,11 +140,10 @@ class AccountAdmin:
         return Answer({"ssh_public_keys": lines})
 
     async def _profile(self, uid: str) -> Row[Any]:
-        found = None
         if uid == "me":
             return await self._engine.store.read(_first, self._engine.account_id)
-        if uid.isascii() and uid.isdigit() and len(uid) < 11:
-            found = await self._engine.store.read(profiles.of_uid, int(uid))
+        number = digits(uid)
+        found = None if number is None else await self._engine.store.read(profiles.of_uid, number)
         if found is None:
             raise not_found("Account")
         return found
@@ -166,8 +166,8 @@ def _view(connection: Connection, account_id: str, now: int) -> dict[str, Any]:
 
 
 def _wei(value: Any, form: Form) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(_MOST_WEI)):
-        number = int(value)
+    number = digits(value, len(str(_MOST_WEI))) if isinstance(value, str) else None
+    if number is not None:
         if not 1 <= number <= _MOST_WEI:
             raise invalid(f"amount must be from 1 to {_MOST_WEI}")
         return number

@@ -9,11 +9,9 @@ from skerry.island.admin.auth import admits, owner_key
 from skerry.island.asgi import Receive, Scope, header
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace import requests
-from skerry.island.faces.octaspace.call import Call
 from skerry.island.faces.octaspace.errors import Fault
 from skerry.island.faces.octaspace.routes import Resource, Routes
 from skerry.island.ground.answers import Answer
-from skerry.island.store.values import micros
 
 
 class Administration:
@@ -45,11 +43,5 @@ class Administration:
         if not admits(self._key, header(scope["headers"], b"authorization")):
             raise Fault(401, "UNAUTHORIZED", "Send the key in owner.key as: authorization: Bearer <key>")
         route, values = self._routes.find(scope["method"], path)
-        call = Call(
-            account_id="",
-            query=requests.query_of(scope),
-            place=requests.place_of(scope, self._engine.settings.public_host),
-            now=micros(self._engine.clock.now()),
-        )
-        call.json, call.has_body = await requests.read_json(scope, receive, route)
-        return await route.handler(call, *values)
+        query = requests.query_of(scope)
+        return await route.handler(await requests.call_of(self._engine, scope, receive, route, "", query), *values)

@@ -20,6 +20,7 @@ from skerry.island.faces.octaspace.tables import apps as app_table
 from skerry.island.faces.octaspace.tables import nodes
 from skerry.island.faces.octaspace.validation import Form
 from skerry.island.ground.answers import Answer
+from skerry.island.ground.texts import digits
 from skerry.island.images.reference import parse_reference
 
 _SWITCHES = ("enabled", "mr", "render", "vpn")
@@ -118,7 +119,7 @@ class MarketAdmin:
         changes = {name: int(form.flag(name)) for name in _SWITCHES if form.has(name)}
         if not changes:
             raise invalid(f"Name at least one of {', '.join(_SWITCHES)}")
-        id = int(node_id) if node_id.isascii() and node_id.isdigit() and len(node_id) < 11 else 0
+        id = digits(node_id) or 0
         return Answer(await self._engine.store.run(_switch, self._engine, id, changes, call.now))
 
 

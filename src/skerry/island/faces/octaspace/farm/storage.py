@@ -12,6 +12,7 @@ from skerry.island.asgi import ClientGone, Receive, Scope, Send, read_body
 from skerry.island.engine.errors import Invalid, NotFound
 from skerry.island.faces.octaspace.farm.shelves import MOST_PARTS, Shelf, Shelves
 from skerry.island.faces.octaspace.farm.wire import Refusal, answer, decode
+from skerry.island.ground.texts import digits
 from skerry.island.workers.render import RenderWorkers
 from skerry.island.workers.render.formats import frame_name
 from skerry.island.workers.render.values import FrameFile
@@ -152,9 +153,10 @@ async def _send_file(send: Send, path: Path, *, head: bool) -> None:
 
 
 def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 5:
+    found = digits(text, 5)
+    if found is None:
         raise Invalid("partNumber is a whole number")
-    return int(text)
+    return found
 
 
 def _parts(value: Any) -> list[tuple[int, str]]:

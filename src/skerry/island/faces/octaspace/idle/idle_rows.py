@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 from skerry.island.engine.engine import Engine
 from skerry.island.faces.octaspace.errors import Fault, invalid, not_found
 from skerry.island.faces.octaspace.tables import idle_jobs
+from skerry.island.ground.texts import digits
 
 WAITING = "waiting"
 RUNNING = "running"
@@ -50,7 +51,8 @@ def kept(connection: Connection, node_id: str, job_id: str, account_id: str | No
 
 def number(text: str) -> int:
     """An id from a path segment; 0, which nothing has, for what is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 11 and int(text) <= _MOST_ID else 0
+    found = digits(text) or 0
+    return found if found <= _MOST_ID else 0
 
 
 def add(

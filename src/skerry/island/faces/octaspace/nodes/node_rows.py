@@ -13,6 +13,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.engine.nodes import LOCAL
 from skerry.island.faces.octaspace.errors import forbidden, not_found
 from skerry.island.faces.octaspace.tables import nodes, sessions
+from skerry.island.ground.texts import digits
 
 EXCLUSIVE = ("mr", "render")
 """Services that have a node for themselves (protocol section 5.1)."""
@@ -100,7 +101,7 @@ def own(connection: Connection, engine: Engine, account_id: str, text: str, *, a
     Raises:
         Fault: 404 or 403.
     """
-    found = find(connection, engine, int(text)) if text.isascii() and text.isdigit() and len(text) < 11 else None
+    found = find(connection, engine, digits(text) or 0)
     if found is None or (found.account_id != account_id and not acts):
         raise not_found("Node")
     if found.account_id != account_id:

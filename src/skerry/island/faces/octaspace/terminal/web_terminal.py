@@ -27,7 +27,7 @@ from skerry.island.faces.octaspace.terminal import terminal_pages, terminal_toke
 from skerry.island.faces.octaspace.terminal.terminal_link import TerminalLink
 from skerry.island.gateway import refuse
 from skerry.island.ground.answers import Answer
-from skerry.island.ground.texts import is_uuid
+from skerry.island.ground.texts import digits, is_uuid
 from skerry.island.store.values import micros
 
 MOST_OF_SESSION = 8
@@ -169,8 +169,8 @@ class Size:
 
 
 def _side(value: Any, usual: int) -> int:
-    text = str(value)
-    return min(MOST_SIDE, max(1, int(text))) if text.isascii() and text.isdigit() and len(text) < 10 else usual
+    found = digits(str(value), 9)
+    return usual if found is None else min(MOST_SIDE, max(1, found))
 
 
 def own_origin(scope: Scope) -> bool:
