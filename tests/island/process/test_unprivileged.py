@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-USER = 1001
-HERE = Path(__file__).parent
-
-
-def python_for_user() -> str | None:
-    """An interpreter of this very version that the user may run; ours may lie in root's home."""
-    check = f"import sys, os; assert sys.version_info[:2] == {sys.version_info[:2]}; print(os.getuid())"
-    for path in (sys.executable, "/usr/bin/python3"):
-        try:
-            done = subprocess.run([path, "-c", check], user=USER, group=USER, extra_groups=[], capture_output=True)
-        except OSError:
-            continue
-        if done.stdout.split() == [str(USER).encode()]:
-            return path
-    return None
+from tests import plain_user
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs these tests anyway")
 def test_as_a_plain_user() -> None:
-    python = python_for_user()
-    if python is None:
-        pytest.skip("no Python of this version that a plain user may run")
-    root = HERE.parents[2]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(root), *(entry for entry in sys.path if entry.startswith(str(root)))]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": "/nonexistent",
-    }
-    plugins = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
-    done = subprocess.run(
-        [python, "-m", "pytest", "-q", *plugins, str(HERE / "test_driver.py")],
-        user=USER,
-        group=USER,
-        extra_groups=[],
-        env=environment,
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    plain_user.run_tests(Path(__file__).with_name("test_driver.py"))

@@ -82,3 +82,31 @@ class Windows:
         if len(self._windows) >= MOST_WINDOWS:
             for key in list(self._windows)[: MOST_WINDOWS // 2]:
                 del self._windows[key]
+
+
+class PerMinute:
+    """How many requests each key may make in a minute.
+
+    Args:
+        most: None for no limit.
+        monotonic: seconds that only grow.
+        refusal: of a request beyond them.
+    """
+
+    def __init__(
+        self, most: int | None, monotonic: Callable[[], float], refusal: Callable[[int, Turn], Exception]
+    ) -> None:
+        self._most = most
+        self._windows = Windows(monotonic)
+        self._refusal = refusal
+
+    def take(self, key: str) -> None:
+        """Count a request; raises the refusal when there were too many."""
+        if self._most is not None:
+            turn = self._windows.take(key, self._most, 60.0)
+            if not turn.granted:
+                raise self._refusal(self._most, turn)
+
+    def give_back(self, key: str) -> None:
+        """Uncount a request that was none of the key's own."""
+        self._windows.give_back(key)

@@ -23,8 +23,8 @@ from skerry.island.clock import SystemClock
 from skerry.island.workers.vpn import Relay, Relays
 from skerry.island.workers.vpn.records import Records
 from tests.island.workers.vpn.vpn_lab import PATH, Lab, connected, lacking
+from tests.plain_user import USER, python
 
-USER = 1001
 KINDS = [("wg", None), ("openvpn", None), ("ss", None), ("v2ray", "trojan")]
 ROOT = Path(__file__).parents[4]
 SERVER = """
@@ -55,21 +55,6 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-
-
-def python() -> str | None:
-    """An interpreter of this very version that the user may run; ours may lie in root's home."""
-    for path in (sys.executable, "/usr/bin/python3"):
-        check = f"import sys; assert sys.version_info[:2] == {sys.version_info[:2]}; print('fits')"
-        try:
-            done = subprocess.run(
-                [path, "-c", check], user=USER, group=USER, extra_groups=[], capture_output=True, check=False
-            )
-        except OSError:
-            continue
-        if done.stdout == b"fits\n":
-            return path
-    return None
 
 
 class Server:

@@ -15,8 +15,8 @@ from skerry.island.faces.dispersed.account import key_pairs
 from skerry.island.faces.dispersed.account.key_pairs import LONGEST_PUBLIC_KEY, StoredKey
 from skerry.island.faces.dispersed.callers import ApiKey
 from skerry.island.faces.dispersed.errors import Fault, bad_request
-from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.wire import MOST_BODY_BYTES
+from skerry.island.ground.windows import PerMinute
 from skerry.island.store.values import micros
 from skerry.networks.dispersed.signing import AUTH_HEADERS
 from skerry.networks.dispersed.verification import Credentials, read_credentials, signature_matches
@@ -58,7 +58,7 @@ class Authentication:
         limit: of requests per key.
     """
 
-    def __init__(self, engine: Engine, limit: RateLimit) -> None:
+    def __init__(self, engine: Engine, limit: PerMinute) -> None:
         self._engine = engine
         self._limit = limit
         # Only what never changes is remembered; whether a key is still good is asked of the database every time.

@@ -11,6 +11,7 @@ from skerry.island.engine.errors import EngineError
 from skerry.island.ground.answers import Header
 from skerry.island.ground.faults import in_words, new_reference, sentence
 from skerry.island.ground.texts import iso
+from skerry.island.ground.windows import Turn
 
 _log = logging.getLogger("skerry.island.dispersed")
 
@@ -101,6 +102,12 @@ def from_engine(error: EngineError) -> Fault | None:
     known = _FROM_ENGINE.get(error.code)
     retry = [] if error.retry_after is None else [(b"retry-after", str(max(1, round(error.retry_after))).encode())]
     return None if known is None else Fault(*known, error.message, headers=retry)
+
+
+def too_many(most: int, turn: Turn) -> Fault:
+    """429 with the seconds to wait (section 2.6)."""
+    detail = f"This API key has made {most} requests within a minute; wait {turn.wait} s"
+    return Fault(429, "RATE_LIMITED", detail, headers=[turn.retry_after])
 
 
 def unexpected() -> Fault:

@@ -23,7 +23,7 @@ from skerry.island.faces.dispersed.account.ssh_public_keys import SshPublicKeys
 from skerry.island.faces.dispersed.authentication import Admitted, Authentication
 from skerry.island.faces.dispersed.bodies import read_json
 from skerry.island.faces.dispersed.call import Answer, Call, Route
-from skerry.island.faces.dispersed.errors import Fault, bad_request, envelope, fault_of
+from skerry.island.faces.dispersed.errors import Fault, bad_request, envelope, fault_of, too_many
 from skerry.island.faces.dispersed.jobs.job_rows import any_live
 from skerry.island.faces.dispersed.jobs.job_runs import JobRuns
 from skerry.island.faces.dispersed.jobs.jobs import Jobs
@@ -36,7 +36,6 @@ from skerry.island.faces.dispersed.nodes.node_views import NodeViews
 from skerry.island.faces.dispersed.nodes.offers import Offers
 from skerry.island.faces.dispersed.nodes.reward_views import RewardViews
 from skerry.island.faces.dispersed.operator import Operator
-from skerry.island.faces.dispersed.rate_limit import RateLimit
 from skerry.island.faces.dispersed.recipes.recipes import Recipes
 from skerry.island.faces.dispersed.writing import Done, carry_out
 from skerry.island.gateway import Tunnel, refuse
@@ -44,6 +43,7 @@ from skerry.island.ground.answers import Header, reply
 from skerry.island.ground.rounds import Rounds
 from skerry.island.ground.routes import Router
 from skerry.island.ground.texts import iso
+from skerry.island.ground.windows import PerMinute
 from skerry.island.store.values import micros
 from skerry.networks.dispersed.verification import query_pairs
 
@@ -82,7 +82,7 @@ class DispersedFace:
         await first_pair.ensure(engine)
         await local_node.register(engine)
         self._owner_key = await asyncio.to_thread(owner_key, engine.settings.data_dir)
-        limit = RateLimit(engine.settings.requests_per_minute, engine.clock.monotonic)
+        limit = PerMinute(engine.settings.requests_per_minute, engine.clock.monotonic, too_many)
         self._authentication = Authentication(engine, limit)
         registry = GpuRegistry(engine)
         await registry.start()

@@ -10,6 +10,7 @@ from typing import Any
 from skerry.island.engine.errors import EngineError
 from skerry.island.ground.answers import Header
 from skerry.island.ground.faults import in_words, sentence
+from skerry.island.ground.windows import Turn
 
 _log = logging.getLogger("skerry.island.octaspace")
 
@@ -92,6 +93,12 @@ def poor() -> Fault:
 def unavailable(message: str) -> Fault:
     """503: the node cannot do it now."""
     return Fault(503, "NODE_UNAVAILABLE", message)
+
+
+def too_many(most: int, turn: Turn) -> Fault:
+    """429 with the whole seconds to wait (section 2.7)."""
+    message = f"This key has made {most} requests within a minute; wait {turn.wait} s"
+    return Fault(429, "RATE_LIMITED", message, headers=[turn.retry_after])
 
 
 def unexpected() -> Fault:

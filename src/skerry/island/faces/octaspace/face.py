@@ -26,7 +26,6 @@ from skerry.island.faces.octaspace.nodes.network import Network
 from skerry.island.faces.octaspace.nodes.nodes import Nodes
 from skerry.island.faces.octaspace.nodes.operating import Operating
 from skerry.island.faces.octaspace.openapi import ApiDocs
-from skerry.island.faces.octaspace.rate_limit import RateLimit
 from skerry.island.faces.octaspace.routes import Resource, Routes
 from skerry.island.faces.octaspace.sessions import session_rows, states
 from skerry.island.faces.octaspace.sessions.apps import Apps
@@ -43,6 +42,7 @@ from skerry.island.faces.octaspace.sessions.starting import Starting
 from skerry.island.faces.octaspace.sessions.vpn_work import VpnWork
 from skerry.island.gateway import Tunnel
 from skerry.island.ground.answers import Answer, Header, reply
+from skerry.island.ground.windows import PerMinute
 from skerry.island.store.values import micros
 
 _USUAL: tuple[Header, ...] = (
@@ -71,7 +71,7 @@ class OctaSpaceFace:
     def __init__(self, engine: Engine, helpers: Helpers | None = None) -> None:
         self._engine = engine
         self._helpers = helpers or Helpers()
-        self._limit = RateLimit(engine.settings.octaspace.requests_per_minute, engine.clock.monotonic)
+        self._limit = PerMinute(engine.settings.octaspace.requests_per_minute, engine.clock.monotonic, errors.too_many)
         # Whatever comes of a start, what it had begun ends, the last first.
         self._begun = AsyncExitStack()
         self._routes: Routes
