@@ -41,13 +41,15 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
             gpu_model: as the maker calls it.
             os: `linux`, `windows`, `mac` or `darwin`; this machine's unless given.
             options: for this call.
-            more: see `ProviderRegisterInput`.
+            more: see `ProviderRegisterInput`; what is empty or None is left out.
 
         Raises:
             DC1ConflictError: the address has an account.
             DC1Error: the service refused or could not be reached.
         """
-        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os or os_name(), **more}
+        # Empty is not given, as in the official SDK: deployed servers refuse `null`.
+        told = {member: value for member, value in more.items() if value}
+        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os or os_name(), **told}
         return await self._send(operations.HOST_REGISTER, body=body, options=options)
 
     async def me(self, *, options: RequestOptions | None = None) -> models.ProviderAccount:
