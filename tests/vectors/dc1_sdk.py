@@ -63,6 +63,16 @@ def _job(job: Any) -> dict[str, Any]:
     }
 
 
+def _as_it_came(shape: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """The form of a Python package, which has a default for what is missing and none for what is `null`."""
+
+    def shaped(found: Any) -> dict[str, Any]:
+        empty = {name for name, value in found.raw.items() if value is None and name != "id"}
+        return {name: None if name in empty else value for name, value in shape(found).items()}
+
+    return shaped
+
+
 def _node_job(job: Any) -> dict[str, Any]:
     # To the Node package, lists and empty objects are objects.
     kept = job.result_data if isinstance(job.result_data, list) else job.result
@@ -274,14 +284,14 @@ CALLS: dict[str, tuple[Step, Callable[[Any], Any]]] = {
     "DC1Client.wallet.balance": (lambda c, a, k, p: c.get_balance(), _node(_balance)),
     "DC1Client.wallet.me": (lambda c, a, k, p: c.wallet.me(), _node(_wallet)),
     # The Python package for renters.
-    "dc1.DC1Client.jobs.submit": (lambda c, a, k, p: c.jobs.submit(*a, **k), _job),
-    "dc1.DC1Client.jobs.get": (lambda c, a, k, p: c.jobs.get(*a), _job),
-    "dc1.DC1Client.jobs.wait": (lambda c, a, k, p: c.jobs.wait_for(*a, **{"poll_interval": 5, **k}), _job),
-    "dc1.DC1Client.jobs.list": (lambda c, a, k, p: c.jobs.list(*a, **k), _each(_job)),
+    "dc1.DC1Client.jobs.submit": (lambda c, a, k, p: c.jobs.submit(*a, **k), _as_it_came(_job)),
+    "dc1.DC1Client.jobs.get": (lambda c, a, k, p: c.jobs.get(*a), _as_it_came(_job)),
+    "dc1.DC1Client.jobs.wait": (lambda c, a, k, p: c.jobs.wait_for(*a, **{"poll_interval": 5, **k}), _as_it_came(_job)),
+    "dc1.DC1Client.jobs.list": (lambda c, a, k, p: c.jobs.list(*a, **k), _each(_as_it_came(_job))),
     "dc1.DC1Client.jobs.cancel": (lambda c, a, k, p: c.jobs.cancel(*a), _cancellation),
-    "dc1.DC1Client.jobs.get_logs": (lambda c, a, k, p: c.jobs.get_logs(*a, **k), _each(_log)),
-    "dc1.DC1Client.providers.list": (lambda c, a, k, p: c.providers.list(), _each(_provider)),
-    "dc1.DC1Client.providers.get": (lambda c, a, k, p: c.providers.get(*a), _provider),
+    "dc1.DC1Client.jobs.get_logs": (lambda c, a, k, p: c.jobs.get_logs(*a, **k), _each(_as_it_came(_log))),
+    "dc1.DC1Client.providers.list": (lambda c, a, k, p: c.providers.list(), _each(_as_it_came(_provider))),
+    "dc1.DC1Client.providers.get": (lambda c, a, k, p: c.providers.get(*a), _as_it_came(_provider)),
     "dc1.DC1Client.wallet.balance": (lambda c, a, k, p: c.wallet.balance(), _balance),
     # The Python package for providers.
     "dc1_provider.DC1ProviderClient.register": (lambda c, a, k, p: _register_host(c, a, k), _raw),
@@ -351,4 +361,5 @@ def no_json(stubs: Any) -> bool:
     """Whether the last answer is a success that is no JSON: of that, ours makes an error or, of a picture, a job."""
     last = stubs[-1] if isinstance(stubs, list) else stubs
     body = last.get("body")
-    return 200 <= last.get("status", 0) < 300 and (isinstance(body, str) or (isinstance(body, dict) and "$bytes" in str(body)))
+    odd = isinstance(body, str) or (isinstance(body, dict) and "$bytes" in str(body))
+    return 200 <= last.get("status", 0) < 300 and odd

@@ -74,9 +74,7 @@ async def _newcomer(replay: Replay) -> None:
 def _submit(name: str, **changes: Any) -> Step:
     async def step(replay: Replay) -> None:
         job = {"provider_id": 1, "job_type": "llm_inference", "duration_minutes": 5, "params": {"prompt": "x"}}
-        answer = await replay.stage.rent(
-            "POST", "/api/jobs/submit", {**job, **changes}, key=replay.names["renter_key"]
-        )
+        answer = await replay.stage.rent("POST", "/api/jobs/submit", {**job, **changes}, key=replay.names["renter_key"])
         replay.names[name] = answer.json["job"]["job_id"]
 
     return step

@@ -20,8 +20,7 @@ pytestmark = pytest.mark.anyio
 _PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 16).decode()
 _TIMES = '"gen_time_s":0.4,"total_time_s":1.2,"device":"cuda"'
 _TEXT = (
-    '{"type":"text","prompt":"p","response":"r","model":"m","tokens_generated":5,"tokens_per_second":12.5,'
-    f"{_TIMES}}}"
+    f'{{"type":"text","prompt":"p","response":"r","model":"m","tokens_generated":5,"tokens_per_second":12.5,{_TIMES}}}'
 )
 _IMAGE = (
     f'{{"type":"image","format":"png","encoding":"base64","width":256,"height":256,"steps":30,"seed":42,"prompt":"p",'

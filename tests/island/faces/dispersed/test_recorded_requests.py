@@ -161,8 +161,8 @@ def test_all_are_believed_and_answered_in_shape(tmp_path: Path, template: Path) 
         finally:
             stage.mount = "/dispersed"
             await stage.close()
-        faults = [(case, answer, _fault(case, answer)) for case, answer in answers]
-        return [f"{case.name}: {fault}: {answer.status} {answer.body[:300]!r}" for case, answer, fault in faults if fault]
+        found = ((case.name, _fault(case, answer), answer) for case, answer in answers)
+        return [f"{name}: {fault}: {answer.status} {answer.body[:300]!r}" for name, fault, answer in found if fault]
 
     assert not asyncio.run(play())
     assert REFUSED.keys() < {case.name for case in cases}

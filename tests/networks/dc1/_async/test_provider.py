@@ -142,6 +142,14 @@ async def test_the_rest_of_the_daemons_words() -> None:
     ]
 
 
+async def test_a_registration_says_nothing_that_is_empty() -> None:
+    client, transport = _client()
+    empty: dict[str, Any] = {"phone": "", "location": None, "resource_spec": {}}
+    await client.provider.register("Farm", "f@example.sa", "RTX 4090", os="Linux", **empty)
+    said = {"name": "Farm", "email": "f@example.sa", "gpu_model": "RTX 4090", "os": "Linux"}
+    assert [_body(request) for request in transport.sent] == [said]
+
+
 async def test_events_are_signed_and_dated() -> None:
     client, transport = _client(answer(200, {"received": True, "new_status": "running"}))
     assert (await client.provider.event("job_started", "job-1742671800000-ab12cd")).new_status == "running"
