@@ -195,7 +195,9 @@ def _signed(pair: Observed) -> dict[str, str]:
 
 def _method(client: Any, route: Route[Any], pair: Observed) -> tuple[Any, list[Any], dict[str, Any]]:
     name = route.operation.name
-    query = {word: int(value) if re.fullmatch(r"0|[1-9]\d*", value) else value for word, value in pair.query.items()}
+    # Methods take numbers as numbers.
+    whole = re.compile(r"0|[1-9]\d*")
+    query = {word: int(value) if whole.fullmatch(str(value)) else value for word, value in pair.query.items()}
     names, keywords = dict(pair.names), {**query, **(pair.body or {})}
     names.pop("key", None)
     if name == "v1.chat" and keywords.get("stream") is True:
@@ -293,6 +295,7 @@ def check_result(pair: Observed, result: Any) -> None:
             said = body.get("result")
             assert result.text == (said if isinstance(said, str) else body.get("response", ""))
         return
+    body = {} if body is None else body
     if isinstance(result, Model):
         inner = [value for value in body.values() if isinstance(value, dict)] if isinstance(body, dict) else []
         assert result.raw in [body, *inner]
@@ -306,7 +309,7 @@ def check_result(pair: Observed, result: Any) -> None:
     elif isinstance(result, bytes):
         assert result == body_bytes(body)
     else:
-        assert result == ({} if body is None else body)
+        assert result == body
 
 
 def pieces(pair: Observed) -> list[Any]:
