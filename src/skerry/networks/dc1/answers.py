@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 import msgspec
 from msgspec import structs
 
-from skerry._kernel.model import NOT_GIVEN, Model, decode, parse_json, remember, replace
+from skerry._kernel.model import NOT_GIVEN, Model, decode, fields_of, parse_json, remember, replace
 from skerry._kernel.request import Response
 from skerry.networks.dc1.errors import DC1DecodeError
 
@@ -152,9 +153,9 @@ def _whole(model: M, data: Mapping[str, Any]) -> M:
 
     A `null` where there is always something is what is there when nothing was said, as in both official SDKs.
     """
-    for field in structs.fields(model):
+    for field in _fields_to_finish(type(model)):
         value, source = getattr(model, field.name), data.get(field.encode_name)
-        if value is None and not field.required and not _takes_none(field.type):
+        if value is None and _always_there(field):
             structs.force_setattr(model, field.name, _default(field))
         elif isinstance(value, Model) and isinstance(source, dict):
             _whole(remember(value, msgspec.json.encode(source)), source)
@@ -165,8 +166,21 @@ def _whole(model: M, data: Mapping[str, Any]) -> M:
     return model
 
 
-def _takes_none(annotation: Any) -> bool:
-    return annotation is Any or type(None) in get_args(annotation)
+@cache
+def _fields_to_finish(model: type[Model]) -> tuple[structs.FieldInfo, ...]:
+    """The fields that may hold objects, or that `null` has no place in."""
+    return tuple(field for field in fields_of(model) if _always_there(field) or _holds_models(field.type))
+
+
+def _always_there(field: structs.FieldInfo) -> bool:
+    takes_none = field.type is Any or type(None) in get_args(field.type)
+    return not field.required and not takes_none
+
+
+def _holds_models(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return True
+    return any(_holds_models(inner) for inner in get_args(annotation))
 
 
 def _default(field: structs.FieldInfo) -> Any:
