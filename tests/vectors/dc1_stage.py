@@ -81,6 +81,12 @@ def path_of(request: Request) -> str:
     return unquote(urlsplit(request.url).path)
 
 
+def unescaped(request: Request) -> tuple[str, dict[str, str]]:
+    """Path and query as a server finds them when nothing is escaped."""
+    parts = urlsplit(unquote(urlsplit(request.url)._replace(scheme="", netloc="").geturl()))
+    return parts.path, dict(parse_qsl(parts.query, keep_blank_values=True))
+
+
 def json_of(request: Request) -> Any:
     """The JSON body of a request, None for none."""
     return json.loads(request.body) if isinstance(request.body, bytes) and request.body else None
