@@ -142,12 +142,16 @@ async def test_the_rest_of_the_daemons_words() -> None:
     ]
 
 
-async def test_a_registration_says_nothing_that_is_empty() -> None:
+async def test_what_is_empty_is_not_said() -> None:
     client, transport = _client()
     empty: dict[str, Any] = {"phone": "", "location": None, "resource_spec": {}}
     await client.provider.register("Farm", "f@example.sa", "RTX 4090", os="Linux", **empty)
-    said = {"name": "Farm", "email": "f@example.sa", "gpu_model": "RTX 4090", "os": "Linux"}
-    assert [_body(request) for request in transport.sent] == [said]
+    await client.provider.heartbeat({})
+    await client.provider.get_jobs("")
+    registration, beat, listed = transport.sent
+    assert _body(registration) == {"name": "Farm", "email": "f@example.sa", "gpu_model": "RTX 4090", "os": "Linux"}
+    assert _body(beat) == {"daemon_version": "sdk/0.1.0"}
+    assert listed.url.endswith(f"/jobs?key={KEY}")
 
 
 async def test_events_are_signed_and_dated() -> None:

@@ -76,8 +76,7 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
             DC1PermissionDeniedError: the provider is not approved yet.
             DC1Error: the service refused or could not be reached.
         """
-        spec = NOT_GIVEN if gpu_spec is None else gpu_spec
-        return await self._beat({"daemon_version": DAEMON_VERSION, "gpu_spec": spec}, options)
+        return await self._beat({"daemon_version": DAEMON_VERSION, "gpu_spec": gpu_spec or NOT_GIVEN}, options)
 
     async def announce(
         self, resource_spec: Mapping[str, Any], *, options: RequestOptions | None = None

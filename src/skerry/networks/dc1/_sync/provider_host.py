@@ -77,8 +77,7 @@ class ProviderHost(ProviderJobs, ProviderEarnings):
             DC1PermissionDeniedError: the provider is not approved yet.
             DC1Error: the service refused or could not be reached.
         """
-        spec = NOT_GIVEN if gpu_spec is None else gpu_spec
-        return self._beat({"daemon_version": DAEMON_VERSION, "gpu_spec": spec}, options)
+        return self._beat({"daemon_version": DAEMON_VERSION, "gpu_spec": gpu_spec or NOT_GIVEN}, options)
 
     def announce(self, resource_spec: Mapping[str, Any], *, options: RequestOptions | None = None) -> models.Heartbeat:
         """Say what the host has, in the form of the official SDK (section 4.3).
