@@ -12,7 +12,6 @@ from typing import Any
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.2"
 TINY = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
-JOB = "job-1742671800000-ab12cd"
 SCRIPT = """
 import torch
 import json
@@ -184,9 +183,9 @@ class Guide:
         self.print((done.result or {}).get("output", "undefined"))
         self.print(f"Cost: {done.cost_sar.normalize():f} SAR")
 
-    async def poll_job(self, timeout: float) -> None:
+    async def poll_job(self, job_id: str, timeout: float) -> None:
         """The guide's helper, which looks every five seconds whatever the job is."""
-        self.print((await _got(self.client.poll_job(JOB, timeout, 5))).status)
+        self.print((await _got(self.client.poll_job(job_id, timeout, 5))).status)
 
 
 SNIPPETS: dict[str, Callable[[Guide], Awaitable[None]]] = {

@@ -176,7 +176,8 @@ async def _guide(kind: type[Any], case: dict[str, Any]) -> None:
     try:
         if case["case"].startswith("seed.python.poll_job"):
             seconds = re.search(r"within ([\d.]+)s", expected.get("message", ""))
-            await guide.poll_job(json.loads(seconds.group(1)) if seconds else 600)
+            job_id = next(iter(case["response_stub"])).rpartition("/")[2]
+            await guide.poll_job(job_id, json.loads(seconds.group(1)) if seconds else 600)
         else:
             snippet = next(run for name, run in dc1_seed.SNIPPETS.items() if case["case"].startswith(name))
             await snippet(guide)
