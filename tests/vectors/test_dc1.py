@@ -50,7 +50,7 @@ def _settings(case: dict[str, Any]) -> dict[str, Any]:
     if "timeoutMs" in given or "timeout" in given:
         settings["timeout"] = given["timeoutMs"] / 1000 if "timeoutMs" in given else given["timeout"]
     if "dc1_provider" in case["sdk"]:
-        settings["provider_key"] = dc1_sdk.PROVIDER_KEY
+        settings["provider_key"] = given.get("api_key", dc1_sdk.PROVIDER_KEY)
     else:
         settings["api_key"] = given.get("apiKey", given.get("api_key", dc1_sdk.RENTER_KEY))
     return settings
