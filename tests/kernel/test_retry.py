@@ -106,7 +106,10 @@ def test_retry_after_forms(seconds: int) -> None:
     assert parse_retry_after(format_datetime(now + timedelta(seconds=seconds), usegmt=True), now=now) == seconds
 
 
-@pytest.mark.parametrize("text", [None, "", "soon", "-3", "nan", "inf", "2026-01-01"])
+_OUT_OF_THIS_WORLD = f"Thu, 01 Jan 1970 00:00:00 -{'9' * 30}"
+
+
+@pytest.mark.parametrize("text", [None, "", "soon", "-3", "nan", "inf", "2026-01-01", _OUT_OF_THIS_WORLD])
 def test_retry_after_nonsense(text: str | None) -> None:
     assert parse_retry_after(text) is None
 

@@ -57,24 +57,29 @@ def find(network: str, place: str | None) -> list[Path]:
 
     Args:
         network: such as `arker`.
-        place: a directory with `<network>*.json`, a file, or None for the cases that came with the tests. A file whose
-            name mentions no network is judged by its first case.
+        place: a directory, a file, or None for the cases that came with the tests. A file whose name mentions no
+            network is judged by its first case.
     """
     if place is None:
         return [DATA / f"{network}.json"]
     path = Path(place)
-    if path.is_dir():
-        return sorted(path.glob(f"{network}*.json"))
-    known = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
-    return [path] if network in (known or [_network_of(path)]) else []
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return [file for file in files if network in _networks_of(file)]
+
+
+def _networks_of(path: Path) -> list[str]:
+    named = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
+    return named or [_network_of(path)]
 
 
 def _network_of(path: Path) -> str:
     cases = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(cases, list) or not cases:
+        return ""
     # Only DC1's cases say which official package, or which server, they were recorded with.
-    if isinstance(cases, list) and cases and ("sdk" in cases[0] or "source" in cases[0]):
+    if "sdk" in cases[0] or "source" in cases[0]:
         return "dc1"
-    kind = cases[0].get("kind") if isinstance(cases, list) and cases else None
+    kind = cases[0].get("kind")
     # Cases that are signed or verified, with no client in them, are Dispersed's (section 2.9 of its protocol); those
     # that name one of several official clients are OctaSpace's (section 10).
     return _NETWORK_BY_KIND.get(kind, "arker")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from skerry._kernel.request import Request
 from skerry.money import Money
 from skerry.networks.dc1 import APIError, JobOutput, RequestOptions, TextResult, sign_heartbeat, sign_provider_event
 from skerry.networks.dc1.codes import STATUSES
-from skerry.networks.dc1.operations import ROUTES, Route
+from skerry.networks.dc1.operations import ROUTES, Route, json_body
 from tests.vectors.dc1_sdk import PROVIDER_KEY, RENTER_KEY
 from tests.vectors.dc1_stage import body_bytes, json_of, path_of, query_of
 
@@ -150,40 +150,65 @@ def client_settings(pair: Observed) -> dict[str, Any]:
     return {names[pair.role]: pair.key, **secret} if pair.role else secret
 
 
-def prepared(client: Any, pair: Observed) -> tuple[Callable[[], Any], bool]:
-    """The call to make; the second value says whether a method of its own is there for it.
+def own_call(client: Any, pair: Observed) -> Callable[[], Any] | None:
+    """The call by a method of its own, None where no method takes what is recorded."""
+    route = pair.route
+    able = route is not None and (pair.role == route.role or (pair.role is None and route.open)) and not forged(pair)
+    if route is None or not able or not isinstance(pair.body, dict | None):
+        return None
+    method, args, keywords = _method(client, route, pair)
+    try:
+        inspect.signature(method).bind(*args, **keywords, options=_options(pair))
+    except TypeError:
+        return None
+    return partial(method, *args, **keywords, options=_options(pair))
+
+
+def general_call(client: Any, pair: Observed) -> Callable[[], Any]:
+    """The call by the general `request`.
 
     The general `request` stands in for what no method can be brought to say: a call without a key or as somebody else,
     without what the method demands, of a route that does not exist, with a body that is no JSON.
     """
-    route = pair.route
-    able = route is not None and (pair.role == route.role or (pair.role is None and route.open)) and not forged(pair)
-    headers = {name: value for name, value in pair.headers.items() if name == "accept" or forged(pair)}
-    options = RequestOptions(headers=headers or None, idempotency_key=pair.headers.get("x-idempotency-key"))
-    if able and not isinstance(pair.body, bytes):
-        assert route is not None
-        method, args, keywords = _method(client, route, pair)
-        try:
-            inspect.signature(method).bind(*args, **keywords, options=options)
-        except TypeError:
-            pass
-        else:
-            return partial(method, *args, **keywords, options=options), True
     body = {} if pair.body is None else {"body": pair.body}
     general = partial(client.request, pair.method, pair.path, query=pair.query, role=pair.role)
-    return partial(general, options=options, **body), False
+    return partial(general, options=_options(pair, _signed(pair)), **body)
+
+
+def _options(pair: Observed, more: Mapping[str, str] | None = None) -> RequestOptions:
+    kept = {name: value for name, value in pair.headers.items() if name == "accept" or forged(pair)}
+    headers = {**kept, **(more or {})}
+    return RequestOptions(headers=headers or None, idempotency_key=pair.headers.get("x-idempotency-key"))
+
+
+def _signed(pair: Observed) -> dict[str, str]:
+    """The signature of a provider's message that no method can be brought to say, for the bytes that will be sent."""
+    if forged(pair) or "x-dcp-signature" not in pair.headers:
+        return {}
+    body = pair.body if isinstance(pair.body, bytes) else json_body(pair.body)
+    moment = pair.headers.get("x-dcp-timestamp", "")
+    return {
+        "x-dcp-signature": sign_provider_event(pair.key or "", body),
+        "x-dcp-timestamp": moment if moment.isdecimal() else str(_NUMBERS["unix"]),
+    }
 
 
 def _method(client: Any, route: Route[Any], pair: Observed) -> tuple[Any, list[Any], dict[str, Any]]:
     name = route.operation.name
-    names, keywords = dict(pair.names), {**pair.query, **(pair.body or {})}
+    # Methods take numbers as numbers.
+    whole = re.compile(r"0|[1-9]\d*")
+    query = {word: int(value) if whole.fullmatch(str(value)) else value for word, value in pair.query.items()}
+    names, keywords = dict(pair.names), {**query, **(pair.body or {})}
     names.pop("key", None)
+    if name == "v1.chat" and keywords.get("stream") is True:
+        name = "v1.stream_chat"
+        keywords.pop("stream")
     if name == "provider.heartbeat" and keywords != {"daemon_version": "sdk/0.1.0"}:
         name = "provider.daemon_heartbeat"
     elif name == "provider.heartbeat":
         keywords = {}
-    if name == "renters.delete":
-        keywords.pop("confirm", None)
+    if name == "renters.delete" and keywords.get("confirm") == "DELETE_MY_ACCOUNT":
+        keywords.pop("confirm")
     in_money = name in ("admin.credit_renter", "admin.adjust_balance", "provider.withdraw")
     if in_money and isinstance(keywords.get("amount_halala"), int):
         keywords["amount"] = Money(keywords.pop("amount_halala"), "SAR")
@@ -193,6 +218,15 @@ def _method(client: Any, route: Route[Any], pair: Observed) -> tuple[Any, list[A
     for part in name.split("."):
         target = getattr(target, part)
     return target, list(names.values()), keywords
+
+
+def as_recorded(pair: Observed, sent: list[Request]) -> bool:
+    """Whether the recorded request was sent."""
+    try:
+        check_sent(pair, sent)
+    except AssertionError:
+        return False
+    return True
 
 
 def check_sent(pair: Observed, sent: list[Request]) -> None:
@@ -226,7 +260,11 @@ def check_error(pair: Observed, error: APIError) -> None:
     expected = {"error": body} if isinstance(body, str) else body or {}
     assert (error.status, error.response) == (status, expected)
     said = expected.get("error") if isinstance(expected, dict) else None
-    assert error.message == (said if isinstance(said, str) and said else f"HTTP {status}")
+    if isinstance(said, dict):
+        # In the manner of OpenAI: an object with message, type and code.
+        assert (error.message, error.code) == (said["message"], said.get("code", error.code))
+    elif status != 401 or said:
+        assert error.message == (said if isinstance(said, str) and said else f"HTTP {status}")
     assert type(error) is not APIError or status not in STATUSES
     if isinstance(expected, dict):
         assert error.code == expected.get("code", error.code)
@@ -257,6 +295,7 @@ def check_result(pair: Observed, result: Any) -> None:
             said = body.get("result")
             assert result.text == (said if isinstance(said, str) else body.get("response", ""))
         return
+    body = {} if body is None else body
     if isinstance(result, Model):
         inner = [value for value in body.values() if isinstance(value, dict)] if isinstance(body, dict) else []
         assert result.raw in [body, *inner]
@@ -264,18 +303,27 @@ def check_result(pair: Observed, result: Any) -> None:
         listed = body if isinstance(body, list) else next(item for item in body.values() if isinstance(item, list))
         assert [item.raw for item in result] == listed
     elif result is None:
-        assert body == {"job": None}
+        assert body["job"] is None
     elif isinstance(result, list) and isinstance(body, dict):
         assert result in body.values()
     elif isinstance(result, bytes):
         assert result == body_bytes(body)
     else:
-        assert result == (body or {})
+        assert result == body
+
+
+def pieces(pair: Observed) -> list[Any]:
+    """What the events of a recorded stream hold, without the mark that ends those of models."""
+    text = pair.response.get("body")
+    if not isinstance(text, str) or "text/event-stream" not in str(pair.response.get("headers")):
+        return []
+    lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
 def check_events(pair: Observed, result: list[Any]) -> None:
-    """A stream's events are those of the recorded text, without the one that ends it."""
-    lines = [line.removeprefix("data: ") for line in pair.response["body"].split("\n") if line.startswith("data: ")]
-    recorded = [json.loads(line) for line in lines]
-    assert [event.raw for event in result] == recorded[:-1]
-    assert recorded[-1].get("type", "end") == "end"
+    """A stream's events are those of the recorded text, without the one that ends a job's."""
+    recorded = pieces(pair)
+    if "[DONE]" not in pair.response["body"]:
+        assert recorded.pop().get("type", "end") == "end"
+    assert [event.raw for event in result] == recorded

@@ -9,9 +9,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from skerry._kernel.effects import Effects
 from skerry._kernel.options import Deadline
-from skerry._kernel.request import Request, Response
+from skerry._kernel.request import Request, Response, TransportFailure
 
 BASE = "https://api.test"
+# An answer is only recorded as slow where it comes too late.
+_TOO_LATE = ("delay", "hang", "timeout")
 
 
 def body_bytes(body: Any) -> bytes:
@@ -50,10 +52,14 @@ class DC1Stage:
         place = "" if "" in self._stubs else f"{request.method} {path}"
         answers = self._stubs[place]
         stub = answers.pop(0) if len(answers) > 1 else answers[0]
+        if any(word in name for name in stub for word in _TOO_LATE):
+            raise TransportFailure("nothing came in time", "timeout")
+        if "status" not in stub:
+            raise TransportFailure("cut off")
         body = stub.get("body")
-        headers = {"content-type": "application/json", **(stub.get("headers") or {})}
-        pairs = tuple((name.lower(), str(value)) for name, value in headers.items())
-        return Response(stub["status"], pairs, b"" if body is None else body_bytes(body))
+        given = {name.lower(): str(value) for name, value in (stub.get("headers") or {}).items()}
+        headers = {"content-type": "application/json", **given}
+        return Response(stub["status"], tuple(headers.items()), b"" if body is None else body_bytes(body))
 
     async def async_sleep(self, seconds: float, deadline: Deadline | None = None) -> None:
         """Move the clock."""
@@ -73,6 +79,12 @@ def query_of(request: Request) -> dict[str, str]:
 def path_of(request: Request) -> str:
     """The decoded path of a request."""
     return unquote(urlsplit(request.url).path)
+
+
+def unescaped(request: Request) -> tuple[str, dict[str, str]]:
+    """Path and query as a server finds them when nothing is escaped."""
+    parts = urlsplit(unquote(urlsplit(request.url)._replace(scheme="", netloc="").geturl()))
+    return parts.path, dict(parse_qsl(parts.query, keep_blank_values=True))
 
 
 def json_of(request: Request) -> Any:

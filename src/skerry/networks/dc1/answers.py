@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from msgspec import structs
 
-from skerry._kernel.model import NOT_GIVEN, Model, decode, parse_json, remember, replace
+from skerry._kernel.model import NOT_GIVEN, Model, decode, fields_of, parse_json, remember, replace
 from skerry._kernel.request import Response
 from skerry.networks.dc1.errors import DC1DecodeError
 
@@ -111,6 +112,21 @@ def plain(response: Response) -> Any:
     return json_of(response)
 
 
+def anything(response: Response) -> Any:
+    """JSON as it came, `{}` for an empty body; text or bytes where the answer says that it is no JSON.
+
+    Raises:
+        DC1DecodeError: it is not JSON, and says nothing else, or is a page for people.
+    """
+    kind = (response.header("content-type") or "application/json").partition(";")[0].strip().lower()
+    if kind in _JSON_OR_PAGES or parse_json(response.body) is not NOT_GIVEN:
+        return json_of(response)
+    return response.text if kind.startswith("text/") else response.body
+
+
+_JSON_OR_PAGES = ("application/json", "text/html")
+
+
 def raw_text(response: Response) -> str:
     """Text such as CSV, as it came."""
     return response.text
@@ -121,21 +137,54 @@ def raw_bytes(response: Response) -> bytes:
     return response.body
 
 
+def from_text(text: str, model: type[M]) -> M:
+    """An object of a stream, whatever its text is."""
+    body = text.encode()
+    value = parse_json(body)
+    return _whole(decode(body, model), value if isinstance(value, dict) else {})
+
+
 def _made(value: Mapping[str, Any], model: type[M]) -> M:
     return _whole(decode(msgspec.json.encode(value), model), value)
 
 
 def _whole(model: M, data: Mapping[str, Any]) -> M:
-    """The same object, whose inner objects know what they were read from, so that nothing unknown is lost."""
-    for field in structs.fields(model):
+    """The same object, whose inner objects know what they were read from, so that nothing unknown is lost.
+
+    A `null` where there is always something is what is there when nothing was said, as in both official SDKs.
+    """
+    for field in _fields_to_finish(type(model)):
         value, source = getattr(model, field.name), data.get(field.encode_name)
-        if isinstance(value, Model) and isinstance(source, dict):
+        if value is None and _always_there(field):
+            structs.force_setattr(model, field.name, _default(field))
+        elif isinstance(value, Model) and isinstance(source, dict):
             _whole(remember(value, msgspec.json.encode(source)), source)
         elif isinstance(value, list) and isinstance(source, list) and len(value) == len(source):
             for item, part in zip(value, source, strict=True):
                 if isinstance(item, Model) and isinstance(part, dict):
                     _whole(remember(item, msgspec.json.encode(part)), part)
     return model
+
+
+@cache
+def _fields_to_finish(model: type[Model]) -> tuple[structs.FieldInfo, ...]:
+    """The fields that may hold objects, or that `null` has no place in."""
+    return tuple(field for field in fields_of(model) if _always_there(field) or _holds_models(field.type))
+
+
+def _always_there(field: structs.FieldInfo) -> bool:
+    takes_none = field.type is Any or type(None) in get_args(field.type)
+    return not field.required and not takes_none
+
+
+def _holds_models(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return True
+    return any(_holds_models(inner) for inner in get_args(annotation))
+
+
+def _default(field: structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def filled(model: M, **changes: Any) -> M:

@@ -72,6 +72,9 @@ STATUSES: dict[int, type[APIError]] = {
     504: errors.DC1UnavailableError,
 }
 
+_UNSAID = {401: "Unauthorized: check your API key"}
+"""What the official SDKs say where the answer says nothing (section 4.1); else `HTTP <status>`."""
+
 
 def class_for(status: int, message: str, code: str | None, payload: Any) -> type[APIError]:
     """The class for an answer: a code says most, then the sentence, then the status."""
@@ -101,7 +104,7 @@ def error_of(response: Response) -> APIError | None:
         code = said.get("code") if isinstance(said.get("code"), str) else code
         inner = said.get("message")
         said = inner if isinstance(inner, str) else msgspec.json.encode(said).decode()
-    message = said if isinstance(said, str) and said else f"HTTP {status}"
+    message = said if isinstance(said, str) and said else _UNSAID.get(status, f"HTTP {status}")
     if not isinstance(code, str):
         code = message if message in CODES else None
     outcome: Outcome = "unknown" if status >= 500 and status != 503 else "rejected"
@@ -131,10 +134,11 @@ def _asked(payload: Any) -> float | None:
 
 def failure_error(failure: TransportFailure) -> errors.DC1ConnectionError:
     """The error for a request that got no answer."""
-    timed_out = failure.kind == "timeout"
-    kind = errors.DC1TimeoutError if timed_out else errors.DC1ConnectionError
-    text = f"Request timed out: {failure.message}" if timed_out else f"Connection error: {failure.message}"
-    return kind(text, outcome="not_sent" if failure.kind == "never_sent" else "unknown")
+    if failure.kind == "timeout":
+        told = f": {failure.message}" if failure.limit is None else f" after {round(failure.limit * 1000)}ms"
+        return errors.DC1TimeoutError(f"Request timed out{told}", outcome="unknown")
+    outcome: Outcome = "not_sent" if failure.kind == "never_sent" else "unknown"
+    return errors.DC1ConnectionError(f"Connection error: {failure.message}", outcome=outcome)
 
 
 def retry_when(failure: Failure, safety: Safety) -> bool:

@@ -207,7 +207,7 @@ class JobTimeoutError(DC1Error, common.DeadlineExceededError):
     """
 
     def __init__(self, job_id: str, timeout: float) -> None:
-        super().__init__(f"Job {job_id} did not complete within {timeout:g}s", network="dc1", outcome="rejected")
+        super().__init__(f"Job {job_id} did not complete within {timeout}s", network="dc1", outcome="rejected")
         self.job_id = job_id
         self.timeout = timeout
 

@@ -19,7 +19,7 @@ from skerry._kernel.request import Headers, Response
 from skerry._kernel.retry import Safety
 from skerry.errors import InvalidRequestError, SkerryError
 from skerry.networks.dc1 import models, outputs
-from skerry.networks.dc1.answers import enveloped, items, optional, plain, raw_bytes, raw_text, reader, within
+from skerry.networks.dc1.answers import anything, enveloped, items, optional, plain, raw_bytes, raw_text, reader, within
 from skerry.networks.dc1.codes import own_account_error
 from skerry.networks.dc1.dialect import Role
 from skerry.networks.dc1.summaries import SUMMARIES
@@ -514,7 +514,7 @@ def build(
 def other(
     method: str, base: str, path: str, query: Mapping[str, Any] | None = None, body: Any = NOT_GIVEN
 ) -> Call[Any]:
-    """A call that is not in the table, read as plain JSON.
+    """A call that is not in the table, read as JSON, or as what else the answer says it is.
 
     Args:
         method: in any case.
@@ -534,4 +534,4 @@ def other(
     safety: Safety = "idempotent" if method in ("GET", "HEAD", "PUT", "DELETE") else "unsafe"
     operation = Operation(f"{method} {path}", method, path, safety, None, keyed=method == "POST")
     content = None if body is NOT_GIVEN else body if isinstance(body, bytes) else json_body(body)
-    return Call(operation, url_of(base, path, query), plain, body=content)
+    return Call(operation, url_of(base, path, query), anything, body=content)

@@ -14,8 +14,8 @@ FIRST_INTERVAL = 0.25
 """Seconds between the first two looks, which then come less and less often: much work is done at once."""
 
 LONG_JOBS = frozenset({"training", "vllm_serve"})
-POLL_TIMEOUT = 600.0
-WAIT_TIMEOUT = 300.0
+POLL_TIMEOUT: float = 600
+WAIT_TIMEOUT: float = 300
 WAIT_INTERVAL = 3.0
 
 _LONGEST_BACKOFF, _JITTER = 60.0, 0.1

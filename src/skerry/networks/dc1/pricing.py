@@ -102,7 +102,7 @@ def hold_for(
     if mode == "flat":
         return Money(round_half_up(FLAT_RATES.get(job_type, FLAT_OTHER) * duration_minutes), "SAR")
     multiplier = CLASSES.get(pricing_class, 1.0)
-    if gpu_model is None:
+    if not gpu_model:
         return Money(math.ceil(JOB_RATES.get(job_type, JOB_OTHER) * duration_minutes * multiplier), "SAR")
     seconds = duration_minutes * 60
     return Money(math.ceil(_usd_per_second(gpu_model) * seconds * HALALA_PER_USD * multiplier), "SAR")
@@ -153,7 +153,7 @@ def component_price(
         pricing_class: see `hold_for`.
     """
     minutes, multiplier = duration_seconds / 60, CLASSES.get(pricing_class, 1.0)
-    if gpu_model is None:
+    if not gpu_model:
         compute = JOB_RATES.get(job_type, JOB_OTHER) * minutes * multiplier
     else:
         compute = _usd_per_second(gpu_model) * duration_seconds * HALALA_PER_USD * multiplier

@@ -99,7 +99,7 @@ class _Clock:
 
         try:
             offset = round(parsedate_to_datetime(date or "").timestamp() * 1000) - self._effects.unix_ms()
-        except ValueError:
+        except (ValueError, OverflowError):
             return False
         changed = abs(offset - self._offset_ms) > _WORTH_CORRECTING_MS
         self._offset_ms = offset if changed else self._offset_ms

@@ -50,11 +50,13 @@ class Replay:
     Attributes:
         names: what placeholders stand for.
         faults: what was not as recorded, by case.
+        mended: the statuses of answers that are not to be as recorded, by case.
     """
 
     stage: Stage
     names: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
+    mended: dict[str, int] = field(default_factory=dict)
     strict: bool = True
 
     async def play(self, case: dict[str, Any]) -> None:
@@ -74,6 +76,7 @@ class Replay:
         path = self._path(self._fill(request["path"]))
         answer = await self.stage.send(request["method"], f"{path}?{query}" if query else path, headers, raw)
         if case["emulate"] is False:
+            self.mended[case["case"]] = answer.status
             return
         self.faults[case["case"]] = self._compare(case, answer)
 

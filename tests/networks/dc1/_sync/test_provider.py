@@ -143,6 +143,18 @@ def test_the_rest_of_the_daemons_words() -> None:
     ]
 
 
+def test_what_is_empty_is_not_said() -> None:
+    client, transport = _client()
+    empty: dict[str, Any] = {"phone": "", "location": None, "resource_spec": {}}
+    client.provider.register("Farm", "f@example.sa", "RTX 4090", os="Linux", **empty)
+    client.provider.heartbeat({})
+    client.provider.get_jobs("")
+    registration, beat, listed = transport.sent
+    assert _body(registration) == {"name": "Farm", "email": "f@example.sa", "gpu_model": "RTX 4090", "os": "Linux"}
+    assert _body(beat) == {"daemon_version": "sdk/0.1.0"}
+    assert listed.url.endswith(f"/jobs?key={KEY}")
+
+
 def test_events_are_signed_and_dated() -> None:
     client, transport = _client(answer(200, {"received": True, "new_status": "running"}))
     assert (client.provider.event("job_started", "job-1742671800000-ab12cd")).new_status == "running"

@@ -295,7 +295,8 @@ async def test_a_wrong_clock_may_be_set_right_once() -> None:
         await client.jobs.get("j")
     assert len(transport.sent) < 4
     undated = answer(401, {"code": "TIMESTAMP_OUT_OF_RANGE"}, date="then")
-    for steps, options in (((wrong,), {}), ((undated,), {"sync_clock": True})):
+    absurd = answer(401, {"code": "TIMESTAMP_OUT_OF_RANGE"}, date=f"Sat, 03 Feb 2024 01:00:00 -{'9' * 30}")
+    for steps, options in (((wrong,), {}), ((undated,), {"sync_clock": True}), ((absurd,), {"sync_clock": True})):
         client, transport, _ = _client(*steps, **options)
         with pytest.raises(ApiError):
             await client.jobs.get("j")

@@ -408,7 +408,8 @@ class AsyncDC1(AsyncConnected):
             options: for this call.
 
         Returns:
-            The JSON of the answer, `{}` for an empty one.
+            The JSON of the answer, `{}` for an empty one; text or bytes where the answer says that it is no JSON, such
+            as an installer or a CSV file.
 
         Raises:
             DC1Error: the service refused or could not be reached.

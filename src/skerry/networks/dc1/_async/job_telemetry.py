@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from skerry._kernel.model import decode, parse_json
+from skerry._kernel.model import parse_json
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.sse import Event
 from skerry.networks.dc1 import models, operations
 from skerry.networks.dc1._async.resource import AsyncResource
+from skerry.networks.dc1.answers import from_text
 from skerry.networks.dc1.errors import DC1ConnectionError
 from skerry.networks.dc1.models import JobEvent, JobLog
 from skerry.networks.dc1.operations import Route
@@ -93,7 +94,7 @@ class AsyncJobTelemetry(AsyncResource):
                         data = _data(event)
                         if data.get("type") == "end":
                             return
-                        line = decode(event.data.encode(), JobLog)
+                        line = from_text(event.data, JobLog)
                         if not data or (last is not None and line.line_no and line.line_no <= last):
                             continue
                         failed, last = 0, line.line_no or last
@@ -176,7 +177,7 @@ class AsyncJobTelemetry(AsyncResource):
                 if event.event == "end" or data.get("type") == "end":
                     return
                 if data:
-                    yield decode(event.data.encode(), JobEvent)
+                    yield from_text(event.data, JobEvent)
 
     async def executions(self, job_id: str | int, *, options: RequestOptions | None = None) -> models.JobExecutions:
         """Each try of a job on a provider, with its cost (section 3.5).

@@ -41,13 +41,15 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
             gpu_model: as the maker calls it.
             os: `linux`, `windows`, `mac` or `darwin`; this machine's unless given.
             options: for this call.
-            more: see `ProviderRegisterInput`.
+            more: see `ProviderRegisterInput`; what is empty or None is left out.
 
         Raises:
             DC1ConflictError: the address has an account.
             DC1Error: the service refused or could not be reached.
         """
-        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os or os_name(), **more}
+        # Empty is not given, as in the official SDK: deployed servers refuse `null`.
+        told = {member: value for member, value in more.items() if value}
+        body = {"name": name, "email": email, "gpu_model": gpu_model, "os": os or os_name(), **told}
         return await self._send(operations.HOST_REGISTER, body=body, options=options)
 
     async def me(self, *, options: RequestOptions | None = None) -> models.ProviderAccount:
@@ -74,8 +76,7 @@ class AsyncProviderHost(AsyncProviderJobs, AsyncProviderEarnings):
             DC1PermissionDeniedError: the provider is not approved yet.
             DC1Error: the service refused or could not be reached.
         """
-        spec = NOT_GIVEN if gpu_spec is None else gpu_spec
-        return await self._beat({"daemon_version": DAEMON_VERSION, "gpu_spec": spec}, options)
+        return await self._beat({"daemon_version": DAEMON_VERSION, "gpu_spec": gpu_spec or NOT_GIVEN}, options)
 
     async def announce(
         self, resource_spec: Mapping[str, Any], *, options: RequestOptions | None = None

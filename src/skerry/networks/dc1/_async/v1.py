@@ -7,12 +7,12 @@ from contextlib import aclosing
 from functools import cached_property
 from typing import Any, Unpack
 
-from skerry._kernel.model import decode
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import async_raw
 from skerry._kernel.request import Response
 from skerry.networks.dc1 import models, operations
 from skerry.networks.dc1._async.resource import AsyncResource
+from skerry.networks.dc1.answers import from_text
 from skerry.networks.dc1.codes import streamed_error
 from skerry.networks.dc1.inputs import ChatInput
 from skerry.networks.dc1.models import Completion
@@ -146,7 +146,7 @@ class AsyncV1(AsyncResource):
                 if problem is not None:
                     problem.operation = route.operation.name
                     raise problem
-                yield decode(event.data.encode(), Completion)
+                yield from_text(event.data, Completion)
 
     @cached_property
     def with_raw_response(self) -> AsyncRawV1:

@@ -63,7 +63,7 @@ class ProviderJobs(Resource):
             DC1Error: the service refused or could not be reached.
         """
         key = self._key("provider")
-        return self._send(operations.HOST_JOBS, key, query={"status": status, "key": key}, options=options)
+        return self._send(operations.HOST_JOBS, key, query={"status": status or None, "key": key}, options=options)
 
     def verify_hmac(self, job_id: str, hmac: str, *, options: RequestOptions | None = None) -> models.HmacVerdict:
         """Whether the signature of a job's task spec is the right one, by the server's word (section 3.7).

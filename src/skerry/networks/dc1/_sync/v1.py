@@ -8,12 +8,12 @@ from contextlib import closing
 from functools import cached_property
 from typing import Any, Unpack
 
-from skerry._kernel.model import decode
 from skerry._kernel.options import RequestOptions
 from skerry._kernel.raw import raw
 from skerry._kernel.request import Response
 from skerry.networks.dc1 import models, operations
 from skerry.networks.dc1._sync.resource import Resource
+from skerry.networks.dc1.answers import from_text
 from skerry.networks.dc1.codes import streamed_error
 from skerry.networks.dc1.inputs import ChatInput
 from skerry.networks.dc1.models import Completion
@@ -145,7 +145,7 @@ class V1(Resource):
                 if problem is not None:
                     problem.operation = route.operation.name
                     raise problem
-                yield decode(event.data.encode(), Completion)
+                yield from_text(event.data, Completion)
 
     @cached_property
     def with_raw_response(self) -> RawV1:

@@ -148,7 +148,8 @@ class Submission(Model, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What names the job in every call: wherever in the answer a server puts it."""
-        found = self.job.id or self.job_id or self.id
+        # Only a job that came as an object has names of its own.
+        found = (self.job.id if isinstance(self.job, Job) else "") or self.job_id or self.id
         return "" if found is None else str(found)
 
 

@@ -113,7 +113,7 @@ class ProviderAccount(Model, frozen=True, kw_only=True):
     email: str = ""
     gpu_model: str = ""
     os: str = ""
-    status: str = ""
+    status: str = "offline"
     api_key: str = ""
     total_jobs: int = 0
     total_earnings_halala: int = 0
