@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import uvloop
 
@@ -14,6 +18,11 @@ from bench.harness import Row, Series, at_most, in_turn, timed
 from bench.peers import COMMAND, bubblewrap, burst, one_shot_peers, works
 from bench.served import Served
 from skerry.ids import new_id, new_ulid
+from skerry.island.promptness import be_prompt
+
+T = TypeVar("T")
+
+_AFTER = ", after 20,000 deletions"
 
 
 def create_and_first_command(island: Served, rounds: int) -> list[Row]:
@@ -34,27 +43,49 @@ def create_and_first_command(island: Served, rounds: int) -> list[Row]:
 
 
 def exec_in_live_sandbox(island: Served, rounds: int) -> list[Row]:
-    """One more command in a sandbox that already lives: over HTTP, through the engine, through the driver."""
+    """One more command in a sandbox that already lives: over HTTP, through the engine, through the driver; and the same
+    right after thousands of files were deleted on the same disk, as a test run leaves it.
+    """
     peers = one_shot_peers()
+    rows = []
     with island.arker() as client:
         vm = client.vm("ubuntu").fork()
         try:
             vm.run(COMMAND)
-            over_http, *rest = in_turn({"skerry": lambda: vm.run(COMMAND), **peers}, rounds)
+            for when in ("", _AFTER):
+                if when:
+                    _delete_many(island.data_dir)
+                over_http, *rest = in_turn({"skerry": lambda: vm.run(COMMAND), **peers}, rounds)
+                rows.append(Row(f"exec in a live sandbox, HTTP{when}", over_http, rest, *at_most(over_http, 5)))
         finally:
             vm.delete()
-    # On the loop that the server runs on.
+    # In a thread and on a loop as the server has them.
+    with ThreadPoolExecutor(1, initializer=be_prompt) as thread:
+        inside = thread.submit(_run, _exec_inside(rounds)).result()
+    for when, (text, program, direct, peer) in inside.items():
+        rows += [
+            Row(f"exec in a live sandbox, engine, session{when}", text, [peer], *at_most(text, 2)),
+            Row(f"exec in a live sandbox, engine, argv{when}", program, [peer], *at_most(program, 2)),
+            Row(f"exec in a live sandbox, driver, argv{when}", direct, [peer]),
+        ]
+    return rows
+
+
+def _delete_many(directory: Path, count: int = 20_000) -> None:
+    """Make and remove files, whose inodes a file system may take pains not to use again for a while."""
+    folder = directory / "deleted"
+    folder.mkdir()
+    for number in range(count):
+        (folder / str(number)).touch()
+    shutil.rmtree(folder)
+
+
+def _run(work: Coroutine[object, object, T]) -> T:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        text, program, direct, peer = runner.run(_exec_inside(rounds))
-    return [
-        Row("exec in a live sandbox, HTTP", over_http, rest, *at_most(over_http, 5)),
-        Row("exec in a live sandbox, engine, session", text, [peer], *at_most(text, 2)),
-        Row("exec in a live sandbox, engine, argv", program, [peer], *at_most(program, 2)),
-        Row("exec in a live sandbox, driver, argv", direct, [peer]),
-    ]
+        return runner.run(work)
 
 
-async def _exec_inside(rounds: int) -> list[Series]:
+async def _exec_inside(rounds: int) -> dict[str, list[Series]]:
     """Inside the server's own process, without wire: text in the default session and a program's arguments through
     submit and wait, the same arguments through the driver alone, and a bare process beside them, in turn.
     """
@@ -63,7 +94,7 @@ async def _exec_inside(rounds: int) -> list[Series]:
     from skerry.island.settings import Settings
 
     argv = ("/bin/sh", "-c", COMMAND)
-    series = [Series("session"), Series("argv"), Series("driver"), Series("subprocess")]
+    taken: dict[str, list[Series]] = {}
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         engine = await Engine.open(Settings(data_dir=Path(folder) / "data"))
         try:
@@ -86,18 +117,23 @@ async def _exec_inside(rounds: int) -> list[Series]:
             async def bare() -> int:
                 return subprocess.run(argv, check=True).returncode
 
-            for _ in range(rounds + 5):
-                for one, action in zip(series, (session, program, direct, bare), strict=True):
-                    start = time.perf_counter_ns()
-                    code = await action()
-                    one.samples.append((time.perf_counter_ns() - start) / 1e6)
-                    if code != 0:
-                        raise RuntimeError(f"{one.name} ended with {code}")
+            for when in ("", _AFTER):
+                if when:
+                    await asyncio.to_thread(_delete_many, Path(folder))
+                series = [Series("session"), Series("argv"), Series("driver"), Series("subprocess")]
+                for _ in range(rounds + 5):
+                    for one, action in zip(series, (session, program, direct, bare), strict=True):
+                        start = time.perf_counter_ns()
+                        code = await action()
+                        one.samples.append((time.perf_counter_ns() - start) / 1e6)
+                        if code != 0:
+                            raise RuntimeError(f"{one.name} ended with {code}")
+                for one in series:
+                    del one.samples[:5]
+                taken[when] = series
         finally:
             await engine.close()
-    for one in series:
-        del one.samples[:5]
-    return series
+    return taken
 
 
 def burst_of_forks(island: Served, count: int) -> list[Row]:

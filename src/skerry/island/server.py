@@ -25,6 +25,7 @@ from skerry.island.admin.auth import owner_key
 from skerry.island.clock import Clock
 from skerry.island.erase import erase
 from skerry.island.lock import DataDirectoryLock
+from skerry.island.promptness import be_prompt
 from skerry.island.settings import Settings
 
 __all__ = ["Means", "RunningServer", "Server", "bind", "erase", "main", "serve", "start_in_thread", "url_of"]
@@ -119,6 +120,7 @@ class Server:
         Raises:
             ConfigurationError: the settings, the data directory or the address cannot be used; nothing was left behind.
         """
+        be_prompt()
         with DataDirectoryLock(self.settings.data_dir):
             listener = self._listener or bind(self.settings)
             try:

@@ -154,6 +154,8 @@ async def test_a_shell_waits_here_too(lab: Lab) -> None:
     }
     await lab.output(box, "", state=b"true", **wish)
     agent = lab.driver._live["box"].pid
+    assert agent is not None
+    assert os.sched_getscheduler(agent) & os.SCHED_RESET_ON_FORK
 
     def waiting() -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]

@@ -33,6 +33,14 @@ async def test_opening_is_idempotent_and_shared(lab: Lab) -> None:
     assert await lab.output(boxes[0], "hostname; id -u; pwd", cwd="/home/user") == "a\n0\n/home/user\n"
 
 
+async def test_an_agent_gets_short_turns_of_the_processor_and_a_command_does_not(lab: Lab) -> None:
+    await lab.driver.create(SandboxSpec(id="a", image="host"))
+    box = await lab.driver.open("a")
+    assert os.sched_getscheduler(lab.pid("a")) & os.SCHED_RESET_ON_FORK
+    policy = ("python3", "-ISc", "import os; print(os.sched_getscheduler(0))")
+    assert await lab.output(box, policy) == f"{os.SCHED_OTHER}\n"
+
+
 async def test_a_caller_that_gives_up_does_not_spoil_the_start(lab: Lab) -> None:
     await lab.driver.create(SandboxSpec(id="a", image="host"))
     first = asyncio.create_task(lab.driver.open("a"))

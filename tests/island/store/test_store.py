@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -32,6 +33,14 @@ def ids(connection: Connection) -> list[str]:
 async def test_what_is_written_is_read(store: Store) -> None:
     assert await store.run(add, "a") == "a"
     assert await store.read(ids) == ["a"]
+
+
+async def test_its_threads_get_short_turns_of_the_processor(store: Store) -> None:
+    def policy(_: Connection) -> int:
+        return os.sched_getscheduler(threading.get_native_id())
+
+    for asked in (store.run, store.read):
+        assert await asked(policy) & os.SCHED_RESET_ON_FORK
 
 
 async def test_nobody_else_reads_the_database(tmp_path: Path) -> None:

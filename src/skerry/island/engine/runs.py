@@ -239,9 +239,11 @@ class Runs:
 
     async def output(self, run: RunRecord) -> tuple[bytes, bytes]:
         """Standard output and standard error so far, of the latest attempt."""
-        files = self._core.driver.run_files(run.sandbox_id, exec_id(run.id, run.attempts))
         # Of one that ended by itself it is known how much there is.
         counted = run.cause == "exited"
+        if counted and not run.stdout_bytes and not run.stderr_bytes:
+            return b"", b""
+        files = self._core.driver.run_files(run.sandbox_id, exec_id(run.id, run.attempts))
         stdout = b"" if counted and not run.stdout_bytes else await output.read(files.stdout)
         stderr = b"" if counted and not run.stderr_bytes else await output.read(files.stderr)
         return stdout, stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def is_privileged() -> bool:
     return False
 
 
+@functools.cache
 def seccomp_ready() -> bool:
     """Whether sandboxes get a system call filter here."""
     return sc.supported() and seccomp.program(sc.MACHINE) is not None

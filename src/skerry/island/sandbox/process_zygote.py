@@ -22,6 +22,7 @@ import select
 import signal
 import socket
 
+from skerry.island.promptness import be_prompt
 from skerry.island.sandbox import agent, agent_processes, landlock, process_filter, seccomp
 from skerry.island.sandbox import syscalls as sc
 from skerry.island.sandbox.zygote import confine_resources, rename, report
@@ -113,6 +114,7 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
     try:
         os.setsid()
         os.umask(0o022)
+        be_prompt()
         agent.reset_signals()
         rename("skerry-agent")
         sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)

@@ -30,6 +30,7 @@ import socket
 import struct
 import sys
 
+from skerry.island.promptness import be_prompt
 from skerry.island.sandbox import agent, mounts, seccomp
 from skerry.island.sandbox import syscalls as sc
 
@@ -114,6 +115,7 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
     try:
         os.setsid()
         os.umask(0o022)
+        be_prompt()
         rename("skerry-agent")
         # Once undumpable, the process could no longer open this file of its own.
         adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, Ope
 from sqlalchemy.pool import QueuePool
 
 from skerry.island.engine.errors import EngineError, Unavailable
+from skerry.island.promptness import be_prompt
 from skerry.island.store import migrate
 from skerry.island.store.errors import StoreError
 from skerry.island.store.writer import Writer
@@ -40,7 +41,7 @@ class Store:
         self._writing = writing
         self._reading = reading
         self._writer = Writer(writing, self._explain)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="skerry-store-reader")
+        self._readers = ThreadPoolExecutor(_READERS, "skerry-store-reader", be_prompt)
 
     @classmethod
     async def open(cls, url: str) -> Store:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from skerry.island.promptness import be_prompt
+
 T = TypeVar("T")
 
 _BATCH = 64
@@ -70,6 +72,7 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        be_prompt()
         try:
             self._serve()
         finally:
