@@ -57,19 +57,22 @@ def find(network: str, place: str | None) -> list[Path]:
 
     Args:
         network: such as `arker`.
-        place: a directory with `<network>*.json`, a file, or None for the cases that came with the tests. A file whose
-            name mentions no network is judged by its first case.
+        place: a directory, a file, or None for the cases that came with the tests. A file whose name mentions no
+            network is judged by its first case.
     """
     if place is None:
         return [DATA / f"{network}.json"]
     path = Path(place)
-    if path.is_dir():
-        return sorted(path.glob(f"{network}*.json"))
-    known = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
-    return [path] if network in (known or [_network_of(path)]) else []
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    return [file for file in files if network in _networks_of(file)]
 
 
-def _network_of(path: Path) -> str:
+def _networks_of(path: Path) -> list[str]:
+    named = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
+    return named or [_judged(path)]
+
+
+def _judged(path: Path) -> str:
     cases = json.loads(path.read_text(encoding="utf-8"))
     # Only DC1's cases say which official package, or which server, they were recorded with.
     if isinstance(cases, list) and cases and ("sdk" in cases[0] or "source" in cases[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ _READS = {
     "idleJobs.get": "idle_jobs.get",
     "idleJobs.logs": "idle_jobs.logs",
 }
+# Calls that take no options upstream, and so ignore what is given as such (section 4.2).
+_WITHOUT_OPTIONS = ("accounts.generateWallet", "nodes.reboot")
 HEADERS = ("authorization", "accept", "content-type")
 CHANCE = 0.5
 # Bodies of keywords, which have no order; the members of others are sent in the recorded one.
@@ -86,10 +89,10 @@ def load(path: Path, kind: str) -> list[OctaCase]:
     return [
         OctaCase(
             record["case"],
-            record["normative"],
+            record.get("normative", True),
             record["call"]["method"],
             record["call"].get("args") or [],
-            {_OPTIONS[name]: value for name, value in (record.get("client") or {}).items()},
+            {_OPTIONS[name]: value for name, value in (record.get("client") or {}).items() if name in _OPTIONS},
             record,
         )
         for record in json.loads(path.read_text(encoding="utf-8"))
@@ -97,12 +100,24 @@ def load(path: Path, kind: str) -> list[OctaCase]:
     ]
 
 
+def stubs_of(case: OctaCase) -> list[dict[str, Any]]:
+    """The recorded answers, one for each try; none where nothing was to be sent."""
+    one = case.content.get("response_stub")
+    return list(case.content.get("response_stubs") or ([one] if one else []))
+
+
+def requests_of(case: OctaCase) -> list[dict[str, Any]]:
+    """The recorded requests, one for each try."""
+    one = case.content.get("request")
+    return case.content.get("requests") or ([one] * case.content.get("request_repeated", 1) if one else [])
+
+
 class OctaStage:
     """What happened in one replay: answers are served in order, the last one for ever."""
 
     def __init__(self, case: OctaCase) -> None:
         content = case.content
-        self._stubs = list(content.get("response_stubs") or [content["response_stub"]])
+        self._stubs = stubs_of(case)
         self._chances = iter(content.get("random_sequence") or [])
         self._signal = content.get("signal")
         self.sent: list[Request] = []
@@ -131,7 +146,7 @@ class OctaStage:
         if "abort_error" in stub or "timeout_error" in stub:
             raise TransportFailure("no complete answer in time", "timeout")
         headers = tuple((name.lower(), str(value)) for name, value in (stub.get("headers") or {}).items())
-        return Response(stub["status"], headers, _body(stub))
+        return Response(stub["status"], headers, body_of(stub))
 
     async def async_sleep(self, seconds: float, deadline: Deadline | None = None) -> None:
         """Note the wait instead of waiting."""
@@ -174,7 +189,8 @@ class OctaStage:
         return {"on_request": self.on_request, "on_response": self.on_response}
 
 
-def _body(stub: dict[str, Any]) -> bytes:
+def body_of(stub: dict[str, Any]) -> bytes:
+    """The bytes of a recorded answer."""
     if "body_json" in stub:
         return json.dumps(stub["body_json"]).encode()
     if "body_base64" in stub:
@@ -191,24 +207,31 @@ def invoke(client: Any, case: OctaCase, deadline: Deadline | None) -> Any:
         return client.services.mr.start(**{name: args[0][name] for name in _MACHINE if name in args[0]})
     if method == "services.render.start":
         # Whatever there is, is forwarded (section 3.8).
-        given = {{"multi-gpu-worker": "multi_gpu_worker"}.get(name, name): value for name, value in args[0].items()}
-        return client.services.render.start(**_with_extra(given, ("node_id", "disk_size", "envs", "multi_gpu_worker")))
+        named = _with_extra(args[0], ("node_id", "disk_size", "envs", "multi-gpu-worker"))
+        return client.services.render.start(**{name.replace("-", "_"): value for name, value in named.items()})
     if method == "services.vpn.start":
         return client.services.vpn.start(**_with_extra(args[0], ("node_id", "subkind", "protocol")))
     if method == "nodes.updatePrices":
-        return client.nodes.update_prices(args[0], **args[1])
+        return client.nodes.update_prices(args[0], **_with_extra(args[1], ("base", "storage", "traffic")))
     if method == "sessions.list":
         merged = {name: value for given in args for name, value in (given or {}).items()}
-        return client.sessions.list(**merged, **options)
+        return client.sessions.list(**_only(merged, "recent", "retries"), **options)
     if method.startswith("services.session."):
-        uuid, given = args[0], (args[1] if len(args) > 1 else None) or {}
-        return getattr(client.services.session(uuid), method.rpartition(".")[2])(**given, **options)
+        verb, given = method.rpartition(".")[2], (args[1] if len(args) > 1 else None) or {}
+        known = ("score",) if verb == "stop" else ("recent", "retries")
+        return getattr(client.services.session(args[0]), verb)(**_only(given, *known), **options)
     target = client
     for name in _READS[method].split("."):
         target = getattr(target, name)
-    if args and isinstance(args[-1], dict):
-        options |= args.pop()
+    while args and (args[-1] is None or isinstance(args[-1], dict)):
+        given = args.pop() or {}
+        options |= {} if method in _WITHOUT_OPTIONS else _only(given, "retries")
     return target(*args, **options)
+
+
+def _only(given: dict[str, Any], *known: str) -> dict[str, Any]:
+    """What the TypeScript client looks at; it takes no notice of anything else."""
+    return {name: value for name, value in given.items() if name in known}
 
 
 def _argument(value: Any) -> Any:
@@ -224,8 +247,10 @@ def _argument(value: Any) -> Any:
 
 
 def _with_extra(given: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
-    extra = {name: value for name, value in given.items() if name not in known}
-    return {name: value for name, value in given.items() if name in known} | ({"extra": extra} if extra else {})
+    # An explicit null is sent, where None among the keywords stands for nothing.
+    named = {name: value for name, value in given.items() if name in known and value is not None}
+    extra = {name: value for name, value in given.items() if name not in named}
+    return named | ({"extra": extra} if extra else {})
 
 
 @dataclass(frozen=True)
@@ -240,8 +265,7 @@ class Expected:
 def expected(case: OctaCase) -> Expected | str:
     """What is wanted of a case, or why nothing can be said."""
     content = case.content
-    one = content.get("request")
-    requests = content.get("requests") or ([one] * content.get("request_repeated", 1) if one else [])
+    requests, stubs = requests_of(case), stubs_of(case)
     sleeps = content.get("sleeps_ms") or []
     record = content.get("error")
     error = None if record is None else _judge(case, record)
@@ -251,25 +275,37 @@ def expected(case: OctaCase) -> Expected | str:
     if not requests and record is not None and not str(record.get("class", "")).startswith("Octa"):
         # Section 10: for what cannot be sent, any local error will do.
         return Expected([], lambda error: _is(error, ValueError), [])
+    if any(_is_no_number(stub) for stub in stubs):
+        # Section 2.6: a date in Retry-After, or whatever else is no number, is as if it were absent.
+        chances = [*(content.get("random_sequence") or []), *[CHANCE] * len(requests)]
+        waits = [chances[at] * min(10_000, 500 * 2**at) for at in range(len(requests) - 1)]
+        return Expected(requests, error, waits)
     if case.normative:
         return Expected(requests, error, sleeps)
     segments = [str(value) for value in case.args if isinstance(value, int | str)]
     if any(quote(text, safe="") != text for text in segments):
         # Section 4.2: each path segment is percent-encoded.
         return Expected([{**request, **_encoded(case, segments)} for request in requests], error, sleeps)
-    stubs = content.get("response_stubs") or [content["response_stub"]]
-    if any("GMT" in str((stub.get("headers") or {}).get("retry-after")) for stub in stubs):
-        # Section 2.6: a date in Retry-After is as if it were absent.
-        chances = [*(content.get("random_sequence") or []), *[CHANCE] * len(requests)]
-        waits = [chances[at] * min(10_000, 500 * 2**at) for at in range(len(requests) - 1)]
-        return Expected(requests, error, waits)
-    if case.options.get("retries", 0) < 0:
+    if any(retries < 0 for retries in _retries(case)):
         # Section 2.6: refused before anything is sent.
         return Expected([], lambda error: _is(error, ValueError), [])
     if any("timeout_error" in stub for stub in stubs):
         # Section 4.3: the documented class, whatever the platform calls it.
         return Expected(requests, lambda error: _is(error, OctaTimeoutError), sleeps)
     return f"section 10: not normative, and of no kind that is known here: {content.get('note')}"
+
+
+def _is_no_number(stub: dict[str, Any]) -> bool:
+    asked = {name.lower(): value for name, value in (stub.get("headers") or {}).items()}.get("retry-after")
+    try:
+        return stub.get("status") == 429 and asked is not None and not 0 <= float(asked) < math.inf
+    except ValueError:
+        return True
+
+
+def _retries(case: OctaCase) -> list[int]:
+    given = [case.options, *(value for value in case.args if isinstance(value, dict))]
+    return [value for options in given if isinstance(value := options.get("retries"), int)]
 
 
 def _is(error: BaseException, kind: type[BaseException]) -> None:
@@ -283,7 +319,8 @@ def _encoded(case: OctaCase, segments: list[str]) -> dict[str, Any]:
     tails = {"get": "", "downloadIdent": "/ident", "downloadLogs": "/logs", "updatePrices": "/prices"}
     verb = case.method.rpartition(".")[2]
     middle = "/".join(quote(text, safe="") for text in segments)
-    return {"path": f"{heads[section]}/{middle}{tails.get(verb, f'/{verb}')}", "query": {}}
+    below = urlsplit(case.options.get("base_url") or "").path.removesuffix("/")
+    return {"path": f"{below}{heads[section]}/{middle}{tails.get(verb, f'/{verb}')}", "query": {}}
 
 
 def _judge(case: OctaCase, record: dict[str, Any]) -> Callable[[BaseException], None]:
@@ -295,7 +332,7 @@ def _judge(case: OctaCase, record: dict[str, Any]) -> Callable[[BaseException], 
         elif isinstance(error, OctaProvisionRejectedError):
             # Section 4.2: the reason is kept, where upstream loses it.
             assert case.method == "services.mr.start"
-            reasons = [item["reason"] for item in error.rejections if item.get("reason")]
+            reasons = [text for item in error.rejections if isinstance(text := item.get("reason"), str) and text]
             said = f"Provision request rejected: {reasons[0]}" if reasons else None
             assert str(error) == (said or "Deploy response contained no session UUID")
             return
@@ -310,8 +347,8 @@ def _judge(case: OctaCase, record: dict[str, Any]) -> Callable[[BaseException], 
         assert error.code == record.get("code")
         if "requestId" in record:
             assert error.request_id == record["requestId"]
-        asked = record.get("retryAfter")
-        assert error.retry_after == (None if asked == "NaN" else asked)
+        unusable = any(_is_no_number(stub) for stub in stubs_of(case)[-1:])
+        assert error.retry_after == (None if unusable else record.get("retryAfter"))
         assert error.details == record.get("body")
 
     return judge
@@ -341,9 +378,10 @@ def check_request(request: Request, record: dict[str, Any], *, ordered: bool = T
         assert f"{parts.scheme}://{parts.netloc}" == record["origin"]
     assert parts.path == record["path"]
     assert dict(parse_qsl(parts.query, keep_blank_values=True)) == (record.get("query") or {})
-    for name in {*HEADERS, *record["headers"]}:
-        assert request.header(name) == record["headers"].get(name), name
-    if "body_raw" in record:
+    headers = record.get("headers") or {}
+    for name in {*HEADERS, *headers} - ({"user-agent"} if _is_upstreams_own(headers) else set()):
+        assert request.header(name) == headers.get(name), name
+    if record.get("body_raw") is not None:
         assert isinstance(request.body, bytes)
         sent, wanted = request.body, record["body_raw"].encode()
         assert sent == wanted or (not ordered and sorted(sent) == sorted(wanted) and json.loads(sent) == record["body"])
@@ -352,6 +390,11 @@ def check_request(request: Request, record: dict[str, Any], *, ordered: bool = T
     else:
         assert isinstance(request.body, bytes)
         assert json.loads(request.body) == record["body"]
+
+
+def _is_upstreams_own(headers: dict[str, str]) -> bool:
+    # Section 4.1: who calls names itself; ours is another name.
+    return str(headers.get("user-agent")).startswith("@octaspace/sdk/")
 
 
 def check_result(case: OctaCase, result: Any) -> None:
@@ -364,7 +407,7 @@ def check_result(case: OctaCase, result: Any) -> None:
         assert bytes(result) == base64.b64decode(wanted["base64"])
         assert len(result) == wanted["size"]
         # Where the stub names no type, the recorded one is the platform's own guess.
-        stub = (case.content.get("response_stubs") or [case.content.get("response_stub")])[-1]
+        stub = stubs_of(case)[-1]
         assert result.content_type == (stub.get("headers") or {}).get("content-type")
     else:
         assert plain(case, result) == wanted
