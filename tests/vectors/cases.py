@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 DATA = Path(__file__).parent / "data"
 _NETWORK_BY_KIND = {"sign": "dispersed", "verify": "dispersed", "sdk": "octaspace", "compat": "octaspace"}
@@ -135,6 +136,12 @@ def stub_body(body: Any) -> bytes:
     if isinstance(body, dict) and "$fill" in body:
         return bytes(argument(body, None))
     return json.dumps(body).encode()
+
+
+def query_of(text: str) -> dict[str, str | list[str]]:
+    """A query as it is recorded: text by name, and a list for what is named more than once."""
+    found = parse_qs(text, keep_blank_values=True)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
 def check_bytes(actual: bytes, expected: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from skerry._kernel.effects import Effects
 from skerry._kernel.options import Deadline
@@ -28,6 +28,7 @@ from skerry.networks.octaspace import (
     RequestContext,
     ResponseContext,
 )
+from tests.vectors.cases import query_of
 
 # The classes of the seed; ours below them have further names, which its hierarchy does not mention.
 SEED = {
@@ -377,7 +378,7 @@ def check_request(request: Request, record: dict[str, Any], *, ordered: bool = T
     if "origin" in record:
         assert f"{parts.scheme}://{parts.netloc}" == record["origin"]
     assert parts.path == record["path"]
-    assert dict(parse_qsl(parts.query, keep_blank_values=True)) == (record.get("query") or {})
+    assert query_of(parts.query) == (record.get("query") or {})
     headers = record.get("headers") or {}
     for name in {*HEADERS, *headers} - ({"user-agent"} if _is_upstreams_own(headers) else set()):
         assert request.header(name) == headers.get(name), name

@@ -278,9 +278,9 @@ NONSENSE = [
     b'"\\ud800"',
     b"[null, {}, [1], 1.5]",
     b'{"a":' * 20_000,
-    b'{"vms": 1, "goldens": "x", "runs": {}, "items": 2, "vm_id": 3, "run_id": "\\ud800", "tunnels": [null, "\\ud800"]}',
+    b'{"vms": 1, "goldens": "x", "runs": {}, "items": 2, "vm_id": 3, "run_id": "\\ud800", "tunnels": [null, "x"]}',
     b'{"stdout": "\\ud800", "stdout_encoding": "base64", "stderr": "", "stderr_encoding": "u", "completed": true}',
-    b'{"content": {"a": 1}, "encoding": 5, "results": [{"error": 1e999}], "network": {"inbound": [1]}, "exit_code": []}',
+    b'{"content": {"a": 1}, "encoding": 5, "results": [{"error": 1e999}], "network": {"inbound": [1]}, "pty": []}',
     b'{"duration_ms": "x", "session_id": [], "exit_code": {}, "cwd": 5, "total": "x"}',
 ]
 

@@ -133,10 +133,11 @@ def segment(value: Id, name: str) -> str:
 
 
 def query(parameters: Mapping[str, Any] | None) -> str:
-    """A query with its question mark, nothing for none; booleans are words, and what is None is left out."""
+    """A query with its question mark, nothing for none; booleans are words, lists repeat a name, None is left out."""
     pairs = [
         f"{quote(name, safe='')}={quote(_text(value), safe='')}"
-        for name, value in (parameters or {}).items()
+        for name, given in (parameters or {}).items()
+        for value in (given if isinstance(given, (list, tuple)) else (given,))
         if value is not None
     ]
     return "?" + "&".join(pairs) if pairs else ""
