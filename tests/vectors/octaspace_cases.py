@@ -121,13 +121,14 @@ class OctaStage:
         self._stubs = stubs_of(case)
         self._chances = iter(content.get("random_sequence") or [])
         self._signal = content.get("signal")
+        self._why = (content.get("error") or {}).get("message")
         self.sent: list[Request] = []
         self.slept: list[float] = []
         self.told: list[dict[str, Any]] = []
         self._contexts: list[RequestContext] = []
         self.deadline = None if self._signal is None else Deadline()
-        if self.deadline is not None and self._signal == "pre-aborted":
-            self.deadline.cancel()
+        if self._signal == "pre-aborted":
+            self._give_up()
         self.effects = Effects(
             monotonic=lambda: 0.0,
             unix_ms=lambda: 0,
@@ -138,8 +139,8 @@ class OctaStage:
     def answer(self, request: Request) -> Response:
         """Note the request and give the next recorded answer."""
         self.sent.append(request)
-        if self._signal == "abort-in-flight" and self.deadline is not None:
-            self.deadline.cancel()
+        if self._signal is not None:
+            self._give_up()
             raise TransportFailure("given up", "timeout")
         stub = self._stubs.pop(0) if len(self._stubs) > 1 else self._stubs[0]
         if "network_error" in stub:
@@ -148,6 +149,11 @@ class OctaStage:
             raise TransportFailure("no complete answer in time", "timeout")
         headers = tuple((name.lower(), str(value)) for name, value in (stub.get("headers") or {}).items())
         return Response(stub["status"], headers, body_of(stub))
+
+    def _give_up(self) -> None:
+        assert self.deadline is not None
+        # A reason of the caller's own is what its error says (section 4.3).
+        self.deadline.cancel(*([] if self._why in (None, "Request was aborted") else [self._why]))
 
     async def async_sleep(self, seconds: float, deadline: Deadline | None = None) -> None:
         """Note the wait instead of waiting."""
@@ -272,7 +278,7 @@ def expected(case: OctaCase) -> Expected | str:
     error = None if record is None else _judge(case, record)
     if content.get("signal") is not None:
         # Section 4.3: cancelled at once, and nothing is tried again.
-        return Expected(requests[:1] if content["signal"] == "abort-in-flight" else [], error, [])
+        return Expected([] if content["signal"] == "pre-aborted" else requests[:1], error, [])
     if not requests and record is not None and not str(record.get("class", "")).startswith("Octa"):
         # Section 10: for what cannot be sent, any local error will do.
         return Expected([], lambda error: _is(error, ValueError), [])
