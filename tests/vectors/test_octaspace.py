@@ -9,21 +9,9 @@ import pytest
 from skerry.networks.octaspace import AsyncOctaSpace, OctaApiError, OctaDecodeError, OctaNetworkError, OctaSpace
 from tests.io.script import AsyncScripted, Scripted
 from tests.vectors.cases import find
-from tests.vectors.octaspace_cases import (
-    HEADERS,
-    Expected,
-    OctaCase,
-    OctaStage,
-    body_of,
-    caught,
-    check,
-    check_request,
-    expected,
-    invoke,
-    load,
-    requests_of,
-    stubs_of,
-)
+from tests.vectors.octaspace_cases import HEADERS, Expected, caught, check, check_request, expected
+from tests.vectors.octaspace_records import OctaCase, body_of, invoke, load, requests_of, stubs_of
+from tests.vectors.octaspace_stage import OctaStage
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

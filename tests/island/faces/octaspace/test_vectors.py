@@ -19,7 +19,7 @@ from tests.island.faces.octaspace.stage import Answer, Stage
 from tests.island.faces.octaspace.test_render import Workers
 from tests.island.faces.octaspace.test_vpn import Relays
 from tests.vectors.cases import DATA, find
-from tests.vectors.octaspace_cases import OctaCase, load, requests_of, stubs_of
+from tests.vectors.octaspace_records import OctaCase, load, requests_of, stubs_of
 
 pytestmark = pytest.mark.anyio
 
