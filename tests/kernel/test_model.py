@@ -91,6 +91,8 @@ def test_json_as_lenient_clients_read_it() -> None:
     assert parse_json(b"\xef\xbb\xbf[1]") == [1]
     assert parse_json(b'"\xff"') == "\ufffd"
     assert parse_json(b'"\\ud800"') == "\ud800"
+    # Nested too deep for any reader.
+    assert parse_json(b"[" * 100_000) is NOT_GIVEN
 
 
 def test_undefined_goes_at_every_level_and_nothing_else() -> None:

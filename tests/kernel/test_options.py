@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry._kernel.model import NOT_GIVEN
-from skerry._kernel.options import NO_OPTIONS, Deadline, RequestOptions
+from skerry._kernel.options import NO_OPTIONS, Deadline, RequestOptions, within
 from skerry.errors import DeadlineExceededError, InvalidRequestError
 
 options = st.builds(
@@ -101,3 +101,14 @@ def test_cancel_from_many_threads_tells_once() -> None:
     for thread in threads:
         thread.join()
     assert heard == [1]
+
+
+def test_why_is_said_by_whoever_was_first() -> None:
+    outer = Deadline()
+    with within(60, outer) as inner:
+        assert inner is not None
+        outer.cancel("the page was left")
+        outer.cancel("too late")
+        for deadline in (outer, inner):
+            with pytest.raises(DeadlineExceededError, match="the page was left"):
+                deadline.check()

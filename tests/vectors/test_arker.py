@@ -39,7 +39,7 @@ def _check(case: Case, stage: Stage, result: Any, error: BaseException | None) -
     stage.check_sleeps(case.content.get("sleeps_ms"))
     if expected_error is not None:
         assert error is not None, f"{result!r} was returned instead of an error"
-        arker_cases.check_error(error, expected_error)
+        arker_cases.check_error(case, error, expected_error)
     else:
         arker_cases.check_result(result, case.content.get("result"))
 

@@ -23,6 +23,7 @@ from skerry.times import parse_moment
 
 __all__ = [
     "NOT_GIVEN",
+    "UNREADABLE",
     "Model",
     "Moment",
     "NotGiven",
@@ -34,12 +35,16 @@ __all__ = [
     "remember",
     "replace",
     "shape",
+    "view",
 ]
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware moment. What is no full RFC 3339 text is read leniently: a bare date is its first moment in UTC."""
 
 M = TypeVar("M", bound="Model")
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a JSON decoder raises: besides its own errors, for bytes that are no text and for what is nested too deep."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -97,7 +102,7 @@ def decode(body: bytes, model: type[M]) -> M:
     """
     try:
         value: M = _decoder(model).decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         value = shape(parse_json(body), model)
     return remember(value, body)
 
@@ -106,6 +111,13 @@ def remember(model: M, body: bytes) -> M:
     """The same model, which from now on knows the bytes it was made from."""
     vars(model)["_body"] = body
     return model
+
+
+def view(value: Any, model: type[M]) -> M:
+    """A model of JSON data that was read already, whatever its shape; the data is its `raw`."""
+    seen = shape(value, model)
+    vars(seen)["_parsed"] = value
+    return seen
 
 
 def shape(value: Any, model: type[M]) -> M:
@@ -135,7 +147,7 @@ def _fit(value: Any, annotation: Any) -> Any:
         return _moment(value)
     try:
         return msgspec.convert(value, annotation)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeEncodeError):
         return value
 
 
@@ -156,11 +168,11 @@ def parse_json(body: bytes) -> Any:
         return {}
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         # Text with a byte order mark, broken UTF-8 or lone surrogates is still JSON to most clients.
         try:
             return json.loads(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return NOT_GIVEN
 
 

@@ -30,7 +30,7 @@ class Deadline:
     def __init__(self, seconds: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._at = None if seconds is None else clock() + seconds
-        self._cancelled = False
+        self._cancelled: str | None = None
         self._lock = threading.Lock()
         self._listeners: dict[int, Callable[[], object]] = {}
         self._next = 0
@@ -38,7 +38,7 @@ class Deadline:
     @property
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
-        return self._cancelled
+        return self._cancelled is not None
 
     @property
     def expired(self) -> bool:
@@ -47,21 +47,25 @@ class Deadline:
 
     def remaining(self) -> float | None:
         """Seconds left, never negative; None when there is no limit."""
-        if self._cancelled:
+        if self._cancelled is not None:
             return 0.0
         return None if self._at is None else max(0.0, self._at - self._clock())
 
     @property
     def reason(self) -> str:
-        """Why it has passed, in words: `CANCELLED` or `PASSED`."""
-        return CANCELLED if self._cancelled else PASSED
+        """Why it has passed, in words: what `cancel` was given, or `PASSED`."""
+        return PASSED if self._cancelled is None else self._cancelled
 
-    def cancel(self) -> None:
-        """Make the deadline pass now and wake everyone who waits under it. Safe from any thread."""
+    def cancel(self, reason: str = CANCELLED) -> None:
+        """Make the deadline pass now and wake everyone who waits under it. Safe from any thread.
+
+        Args:
+            reason: what the errors of the calls under it will say; the first one counts.
+        """
         with self._lock:
-            if self._cancelled:
+            if self._cancelled is not None:
                 return
-            self._cancelled = True
+            self._cancelled = reason
             listeners = list(self._listeners.values())
             self._listeners.clear()
         for listener in listeners:
@@ -74,7 +78,7 @@ class Deadline:
             A function that ends the subscription.
         """
         with self._lock:
-            if not self._cancelled:
+            if self._cancelled is None:
                 token, self._next = self._next, self._next + 1
                 self._listeners[token] = listener
                 return lambda: self._forget(token)
@@ -125,7 +129,7 @@ def within(timeout: float | None, outer: Deadline | None) -> Iterator[Deadline |
         return
     left = None if outer is None else outer.remaining()
     deadline = Deadline(timeout if left is None else min(timeout, left))
-    forget = None if outer is None else outer.subscribe(deadline.cancel)
+    forget = None if outer is None else outer.subscribe(lambda: deadline.cancel(outer.reason))
     try:
         yield deadline
     finally:

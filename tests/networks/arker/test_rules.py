@@ -11,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry import errors as common
+from skerry._kernel.dialect import Call
 from skerry._kernel.model import encode
 from skerry._kernel.request import Request, Response, TransportFailure
 from skerry._kernel.retry import Failure
-from skerry.errors import ConfigurationError, InvalidRequestError
-from skerry.networks.arker import codes, errors, models
+from skerry.errors import ConfigurationError, InvalidRequestError, ProtocolError
+from skerry.networks.arker import codes, errors, legacy_wire, models, operations
 from skerry.networks.arker.config import NO_RETRIES, RetryOptions, resolve, retry_options
 from skerry.networks.arker.dialect import bearer_dialect
 from skerry.networks.arker.encoding import decode_text, encode_content
 from skerry.networks.arker.legacy_wire import is_vm_id
 from skerry.networks.arker.operations import OPERATIONS, terminal_url, url_of
 from skerry.networks.arker.routing import is_burst, regional_burst_base_url
-from skerry.networks.arker.transfer import CHUNK_SIZE, InlineWrite, plan_write
+from skerry.networks.arker.transfer import CHUNK_SIZE, InlineWrite, plan_write, read_file
 
 DOCUMENTED = {
     "bad_request": (400, common.InvalidRequestError),
@@ -136,6 +137,22 @@ def test_what_is_worth_another_try(code: str, detail: str, status: int) -> None:
     assert codes.retry_when(failure, "idempotent") == expected
 
 
+def test_words_count_only_where_the_service_says_them() -> None:
+    for body, tried in ((b"503 Service Unavailable", False), (b'{"code":"internal","message":"503"}', True)):
+        error = codes.error_of(Response(500, body=body))
+        assert error is not None
+        assert (error.stated, error.retryable) == (tried, tried)
+        assert codes.retry_when(Failure(error, "answer", 500), "idempotent") == tried
+        assert codes.retry_when(Failure(error, "answer", 503), "idempotent")
+
+
+def test_beginnings_are_counted_in_utf_16() -> None:
+    for text, kept in (("é" * 301, "é" * 300), ("😀" * 151, "😀" * 150), ("x" + "😀" * 150, "x" + "😀" * 149)):
+        error = codes.error_of(Response(400, body=text.encode()))
+        assert error is not None
+        assert error.detail == kept
+
+
 def test_transport_failures() -> None:
     for kind in ("never_sent", "broken", "timeout"):
         error = codes.failure_error(TransportFailure("x", kind))  # type: ignore[arg-type]
@@ -240,12 +257,57 @@ def test_retry_forms() -> None:
 def test_bytes_as_text(data: bytes) -> None:
     assert decode_text(encode_content(data), "base64") == data
     assert decode_text(base64.b64encode(data).decode().rstrip("="), "base64") == data
+    assert decode_text(base64.urlsafe_b64encode(data).decode(), "base64") == data
+    assert decode_text(base64.encodebytes(data).decode(), "base64") == data
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["utf-8", "utf8", "latin-1", "", None]))
 def test_text_is_its_own_utf8(text: str, encoding: str | None) -> None:
     assert decode_text(text, encoding) == text.encode()
     assert decode_text(None, encoding) == b""
+
+
+def test_halves_of_pairs_are_replaced() -> None:
+    assert decode_text("a\ud800b", "utf-8") == "a\ufffdb".encode()
+
+
+NONSENSE = [
+    b"",
+    b"null",
+    b"5",
+    b'"\\ud800"',
+    b"[null, {}, [1], 1.5]",
+    b'{"a":' * 20_000,
+    b'{"vms": 1, "goldens": "x", "runs": {}, "items": 2, "vm_id": 3, "run_id": "\\ud800", "tunnels": [null, "x"]}',
+    b'{"stdout": "\\ud800", "stdout_encoding": "base64", "stderr": "", "stderr_encoding": "u", "completed": true}',
+    b'{"content": {"a": 1}, "encoding": 5, "results": [{"error": 1e999}], "network": {"inbound": [1]}, "pty": []}',
+    b'{"duration_ms": "x", "session_id": [], "exit_code": {}, "cwd": 5, "total": "x"}',
+]
+
+
+@pytest.mark.parametrize("body", NONSENSE)
+def test_no_answer_is_too_strange_to_be_read(body: bytes) -> None:
+    base, fields = "https://h.test", {"x": 1}
+    calls: list[Call[Any]] = [
+        *(make(base) for make in (operations.goldens, operations.list_vms, operations.health)),
+        *(make(base, "v") for make in (operations.get_vm, operations.delete_vm, operations.list_runs)),
+        *(make(base, "v", fields) for make in (operations.fork, operations.create_session, operations.resize_vm)),
+        *(make(base, "v", "r") for make in (operations.run_status, operations.cancel_run, operations.pty_ticket)),
+        operations.run(base, "v", "x", {}),
+        operations.list_sessions(base, "v"),
+        read_file(base, "v", "/p"),
+        legacy_wire.list_vms(25, 0, None, None, base),
+        legacy_wire.run(base, "v", {}),
+    ]
+    for call in calls:
+        response = Response(200, body=body)
+        try:
+            assert codes.error_of(response) is None
+            result = call.parse(response)
+        except ProtocolError:
+            continue
+        assert repr(result)
+        assert not hasattr(result, "__len__") or len(result) == len(list(result))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.binary())

@@ -21,7 +21,7 @@ from skerry._kernel.request import Response, TransportFailure
 from skerry._kernel.retry import Failure
 from skerry.errors import ConfigurationError, InvalidRequestError
 from skerry.money import Money
-from skerry.networks.octaspace import VERSION, OctaSpace, codes, errors, idle_logs, machines, models, values
+from skerry.networks.octaspace import VERSION, OctaSpace, answers, codes, errors, idle_logs, machines, models, values
 from skerry.networks.octaspace.config import BASE_URL, normal_base_url, resolve
 from skerry.networks.octaspace.downloads import Download, FileSink
 from skerry.networks.octaspace.operations import OPERATIONS, PUBLIC, segment
@@ -245,7 +245,10 @@ def test_waits_are_never_longer_than_ten_seconds(failed: int, chance: float) -> 
         (429, "-1", None),
         (429, "nan", None),
         (429, "inf", None),
-        (429, "1e3", None),
+        (429, "1e3", 1000.0),
+        (429, "+2", 2.0),
+        (429, "1e999", None),
+        (429, "5 s", None),
         (429, "9" * 400, None),
         (429, "²", None),
         (429, "Wed, 21 Oct 2026 07:28:00 GMT", None),
@@ -281,6 +284,13 @@ def test_exactly_one_trailing_slash_goes() -> None:
     assert normal_base_url(" https://h.test:8443/a%2Fb/é f/ ") == "https://h.test:8443/a%2Fb/%C3%A9%20f"
     assert normal_base_url("https://h.test//") == "https://h.test/"
     assert normal_base_url("HTTPS://h.test") == "https://h.test"
+
+
+def test_base_urls_are_written_as_they_are_sent() -> None:
+    assert normal_base_url("HTTPS://API.Example.Test:443/Base/") == "https://api.example.test/Base"
+    assert normal_base_url("http://H.test:80") == "http://h.test"
+    assert normal_base_url("http://h.test:443") == "http://h.test:443"
+    assert normal_base_url("https://h.test:8443/é") == "https://h.test:8443/%C3%A9"
 
 
 def test_the_version_is_the_packages() -> None:
@@ -379,6 +389,23 @@ def test_bandwidth_is_told_in_mbits() -> None:
     relay = machines.VpnNode(net_down_mbits=62118848)
     assert round(relay.down_mbits or 0, 1) == 497.0
     assert relay.up_mbits is None
+
+
+def test_lists_take_text_that_has_no_utf_8() -> None:
+    # Half of a surrogate pair, as a log that was cut has it.
+    body = b'[{"uuid": "\\ud83d", "charge_amount": 31428028938060847852, "new": "\\ud83d"}, 5, null]'
+    sessions = answers.listing(models.ServiceInfo)(Response(200, body=body))
+    assert [session.raw for session in sessions] == json.loads(body)
+    assert sessions[0].charge_amount_wei == 31428028938060847852
+    assert answers.rented(Response(200, body=body)).extra.keys() == {"charge_amount", "new"}
+
+
+def test_what_is_nested_too_deep_is_no_json() -> None:
+    for parse in (answers.listing(models.App), answers.reader(models.Account), answers.rented):
+        with pytest.raises(errors.OctaDecodeError):
+            parse(Response(200, body=b"[" * 100_000))  # type: ignore[operator]
+    error = codes.error_of(Response(418, body=b'{"message":' * 50_000))
+    assert str(error) == "Request failed with status 418"
 
 
 def test_drifting_shapes_are_kept() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from skerry._kernel.model import NOT_GIVEN, parse_json
+from skerry._kernel.model import NOT_GIVEN, UNREADABLE, parse_json
 from skerry._kernel.request import Response, TransportFailure
 from skerry._kernel.retry import Failure, Safety
 from skerry.networks.arker import errors
@@ -98,20 +98,29 @@ def class_for(code: str, status: int) -> type[ArkerError]:
     return ArkerError
 
 
-def worth_retrying(code: str, detail: str, status: int) -> bool:
-    """Whether another try may help (section 2.4), from the error alone."""
-    if status in RETRIED_STATUSES or code in RETRIED_CODES:
-        return True
+def hints_at_trouble(code: str, detail: str) -> bool:
+    """Whether an error says by its words that another try may help (section 2.4)."""
     return code == "internal" and any(word in detail for word in RETRIED_WORDS)
 
 
-def make_error(code: str, detail: str, status: int, body: bytes | None = None) -> ArkerError:
+def worth_retrying(code: str, detail: str, status: int, *, stated: bool = True) -> bool:
+    """Whether another try may help (section 2.4), from the error alone."""
+    return status in RETRIED_STATUSES or code in RETRIED_CODES or (stated and hints_at_trouble(code, detail))
+
+
+def make_error(code: str, detail: str, status: int, body: bytes | None = None, *, stated: bool = True) -> ArkerError:
     """An error of the right class."""
-    retryable = worth_retrying(code, detail, status)
+    retryable = worth_retrying(code, detail, status, stated=stated)
     # A gateway that gave up may have passed the request on before.
     unclear = status in (500, 502, 504) or code == "internal"
     return class_for(code, status)(
-        code, detail, status, retryable=retryable or None, outcome="unknown" if unclear else "rejected", body=body
+        code,
+        detail,
+        status,
+        retryable=retryable or None,
+        outcome="unknown" if unclear else "rejected",
+        body=body,
+        stated=stated,
     )
 
 
@@ -132,7 +141,7 @@ _envelope = msgspec.json.Decoder(_Envelope)
 def _read_envelope(body: bytes) -> _Envelope | None:
     try:
         return _envelope.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         # Not an object, or JSON of the kind only lenient readers accept.
         value = parse_json(body)
         if not isinstance(value, dict):
@@ -153,8 +162,10 @@ def error_of(response: Response) -> ArkerError | None:
 
 def unparsed_error(response: Response) -> ArkerError:
     """The error for an answer in no known form: code `internal` and the beginning of the body."""
-    detail = response.text.removeprefix("\ufeff")[:DETAIL_LENGTH] or f"HTTP {response.status}"
-    return make_error("internal", detail, response.status, response.body)
+    # Characters are counted as the network's own client counts them, in units of UTF-16.
+    units = response.text.removeprefix("\ufeff").encode("utf-16-le")[: 2 * DETAIL_LENGTH]
+    detail = units.decode("utf-16-le", "ignore") or f"HTTP {response.status}"
+    return make_error("internal", detail, response.status, response.body, stated=False)
 
 
 def entry_fields(error: dict[str, Any]) -> tuple[str, str]:
@@ -185,7 +196,9 @@ def retry_when(failure: Failure, safety: Safety) -> bool:
     if failure.kind != "answer":
         return True
     error = failure.error
-    return isinstance(error, ArkerError) and worth_retrying(error.code, error.detail, failure.status)
+    return isinstance(error, ArkerError) and worth_retrying(
+        error.code, error.detail, failure.status, stated=error.stated
+    )
 
 
 def strict_retry_when(failure: Failure, safety: Safety) -> bool:

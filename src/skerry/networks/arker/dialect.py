@@ -20,7 +20,8 @@ def bearer_dialect(config: Config, timeout: float | None) -> Dialect:
         ConfigurationError: the key cannot be sent in a header.
     """
     try:
-        authorization = merge_headers([("authorization", f"Bearer {config.api_key}")])[0]
+        # Blanks at the end, such as a file's line end, cannot be sent in a header.
+        authorization = merge_headers([("authorization", f"Bearer {config.api_key}".rstrip())])[0]
     except InvalidRequestError:
         raise ConfigurationError("api_key must be printable ASCII on one line", network="arker") from None
 

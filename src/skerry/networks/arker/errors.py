@@ -20,6 +20,8 @@ class ArkerError(SkerryError):
         outcome: whether the request can have had an effect.
         operation: the operation, such as `vms.fork`.
         body: the raw answer.
+        stated: whether code and detail are the service's own words; False where they were made up for an answer in no
+            known form, so that its text says nothing about another try.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class ArkerError(SkerryError):
         outcome: Outcome = "rejected",
         operation: str | None = None,
         body: bytes | None = None,
+        stated: bool = True,
     ) -> None:
         super().__init__(
             f"{code}: {detail}",
@@ -46,6 +49,7 @@ class ArkerError(SkerryError):
         self.code: str = code
         self.status: int = status
         self.detail = redact(detail)
+        self.stated = stated
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.code, self.detail, self.status), self.__dict__

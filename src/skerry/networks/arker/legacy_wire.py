@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from skerry._kernel.dialect import Call, Dialect, Operation
 from skerry._kernel.model import Model, decode, encode, parse_json, remember
 from skerry._kernel.request import Response, TransportFailure
@@ -14,15 +16,15 @@ from skerry._kernel.retry import Failure, RetryPolicy, Safety, doubling
 from skerry.errors import ConnectionFailedError, SkerryError
 from skerry.networks.arker.codes import (
     RETRIED_STATUSES,
-    RETRIED_WORDS,
     entry_fields,
+    hints_at_trouble,
     make_error,
     protocol_error,
     unparsed_error,
 )
 from skerry.networks.arker.config import Config, RetryOptions
 from skerry.networks.arker.dialect import bearer_dialect
-from skerry.networks.arker.encoding import decode_text
+from skerry.networks.arker.encoding import decode_text, listed
 from skerry.networks.arker.errors import ArkerError
 from skerry.networks.arker.operations import DELETE_VM, FORK, JSON, RUN, url_of
 
@@ -34,7 +36,7 @@ DEFAULT_LIMIT = 25
 SOURCE_ALIASES: Mapping[str, tuple[str, ...]] = {"arkuntu": ("01KQH2ADR3DCAJF06N4R453WPJ_uswe",)}
 """Public copies behind a name, of which each fork takes one by chance; the first member of upstream's pool."""
 
-_BY_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}(?:_[A-Z0-9]+)?", re.IGNORECASE)
+_BY_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}(?:_[A-Z0-9]+)?", re.IGNORECASE | re.ASCII)
 
 
 class LegacyVmSummary(Model, frozen=True, kw_only=True):
@@ -50,14 +52,14 @@ class LegacyVmSummary(Model, frozen=True, kw_only=True):
 class LegacyVmList(Model, frozen=True, kw_only=True):
     """One page of VMs; `total` counts all that match."""
 
-    items: list[LegacyVmSummary]
-    total: int
+    items: list[LegacyVmSummary] = msgspec.field(default_factory=list)
+    total: int = 0
 
     def __iter__(self) -> Iterator[LegacyVmSummary]:
-        return iter(self.items or [])
+        return iter(listed(self.items))
 
     def __len__(self) -> int:
-        return len(self.items or [])
+        return len(listed(self.items))
 
 
 class LegacyRunResult(Model, frozen=True, kw_only=True):
@@ -116,12 +118,13 @@ def run(base: str, vm_id: str, fields: Mapping[str, Any]) -> Call[LegacyRunResul
 def _run_result(response: Response) -> LegacyRunResult:
     payload = parse_json(response.body)
     data = payload if isinstance(payload, dict) else {}
+    took = data.get("duration_ms")
     result = LegacyRunResult(
         stdout=decode_text(data.get("stdout"), data.get("stdout_encoding")),
         stderr=decode_text(data.get("stderr"), data.get("stderr_encoding")),
         exit_code=data.get("exit_code") or 0,
-        duration_ms=float(data.get("duration_ms") or 0),
-        session_id=str(data.get("session_id") or ""),
+        duration_ms=float(took) if isinstance(took, (int, float)) else 0.0,
+        session_id="" if data.get("session_id") is None else str(data["session_id"]),
         cwd=data.get("cwd") or "",
     )
     return remember(result, response.body)
@@ -151,9 +154,7 @@ def _retry_when(failure: Failure, safety: Safety) -> bool:
     error = failure.error
     if failure.kind != "answer" or not isinstance(error, ArkerError):
         return False
-    if failure.status in RETRIED_STATUSES:
-        return True
-    return error.code == "internal" and any(word in error.detail for word in RETRIED_WORDS)
+    return failure.status in RETRIED_STATUSES or (error.stated and hints_at_trouble(error.code, error.detail))
 
 
 def legacy_dialect(config: Config, timeout: float | None) -> Dialect:

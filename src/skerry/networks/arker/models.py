@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NotRequired, TypedDict
 
 from skerry._kernel.model import NOT_GIVEN, Model, NotGiven
-from skerry.networks.arker.encoding import decode_text
+from skerry.networks.arker.encoding import decode_text, listed
 
 
 class OpenPolicy(TypedDict):
@@ -159,7 +159,7 @@ class ListGoldensResponse(Model, frozen=True, kw_only=True):
     @property
     def items(self) -> list[GoldenInfo]:
         """The goldens; an answer without any counts as none."""
-        return self.goldens or []
+        return listed(self.goldens)
 
     def __iter__(self) -> Iterator[GoldenInfo]:
         return iter(self.items)
@@ -195,7 +195,7 @@ class ListVmsResponse(Model, frozen=True, kw_only=True):
     @property
     def items(self) -> list[VmInfo]:
         """The VMs; an answer without any counts as none."""
-        return self.vms or []
+        return listed(self.vms)
 
     @property
     def total(self) -> int:
@@ -367,10 +367,10 @@ class ListRunsResponse(Model, frozen=True, kw_only=True):
     runs: list[RunSummary]
 
     def __iter__(self) -> Iterator[RunSummary]:
-        return iter(self.runs or [])
+        return iter(listed(self.runs))
 
     def __len__(self) -> int:
-        return len(self.runs or [])
+        return len(listed(self.runs))
 
 
 class PtyTicket(Model, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from skerry._kernel.dialect import Call, Operation
-from skerry._kernel.model import NOT_GIVEN, Model, NotGiven, decode, encode, parse_json, remember, shape
+from skerry._kernel.model import NOT_GIVEN, Model, NotGiven, decode, encode, parse_json, remember, shape, view
 from skerry._kernel.request import Headers, Response
 from skerry._kernel.urls import query, segment
 from skerry.errors import InvalidRequestError
@@ -316,7 +316,7 @@ def _parse_sessions(response: Response) -> models.ListSessionsResponse:
     payload = parse_json(response.body)
     if not isinstance(payload, list):
         raise protocol_error("sessions response must be an array")
-    return [shape(session, models.SessionInfo) for session in payload]
+    return [view(session, models.SessionInfo) for session in payload]
 
 
 def create_session(base: str, vm_id: str, fields: Mapping[str, Any]) -> Call[models.SessionInfo]:

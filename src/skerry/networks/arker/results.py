@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from skerry._kernel.model import Model, parse_json, remember, shape
+from skerry._kernel.model import Model, parse_json, remember, view
 from skerry._kernel.request import Response
 from skerry.networks.arker.codes import protocol_error
 from skerry.networks.arker.encoding import decode_text
@@ -107,7 +107,7 @@ def _completed(payload: dict[str, Any]) -> CompletedRunResult:
         stdout_encoding=stdout_encoding,
         stderr=decode_text(stderr, stderr_encoding),
         stderr_encoding=stderr_encoding,
-        exit_code=int(exit_code),
+        exit_code=_whole(exit_code),
     )
 
 
@@ -115,10 +115,16 @@ def _background(payload: dict[str, Any]) -> BackgroundRunResult:
     tunnels, network = payload.get("tunnels"), payload.get("network")
     return BackgroundRunResult(
         run_id=payload["run_id"],
-        completed=bool(payload.get("completed")),
-        tunnels=[shape(tunnel, RunTunnelStatus) for tunnel in tunnels] if isinstance(tunnels, list) else [],
-        network=shape(network, RunNetworkStatus) if isinstance(network, dict) else None,
+        # What counts as false is what does in JavaScript.
+        completed=payload.get("completed") not in (None, False, 0, ""),
+        tunnels=[view(tunnel, RunTunnelStatus) for tunnel in tunnels] if isinstance(tunnels, list) else [],
+        network=view(network, RunNetworkStatus) if isinstance(network, dict) else None,
     )
+
+
+def _whole(number: Any) -> Any:
+    # The protocol asks for a number and no more; one that is not whole is kept as it came.
+    return number if isinstance(number, float) and not number.is_integer() else int(number)
 
 
 def _text(payload: dict[str, Any], name: str, where: str) -> str:

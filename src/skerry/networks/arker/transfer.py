@@ -120,13 +120,13 @@ def check_written(result: dict[str, Any], what: str) -> None:
 
     Args:
         result: of one entry.
-        what: `inline write` or `presigned write commit`.
+        what: to say if it does not.
 
     Raises:
         ArkerProtocolError: it does not.
     """
     if result.get("complete") is not True or result.get("written") is not True:
-        raise protocol_error(f"{what} did not complete")
+        raise protocol_error(what)
 
 
 def presigned_target(result: dict[str, Any]) -> tuple[str, str]:
@@ -141,7 +141,7 @@ def presigned_target(result: dict[str, Any]) -> tuple[str, str]:
     return url, upload_id
 
 
-def put(url: str, body: Body, policy: RetryPolicy) -> Call[None]:
+def put(url: str, body: Body, policy: RetryPolicy, refusal: str = "upload PUT failed") -> Call[None]:
     """Store the bytes at a presigned URL: no key, no content type, retries of its own."""
     return Call(
         PUT,
@@ -149,17 +149,13 @@ def put(url: str, body: Body, policy: RetryPolicy) -> Call[None]:
         lambda _: None,
         body=body,
         timeout=PUT_TIMEOUT,
-        error=_put_error,
+        error=lambda response: None if response.ok else _refused(refusal, response),
         retry=replace(policy, when=_put_again),
     )
 
 
 def _put_again(failure: Failure, safety: Safety) -> bool:
     return failure.kind != "answer" or failure.status in RETRIED_STATUSES
-
-
-def _put_error(response: Response) -> ArkerError | None:
-    return None if response.ok else _refused("upload PUT failed", response)
 
 
 def get(url: str) -> Call[bytes]:
@@ -197,5 +193,5 @@ def _content_of(response: Response) -> bytes | RemoteContent:
         return decode_text(payload["content"], payload.get("encoding"))
     url = payload.get("presigned_url")
     if not isinstance(url, str) or not url:
-        raise protocol_error("read response has neither content nor presigned_url")
+        raise protocol_error("read response missing content/presigned_url")
     return RemoteContent(url)

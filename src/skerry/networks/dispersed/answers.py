@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from skerry._kernel.model import NOT_GIVEN, Model, decode, encode, parse_json
+from skerry._kernel.model import NOT_GIVEN, UNREADABLE, Model, decode, encode, parse_json
 from skerry._kernel.request import Response
 from skerry.networks.dispersed.errors import DispersedDecodeError
 
@@ -114,7 +114,7 @@ def listing(model: type[M]) -> Callable[[Response], Listing[M]]:
     def read(response: Response) -> Listing[M]:
         try:
             envelope = _envelope.decode(response.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return _lenient(response, model)
         items = [decode(bytes(item), model) for item in envelope.data]
         return Listing(items, envelope.page, envelope.limit, envelope.total, response.body)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from skerry._kernel.model import NOT_GIVEN, Model, decode, encode, parse_json
+from skerry._kernel.model import NOT_GIVEN, UNREADABLE, Model, decode, parse_json, view
 from skerry._kernel.request import Response
 from skerry.networks.octaspace.codes import rejection
 from skerry.networks.octaspace.downloads import Download
@@ -73,13 +73,13 @@ def listing(model: type[M]) -> Callable[[Response], list[M]]:
     def read(response: Response) -> list[M]:
         try:
             return [decode(bytes(item), model) for item in _items.decode(response.body)]
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             value = plain(response)
         if value is None:
             return cast("list[M]", None)
         if not isinstance(value, list):
             raise _undecodable(response, "not a list")
-        return [decode(encode(item), model) for item in value]
+        return [view(item, model) for item in value]
 
     return read
 
@@ -95,7 +95,7 @@ def rented(response: Response) -> Started:
     first = value[0] if isinstance(value, list) and value else None
     if not isinstance(first, dict) or not first.get("uuid"):
         raise rejection(items, response)
-    return decode(encode(first), Started)
+    return view(first, Started)
 
 
 def downloaded(response: Response) -> Download:

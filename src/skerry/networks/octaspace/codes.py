@@ -59,7 +59,8 @@ _STATUSES: dict[int, type[OctaApiError]] = {
     504: errors.OctaUnavailableError,
 }
 _BUSY = frozenset({"NODE_BUSY", "BUSY"})
-_SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+# A number as the network's own client reads one.
+_SECONDS = re.compile(r"\+?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # Shorter ones would turn up in ordinary text, and no key is so short.
 _SHORTEST_SECRET = 16
 

@@ -32,6 +32,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 _LONGEST_RETRY_AFTER = 1e9
 # What the path of a base URL may hold beside letters and digits; anything else is encoded, once.
 _PATH_CHARACTERS = "/%-._~!$&'()*+,;=:@"
+_IMPLIED_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +144,6 @@ def normal_base_url(value: str) -> str:
         raise ConfigurationError(
             "base_url takes no user, and a port above 0; keys go into api_key", network="octaspace"
         )
-    return f"{parts.scheme}://{parts.netloc}{quote(parts.path, safe=_PATH_CHARACTERS)}"
+    # Written as the network's own client sends it: host in lower case, and no port where the scheme implies it.
+    host = parts.netloc.lower().removesuffix(_IMPLIED_PORTS[parts.scheme])
+    return f"{parts.scheme}://{host}{quote(parts.path, safe=_PATH_CHARACTERS)}"

@@ -133,10 +133,11 @@ def segment(value: Id, name: str) -> str:
 
 
 def query(parameters: Mapping[str, Any] | None) -> str:
-    """A query with its question mark, nothing for none; booleans are words, and what is None is left out."""
+    """A query with its question mark, nothing for none; booleans are words, lists repeat a name, None is left out."""
     pairs = [
         f"{quote(name, safe='')}={quote(_text(value), safe='')}"
-        for name, value in (parameters or {}).items()
+        for name, given in (parameters or {}).items()
+        for value in (given if isinstance(given, (list, tuple)) else (given,))
         if value is not None
     ]
     return "?" + "&".join(pairs) if pairs else ""
@@ -249,6 +250,7 @@ def update_prices(
     base: int | Money | None = None,
     storage: int | Money | None = None,
     traffic: int | Money | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Call[None]:
     """Change what a node costs; what is None stays.
 
@@ -256,10 +258,10 @@ def update_prices(
         InvalidRequestError: a price is no whole number of Wei, or there is none at all.
     """
     prices = _stated(base=base, storage=storage, traffic=traffic)
-    if not prices:
+    if not prices and not extra:
         raise InvalidRequestError("name at least one of base, storage and traffic", network="octaspace")
     body = {name: wei(amount, name) for name, amount in prices.items()}
-    return _call(UPDATE_PRICES, base_url, nothing, body, node_id=node_id)
+    return _call(UPDATE_PRICES, base_url, nothing, {**body, **(extra or {})}, node_id=node_id)
 
 
 def reboot_node(base: str, node_id: Id) -> Call[None]:
@@ -277,7 +279,7 @@ def start_machine(
     node_id: Id,
     *,
     disk_size: int,
-    image: str,
+    image: str | None = None,
     app: str | None = None,
     envs: Mapping[str, Any] | None = None,
     ports: Sequence[int] | None = None,
@@ -286,12 +288,15 @@ def start_machine(
     entrypoint: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Call[models.Started]:
-    """Rent a machine: an array of one item, always with all ten members, in this order (section 3.7)."""
+    """Rent a machine: an array of one item, always with all ten members, in this order (section 3.7).
+
+    The image alone may be left out, for the app's own.
+    """
     item = {
         "id": 0,
         "node_id": node_id,
         "disk_size": disk_size,
-        "image": image,
+        **_stated(image=image),
         "app": app or "",
         "envs": dict(envs or {}),
         "ports": list(ports or ()),

@@ -163,3 +163,20 @@ def test_what_a_terminal_request_wishes() -> None:
     for query in (b"cols=0", b"rows=1001", b"persist=maybe", b"cancel_ttl_secs=-1", b"command=%00", b"cols=%ff"):
         with pytest.raises(ArkerFault):
             wish_of(query)
+
+
+@pytest.mark.parametrize(
+    ("reference", "source"),
+    [
+        ("01KQBYKEV5WJ7YB010603T1DCT_d8c0", "arkuntu"),
+        ("01KQH2ADR3DCAJF06N4R453WPJ_uswe", "arkuntu"),
+        ("01KQH54JB26N7C34HBWKB4W28V_uswe", "arkuntu"),
+        ("01KQH2ACR3DCAJF06N4R453WPJ_uswe", None),
+        ("01KQH54KB26N7C34HBWKB4W28V_uswe", None),
+        ("01KQH2ADR3DCAJF06N4R453WPJ_skry", None),
+        ("01KQH2ADR3_uswe", None),
+        ("arkuntu", None),
+    ],
+)
+def test_public_copies_of_the_hosted_service_are_a_golden(reference: str, source: str | None) -> None:
+    assert legacy.source_of(reference) == (source or reference)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from skerry.errors import ConfigurationError
 from skerry.island.clock import SystemClock
-from skerry.island.workers.vpn import RelayError, Relays, Traffic, endpoints, means, rules, subkinds, uplinks
+from skerry.island.workers.vpn import RelayError, Relays, Traffic, endpoints, living, means, rules, subkinds, uplinks
 from skerry.island.workers.vpn.gauges import listens, parse_interface, parse_load, parse_uapi
 from skerry.island.workers.vpn.records import Records
 
@@ -197,3 +197,18 @@ def test_the_exit_address_is_one_of_this_machine() -> None:
         pytest.skip("this machine has no route to anywhere")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((address, 0))
+
+
+def test_a_relay_that_is_removed_meanwhile_is_at_rest(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    home = records.home("gone")
+    home.mkdir(parents=True)
+
+    class Quicker(Records):
+        def acquire(self, id: str) -> int | None:
+            self.remove(id)
+            return super().acquire(id)
+
+    living.rest(Quicker(tmp_path), "gone", veth=False)
+    assert not home.exists()
+    living.rest(records, "gone", veth=False)

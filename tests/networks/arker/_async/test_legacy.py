@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -60,6 +61,34 @@ async def test_only_nested_errors_are_understood() -> None:
     with pytest.raises(ArkerError) as caught:
         await client.list()
     assert (caught.value.code, caught.value.status, len(transport.sent)) == ("internal", 404, 1)
+
+
+async def test_sessions_without_a_name_are_number_0() -> None:
+    client, transport, _ = _client(answer(200, {"session_id": 0}), answer(200, {"session_id": None}))
+    assert (await client.vm("v").run("x", session_id=None)).session_id == "0"
+    assert (await client.vm("v").run("x", session_id="repl")).session_id == ""
+    assert [json.loads(request.body or b"")["session_id"] for request in transport.sent] == [0, "repl"]
+
+
+async def test_an_empty_base_url_is_none() -> None:
+    client, _, _ = _client(base_url="")
+    assert client.base_url == "https://aws-burst-us-west-2.arker.ai"
+
+
+async def test_absent_lists_are_empty() -> None:
+    client, _, _ = _client(answer(200, {}))
+    page = await client.list()
+    assert (page.items, page.total, len(page)) == ([], 0, 0)
+
+
+async def test_incomplete_writes_are_told_in_the_words_of_0_2_0() -> None:
+    client, _, _ = _client(answer(200, {"results": [{"complete": True}]}))
+    with pytest.raises(ProtocolError, match=r"fast-path write returned without complete\+written"):
+        await client.vm("v").sync.write_file("/home/user/x", "x")
+    target = answer(200, {"results": [{"presigned_url": "https://store.test/p", "upload_id": "u"}]})
+    client, _, _ = _client(target, answer(403))
+    with pytest.raises(ArkerError, match="internal: S3 PUT failed: 403"):
+        await client.vm("v").sync.write_file("/home/user/x", b"x" * (CHUNK_SIZE + 1))
 
 
 async def test_fork_needs_an_id() -> None:

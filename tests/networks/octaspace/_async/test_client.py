@@ -361,10 +361,10 @@ async def test_raw_answers() -> None:
 
 async def test_other_calls() -> None:
     client, transport, _ = _client(answer(200, {"a": [1]}), answer(204))
-    assert await client.request("get", "/services/r", {"a b": True, "c": None, "d": 1.5}) == {"a": [1]}
+    assert await client.request("get", "/services/r", {"a b": True, "c": None, "d": [1.5, "e"]}) == {"a": [1]}
     assert await client.request("POST", "/x", body=None) is None
     assert [(request.method, request.url, request.body) for request in transport.sent] == [
-        ("GET", f"{BASE}/services/r?a%20b=true&d=1.5", None),
+        ("GET", f"{BASE}/services/r?a%20b=true&d=1.5&d=e", None),
         ("POST", f"{BASE}/x", b"null"),
     ]
     for path in ("x", "/x?a=1", "/a/../b", "/a b", "/é"):

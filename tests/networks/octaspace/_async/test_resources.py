@@ -130,6 +130,11 @@ async def test_all_members_of_a_start() -> None:
         b'[{"id":0,"node_id":7,"disk_size":50,"image":"ubuntu:22.04","app":"a","envs":{"A":"b"},"ports":[22,3000],'
         b'"http_ports":[8080],"start_command":"s","entrypoint":"e","project_id":3}]'
     )
+    await client.services.mr.start(7, disk_size=50, app="a")
+    assert transport.sent[1].body == (
+        b'[{"id":0,"node_id":7,"disk_size":50,"app":"a","envs":{},"ports":[],"http_ports":[],"start_command":"",'
+        b'"entrypoint":""}]'
+    )
     client, transport, _ = _client(answer(201, {"uuid": U}))
     await client.services.render.start(3, disk_size=2, multi_gpu_worker=False, envs={}, extra={"x": None})
     await client.services.vpn.start(3, subkind="v2ray", protocol="vless", extra={"y": 1})
@@ -146,7 +151,8 @@ async def test_prices() -> None:
     for wrong in ({}, {"base": 0.5}, {"base": 5e16}, {"base": True}, {"base": "5"}, {"base": Money(1, "USD")}):
         with pytest.raises(InvalidRequestError):
             await client.nodes.update_prices(1, **wrong)  # type: ignore[arg-type]
-    assert len(transport.sent) == 1
+    await client.nodes.update_prices(1, traffic=1, extra={"currency_usd": True})
+    assert [request.body for request in transport.sent[1:]] == [b'{"traffic":1,"currency_usd":true}']
 
 
 async def test_amounts_are_exact() -> None:

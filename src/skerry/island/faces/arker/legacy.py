@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 from skerry.island.faces.arker import views
 from skerry.island.faces.arker.errors import ArkerFault
+from skerry.island.faces.arker.goldens import is_burst
 from skerry.island.faces.arker.schemas import LegacyForkRequest, LegacyListAnswer, LegacyVm
 from skerry.island.faces.arker.service import Service
 from skerry.island.faces.arker.wire import number
@@ -13,6 +14,23 @@ from skerry.times import rfc3339
 
 REGION = "local"
 SORTS = {"created_at": "created_at", "-created_at": "-created_at", "region": "created_at", "-region": "-created_at"}
+
+
+_FIRST_COPY = "01KQBYKEV5WJ7YB010603T1DCT_d8c0"
+# 0.2.x clients know a thousand public copies of one golden by id; all were made within this hour.
+_COPIES = ("01KQH2AD", "01KQH54K")
+_COPIES_SUFFIX = "_uswe"
+
+
+def source_of(reference: str) -> str:
+    """What a 0.2.0 client means to fork: it puts the id of one of the hosted public copies in place of `arkuntu`.
+
+    Example:
+        >>> source_of("01KQH2ADR3DCAJF06N4R453WPJ_uswe"), source_of("ubuntu")
+        ('arkuntu', 'ubuntu')
+    """
+    known = is_burst(reference) and reference.endswith(_COPIES_SUFFIX) and _COPIES[0] <= reference < _COPIES[1]
+    return "arkuntu" if known or reference == _FIRST_COPY else reference
 
 
 def check_fork(request: LegacyForkRequest) -> bool:

@@ -104,6 +104,7 @@ class Handlers:
         if call.legacy:
             marked = await call.decode(LegacyForkRequest, empty_ok=True)
             old = legacy.check_fork(marked)
+            source = legacy.source_of(source) if old else source
             request: ForkRequest = marked
         else:
             request = await call.decode(ForkRequest, empty_ok=True)

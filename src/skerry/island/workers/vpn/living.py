@@ -138,9 +138,11 @@ def rest(records: Records, id: str, *, veth: bool) -> None:
     Raises:
         RelayError: `failed`: something of it will not go.
     """
-    if not records.home(id).is_dir():
+    try:
+        lock = _end_processes(records, id)
+    except FileNotFoundError:
+        # It was removed, perhaps just now: a start that is taken back goes on in its thread.
         return
-    lock = _end_processes(records, id)
     try:
         if veth:
             uplinks.remove_veth(uplinks.tag(str(records.directory), id))

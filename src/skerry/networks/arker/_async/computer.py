@@ -9,7 +9,7 @@ from typing import Any
 
 from skerry._io._async.driver import AsyncDriver
 from skerry._kernel.model import NOT_GIVEN, NotGiven
-from skerry._kernel.options import Deadline, RequestOptions
+from skerry._kernel.options import RequestOptions, within
 from skerry._kernel.raw import async_raw
 from skerry.errors import InvalidRequestError
 from skerry.networks.arker import operations
@@ -238,12 +238,9 @@ class AsyncComputer:
             DeadlineExceededError: the run goes on, but the time is up.
             ArkerError: asking failed.
         """
-        outer = options.deadline if options else None
-        deadline = outer if timeout is None else Deadline(_least(timeout, outer))
-        forget = outer.subscribe(deadline.cancel) if outer is not None and deadline not in (outer, None) else None
-        chosen = RequestOptions(deadline=deadline).over(options)
         seen: object = None
-        try:
+        with within(timeout, options.deadline if options else None) as deadline:
+            chosen = RequestOptions(deadline=deadline).over(options)
             for asked in count():
                 status = await self.run_status(run_id, options=chosen)
                 if on_change is not None and status.raw != seen:
@@ -252,9 +249,6 @@ class AsyncComputer:
                 if status.completed:
                     return status
                 await self._driver.pause(min(LONGEST_POLL, FIRST_POLL * 1.5 ** min(asked, 32)), deadline)
-        finally:
-            if forget is not None:
-                forget()
         raise AssertionError("the loop above only ends by returning or raising")
 
     async def list_runs(
@@ -341,8 +335,3 @@ class AsyncRawComputer:
 def _with_extra(fields: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
     named = {name: value for name, value in fields.items() if value is not NOT_GIVEN}
     return {**(extra or {}), **named}
-
-
-def _least(timeout: float, outer: Deadline | None) -> float:
-    left = None if outer is None else outer.remaining()
-    return timeout if left is None else min(timeout, left)

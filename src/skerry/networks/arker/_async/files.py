@@ -59,12 +59,12 @@ class AsyncFiles:
         """
         plan = transfer.plan_write(path, data, self._new_upload_id)
         if isinstance(plan, InlineWrite):
-            transfer.check_written(await self._write(plan.entry, options), "inline write")
+            transfer.check_written(await self._write(plan.entry, options), "inline write did not complete")
             return
         url, upload_id = transfer.presigned_target(await self._write(plan.request, options))
         await self._driver.send(transfer.put(url, plan.body, self._driver.dialect.retry), options)
         commit = await self._write(plan.commit(upload_id), options)
-        transfer.check_written(commit, "presigned write commit")
+        transfer.check_written(commit, "presigned write commit did not complete")
 
     async def _write(self, entry: Model, options: RequestOptions | None) -> dict[str, Any]:
         call = transfer.write_entry(self._base_url, self._vm_id, entry)

@@ -63,11 +63,13 @@ class AsyncArkerLegacy(AsyncConnected):
         environ: Mapping[str, str] | None = None,
     ) -> None:
         variables = os.environ if environ is None else environ
-        if base_url is None and not variables.get("ARKER_BASE_URL", "").strip():
+        if not base_url and not variables.get("ARKER_BASE_URL", "").strip():
             base_url = legacy_wire.DEFAULT_BASE_URL
         # One millisecond less jitter than 0.3.0, whose range includes its upper end.
         default = RetryOptions(jitter_s=0.049)
-        config = resolve(variables, api_key=api_key, base_url=base_url, retry=default if retry is None else retry)
+        config = resolve(
+            variables, api_key=api_key, base_url=base_url or None, retry=default if retry is None else retry
+        )
         self.base_url = config.base_url
         self.directory_url = trimmed_url(directory_url, name="directory_url")
         self._connect(transport)
@@ -159,7 +161,7 @@ class AsyncLegacyComputer:
         self,
         command: str,
         *,
-        session_id: str | int = 0,
+        session_id: str | int | None = None,
         timeout: int | None = None,
         options: RequestOptions | None = None,
     ) -> LegacyRunResult:
@@ -167,7 +169,8 @@ class AsyncLegacyComputer:
 
         Args:
             command: for the shell.
-            session_id: 0 for the default session; any text names one that is made on first use.
+            session_id: any text names a session that is made on first use; the default one otherwise, which the wire
+                calls 0.
             timeout: milliseconds the command may take.
             options: for this call.
 
@@ -175,7 +178,7 @@ class AsyncLegacyComputer:
             ArkerError: the service refused.
             ConnectionFailedError: it could not be reached.
         """
-        fields: dict[str, Any] = {"command": command, "session_id": session_id}
+        fields: dict[str, Any] = {"command": command, "session_id": 0 if session_id is None else session_id}
         if timeout is not None:
             fields["timeout"] = timeout
         return await self._driver.send(legacy_wire.run(self.base_url, self.id, fields), options)
@@ -209,8 +212,9 @@ class AsyncLegacyFiles(AsyncFiles):
         if isinstance(plan, InlineWrite):
             if plan.entry.size == 0:
                 raise make_error("bad_request", "write_file: empty data", 400)
-            transfer.check_written(await self._write(plan.entry, options), "inline write")
+            written = await self._write(plan.entry, options)
+            transfer.check_written(written, "fast-path write returned without complete+written")
             return
         url, upload_id = transfer.presigned_target(await self._write(plan.request, options))
-        await self._driver.send(transfer.put(url, plan.body, self._driver.dialect.retry), options)
+        await self._driver.send(transfer.put(url, plan.body, self._driver.dialect.retry, "S3 PUT failed"), options)
         await self._write(plan.commit(upload_id), options)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import builtins
 import os
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Unpack
+from typing import Any, Unpack
 
 from skerry._io.waiting import worked
 from skerry._kernel.dialect import Call
@@ -55,6 +56,7 @@ class Nodes(Resource):
         base: int | Money | None = None,
         storage: int | Money | None = None,
         traffic: int | Money | None = None,
+        extra: Mapping[str, Any] | None = None,
         options: RequestOptions | None = None,
         **call: Unpack[CallOptions],
     ) -> None:
@@ -65,6 +67,7 @@ class Nodes(Resource):
             base: per hour; Wei as an integer, or money in OCTA.
             storage: per GB and hour, likewise.
             traffic: per GB, likewise.
+            extra: members of the wire that this version does not know.
             options: for this call; keywords of `CallOptions` win over it.
 
         Raises:
@@ -72,7 +75,9 @@ class Nodes(Resource):
             OctaNotFoundError: there is no such node, or it is another account's.
             OctaError: anything else went wrong.
         """
-        built = operations.update_prices(self._base_url, node_id, base=base, storage=storage, traffic=traffic)
+        built = operations.update_prices(
+            self._base_url, node_id, base=base, storage=storage, traffic=traffic, extra=extra
+        )
         self._send(built, options, call)
 
     def reboot(self, node_id: Id, *, options: RequestOptions | None = None, **call: Unpack[CallOptions]) -> None:

@@ -49,7 +49,7 @@ class MachineRental(Service):
         node_id: Id,
         *,
         disk_size: int,
-        image: str,
+        image: str | None = None,
         app: str | None = None,
         envs: Mapping[str, Any] | None = None,
         ports: Sequence[int] | None = None,
@@ -65,7 +65,7 @@ class MachineRental(Service):
         Args:
             node_id: which machine.
             disk_size: GB for the container, at least 1.
-            image: of the container; with an `app`, the app's own.
+            image: of the container; may be left out with an `app`, for the app's own.
             app: uuid of a template.
             envs: environment of the container.
             ports: TCP and UDP ports to be reachable from outside; 22 brings SSH.
