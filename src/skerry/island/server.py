@@ -174,7 +174,8 @@ class Server:
                 timeout_graceful_shutdown=max(1, round(self.settings.drain)),
             )
         )
-        self._uvicorn.should_exit = self._stopping
+        if self._stopping:
+            self._uvicorn.end()
         async with self.app.running():
             with self._state_file():
                 watch = asyncio.create_task(self._watch(on_ready))
@@ -226,7 +227,7 @@ class Server:
         """Ask for a graceful end: no new requests, running ones get `drain` seconds; from the server's own thread."""
         self._stopping = True
         if self._uvicorn is not None:
-            self._uvicorn.should_exit = True
+            self._uvicorn.end()
 
     def crash(self) -> None:
         """End as if the process had been killed: agents live on, nothing is tidied up. For tests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -67,3 +68,37 @@ def test_every_index_of_runs_serves_a_question(engine: Engine) -> None:
             plan = connection.execute(text(f"EXPLAIN QUERY PLAN {question}")).all()
             assert any(index in row[3] for row in plan), (question, plan)
             assert not any("TEMP B-TREE" in row[3] for row in plan), (question, plan)
+
+
+def test_a_new_database_is_what_every_revision_makes(engine: Engine, tmp_path: Path) -> None:
+    grown = create_engine(f"sqlite:///{tmp_path / 'grown.db'}") if engine.dialect.name == "sqlite" else engine
+    with grown.begin() as connection:
+        bring(connection, "head")
+        assert migrate.current(connection) == migrate.latest()
+        wanted = shape(connection)
+    grown.dispose()
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        assert migrate.current(connection) == migrate.latest()
+        assert shape(connection) == wanted
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Everything that a database says of its tables."""
+    inspector = inspect(connection)
+    return {
+        table: (
+            [(column["name"], str(column["type"]), column["nullable"], column["default"]) for column in columns],
+            inspector.get_pk_constraint(table),
+            sorted(map(str, inspector.get_foreign_keys(table))),
+            sorted(map(str, inspector.get_unique_constraints(table))),
+            sorted(str({**index, "dialect_options": options(index)}) for index in inspector.get_indexes(table)),
+            inspector.get_table_options(table),
+        )
+        for (_, table), columns in inspector.get_multi_columns().items()
+    }
+
+
+def options(index: Any) -> dict[str, str]:
+    """What an index is limited to, as text."""
+    return {name: str(value) for name, value in index.get("dialect_options", {}).items()}

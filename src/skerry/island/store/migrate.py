@@ -1,4 +1,8 @@
-"""Brings a database to this version's schema. Revisions are files `NNNN_name.py`, applied in the order of numbers."""
+"""Brings a database to this version's schema. Revisions are files `NNNN_name.py`, applied in the order of numbers.
+
+An empty SQLite database is given at once what all of them together would make of it, because alembic takes longer to
+load and to work than everything else an island does when it starts for the first time.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from skerry.island.store.errors import StoreError
 
+SCHEMA = Path(__file__).parent / "schema.sql"
 _FOLDER = Path(__file__).parent / "migrations"
 
 
@@ -40,14 +45,28 @@ def upgrade(engine: Engine) -> None:
             )
         if revision == latest():
             return
-        # Loaded only when there is something to do: it is slow to import.
-        from alembic import command
-        from alembic.config import Config
+        if connection.dialect.name == "sqlite" and not inspect(connection).get_table_names():
+            _create(connection)
+        else:
+            revise(connection)
 
-        config = Config()
-        config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+
+def revise(connection: Connection) -> None:
+    """Apply every revision that is missing, one after the other, in the transaction that goes on."""
+    # Loaded only when there is something to do: it is slow to import.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    for statement in SCHEMA.read_text(encoding="utf-8").split(";\n"):
+        connection.exec_driver_sql(statement)
+    connection.execute(text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": latest()})
 
 
 def _known() -> set[str]:
