@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -18,3 +21,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def anyio_backend() -> str:
     """Async tests run on asyncio, which the island is built on."""
     return "asyncio"
+
+
+@pytest.fixture
+def signals_end_programs() -> Iterator[None]:
+    """Programs that the test starts are ended by Ctrl-C and by the end of their terminal, as people know them.
+
+    Whoever started the tests may ignore that, nohup(1) and every shell for what it puts into the background, and then
+    all that they start ignores it too.
+    """
+    ignored = [n for n in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
