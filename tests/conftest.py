@@ -7,6 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unsynced import unsynced
+
+
+def pytest_configure() -> None:
+    unsynced()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
