@@ -99,7 +99,10 @@ def _main() -> None:
     for name in LOADED:
         importlib.import_module(name)
     from skerry.island import server
+    from skerry.island.provider.container_job import ContainerOptions
 
+    # What begins again does so after ten seconds otherwise.
+    ContainerOptions.__init__.__kwdefaults__["pauses"] = (0.1, 0.3, 0.9)
     running: set[int] = set()
     ended: dict[int, int] = {}
     for line in sys.stdin:

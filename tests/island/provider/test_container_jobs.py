@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skerry.island.images.registry import Registry
 from skerry.island.provider.records import Outcome
 from skerry.networks.dc1.signing import sign_task_spec
 from tests.island.provider.memory_platform import SECRET, Row
@@ -118,7 +119,8 @@ async def test_memory_is_bounded(lab: ProviderLab) -> None:
     assert "memory" in (outcome(row).error or "").lower(), outcome(row)
 
 
-async def test_an_image_that_is_not_to_be_had(lab: ProviderLab) -> None:
+async def test_an_image_that_is_not_to_be_had(lab: ProviderLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Registry.__init__.__kwdefaults__, "pause", 0.01)
     row = await lab.done(script(lab, "print(1)", params={"image_override": "127.0.0.1:9/nowhere/image:latest"}))
     assert row.status == "failed"
     assert "image" in (outcome(row).error or "")

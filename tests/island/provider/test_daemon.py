@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
-import secrets
 import signal
 import socket
 import stat
@@ -38,6 +36,7 @@ from skerry.island.settings import DC1 as Choices
 from skerry.island.workers.llm import ModelStore
 from skerry.networks.dc1.errors import APIError, DC1ConflictError
 from skerry.units import MIB
+from tests.held import Held
 
 pytestmark = pytest.mark.anyio
 
@@ -49,14 +48,6 @@ EXECUTOR = ExecutorOptions(
 )
 SLOW = "import time\nprint('on', flush=True)\ntime.sleep(600)"
 UNTIL_LET = "import os, time\nprint('on', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)\nprint('off')"
-UNTIL_SIGNALLED = """
-import signal, uuid
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-open("/proc/self/comm", "w").write("{name}")
-print("on", uuid.uuid4(), flush=True)
-signal.sigwait({signal.SIGUSR1})
-print("off")
-"""
 
 
 class Net:
@@ -387,21 +378,6 @@ async def test_the_command_finishes_at_sigterm_and_survives_sigkill(net: Net, tm
                 process.communicate()
 
 
-def waiting(net: Net) -> tuple[str, Callable[[], bool]]:
-    """A job whose program waits for a signal, and how to try to send that."""
-    name = f"w{secrets.token_hex(6)}"
-
-    def signalled() -> bool:
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if (entry / "comm").read_text() == f"{name}\n":
-                    os.kill(int(entry.name), signal.SIGUSR1)
-                    return True
-        return False
-
-    return net.submit(UNTIL_SIGNALLED.replace("{name}", name)), signalled
-
-
 async def _through_signals(net: Net, data: Path, skerry: Callable[..., subprocess.Popen[str]]) -> None:
     made = skerry("register", "--base-url", net.base_url, "--name", "host", "--email", "host@example.org")
     said, _ = await asyncio.to_thread(made.communicate)
@@ -412,20 +388,22 @@ async def _through_signals(net: Net, data: Path, skerry: Callable[..., subproces
     again = skerry("register", "--base-url", net.base_url, "--name", "host", "--email", "host@example.org")
     assert "--replace" in (await asyncio.to_thread(again.communicate))[0]
     running = skerry("run", "--poll", "0.1", "--drain", "30")
-    job_id, first = waiting(net)
+    program = Held("import uuid; print('on', uuid.uuid4(), flush=True)", "print('off')")
+    job_id = net.submit(program.python)
     await net.until(lambda: net.logs(job_id))
     running.kill()
     await asyncio.to_thread(running.communicate)
     running = skerry("run", "--poll", "0.1", "--drain", "30")
-    await net.until(first)
+    await asyncio.to_thread(program.release)
     assert await net.done(job_id) == "completed"
     # The line that was on its way when it was killed may be told again; the program was not begun again.
     assert net.renter.jobs.output(job_id).text.splitlines() == [net.logs(job_id)[0], "off"]
     assert sorted(set(net.logs(job_id))) == ["off", net.logs(job_id)[0]]
-    second, last = waiting(net)
+    program = Held("print('on', flush=True)", "print('off')")
+    second = net.submit(program.python)
     await net.until(lambda: net.logs(second))
     running.send_signal(signal.SIGTERM)
-    await net.until(last)
+    await asyncio.to_thread(program.release)
     said, _ = await asyncio.to_thread(running.communicate, timeout=PATIENCE)
     assert running.returncode == 0, said
     assert net.status(second) == "completed"
