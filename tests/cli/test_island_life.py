@@ -50,6 +50,7 @@ def test_keys_are_for_the_owner_alone(skerry: Skerry) -> None:
         assert stat.S_IMODE((skerry.data_dir / name).stat().st_mode) == 0o600
 
 
+@pytest.mark.usefixtures("signals_end_programs")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_island_in_the_foreground_says_where_it_is_and_ends_on_a_signal(
     skerry: Skerry, number: signal.Signals

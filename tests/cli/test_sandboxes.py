@@ -277,6 +277,7 @@ def interrupted(island: Skerry, times: int) -> tuple[int, str, str]:
     return run.returncode, box, said.decode()
 
 
+@pytest.mark.usefixtures("signals_end_programs")
 def test_ctrl_c_once_detaches(island: Skerry) -> None:
     status, box, said = interrupted(island, 1)
     assert status == 130
@@ -285,6 +286,7 @@ def test_ctrl_c_once_detaches(island: Skerry) -> None:
     island("sandbox", "rm", box)
 
 
+@pytest.mark.usefixtures("signals_end_programs")
 def test_ctrl_c_twice_cancels_and_tidies_up(island: Skerry) -> None:
     status, box, said = interrupted(island, 2)
     assert status in {130, 137, 143}

@@ -97,6 +97,7 @@ def agents(data_dir: Path) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("signals_end_programs")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_starts_says_where_and_leaves_nothing(
     data_dir: Path, processes: list[Process], number: signal.Signals

@@ -9,8 +9,6 @@ import signal
 import socket
 import sqlite3
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +18,8 @@ import pytest
 from skerry import Arker
 from skerry.networks.dc1 import DC1
 from skerry.networks.dispersed import Dispersed
+from tests.faults.nursery import Child, Nursery
+from tests.processes import alive
 
 DEADLINE = 30.0
 
@@ -36,28 +36,23 @@ def eventually(question: Callable[[], object], what: str, deadline: float = DEAD
 
 
 class ServerProcess:
-    """`python -m skerry.island.server` over one data directory, started and killed as often as a test likes."""
+    """A server in a process of its own over one data directory, started and killed as often as a test likes."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, nursery: Nursery) -> None:
         self.data_dir = data_dir
-        self.process: subprocess.Popen[bytes] | None = None
+        self.nursery = nursery
+        self.process: Child | None = None
         self.seen: set[int] = set()
 
     def start(self) -> None:
         """Start it and return once it answers."""
         state = self.data_dir / "server.json"
         state.unlink(missing_ok=True)
-        log = (self.data_dir.parent / "server.log").open("ab")
-        with log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "skerry.island.server", "--data-dir", str(self.data_dir), "--port", "0"],
-                stderr=log,
-                stdout=log,
-            )
-        process = self.process
+        log = self.data_dir.parent / "server.log"
+        self.process = process = self.nursery.start(["--data-dir", str(self.data_dir), "--port", "0"], log)
 
         def answers() -> bool:
-            assert process.poll() is None, (self.data_dir.parent / "server.log").read_text()
+            assert process.poll() is None, log.read_text()
             with contextlib.suppress(OSError, ValueError):
                 return json.loads(state.read_text())["pid"] == process.pid
             return False
@@ -133,16 +128,16 @@ class ServerProcess:
             eventually(lambda pid=pid: not alive(pid), f"the death of sandbox process {pid}")  # type: ignore[misc]
 
 
-def alive(pid: int) -> bool:
-    """Whether a process exists that is more than a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where servers come from."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
+def server(tmp_path: Path, nursery: Nursery) -> Iterator[ServerProcess]:
     """A running server; whatever it leaves is a failure of the test."""
     data_dir = tmp_path / "data"
     data_dir.mkdir()
@@ -150,7 +145,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         with contextlib.suppress(OSError):
             folder.chmod(0o755)
-    server = ServerProcess(data_dir)
+    server = ServerProcess(data_dir, nursery)
     server.start()
     try:
         yield server

@@ -16,6 +16,7 @@ import pytest
 
 from skerry import Arker, SkerryError
 from tests.faults.conftest import ServerProcess, eventually
+from tests.faults.nursery import Nursery
 
 
 def start_only(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,10 +87,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.root
-def test_a_full_disk_is_named_and_survived(small_disk: Path) -> None:
+def test_a_full_disk_is_named_and_survived(small_disk: Path, nursery: Nursery) -> None:
     data_dir = small_disk / "data"
     data_dir.mkdir()
-    server = ServerProcess(data_dir)
+    server = ServerProcess(data_dir, nursery)
     server.start()
     try:
         with server.arker(retry=False) as arker:

@@ -15,20 +15,20 @@ from skerry.island.workers.llm.models import ModelStore
 from skerry.networks.dc1 import DC1
 from skerry.networks.dc1.outputs import JobOutput, TextResult
 from tests.faults.conftest import DEADLINE, ServerProcess, eventually
+from tests.held import Held
 
 TINY = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 OFTEN = 0.15
 """Seconds between two looks; a key may ask 300 times a minute."""
-COUNTS = """
-import time
-print("begun", flush=True)
-time.sleep(0.5)
-print("DC1_RESULT_JSON:" + str(6 * 7), flush=True)
-"""
 
 
 def made(client: DC1, job_type: str = "custom_container", minutes: float = 5, **params: Any) -> str:
     return client.jobs.create(job_type=job_type, duration_minutes=minutes, params=params).job.id
+
+
+def counts() -> Held:
+    """A program that says when it has begun, and what it has computed at its end."""
+    return Held('print("begun", flush=True)', 'print("DC1_RESULT_JSON:" + str(6 * 7), flush=True)')
 
 
 def ended(client: DC1, job_id: str) -> JobOutput:
@@ -73,10 +73,12 @@ def everything_is_settled(server: ServerProcess) -> None:
 
 def test_a_program_goes_on_and_ends_while_the_server_is_dead(server: ServerProcess) -> None:
     with server.dc1() as client:
-        job_id = made(client, script=COUNTS)
+        program = counts()
+        job_id = made(client, script=program.python)
         says(client, job_id, "begun")
     server.kill9()
     assert server.agents(), "the sandbox must outlive its server"
+    program.release()
     eventually(
         lambda: [path for path in server.data_dir.glob("sandboxes/*/runs/*.json") if path.stat().st_size],
         "the exit record",
@@ -93,11 +95,13 @@ def test_a_program_goes_on_and_ends_while_the_server_is_dead(server: ServerProce
 
 def test_a_program_whose_machine_is_lost_begins_again(server: ServerProcess) -> None:
     with server.dc1() as client:
-        job_id = made(client, script=COUNTS)
+        program = counts()
+        job_id = made(client, script=program.python)
         says(client, job_id, "begun")
     server.kill9()
     server.kill_sandboxes()
     server.start()
+    program.release()
     with server.dc1() as client:
         assert computed(client, job_id) == 42
     everything_is_settled(server)

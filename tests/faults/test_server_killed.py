@@ -11,6 +11,7 @@ import pytest
 
 from skerry import SkerryError
 from tests.faults.conftest import ServerProcess, eventually
+from tests.held import Held
 
 
 def finished(vm, run_id):  # type: ignore[no-untyped-def]
@@ -45,9 +46,11 @@ def test_a_run_goes_on_while_the_server_is_dead(server: ServerProcess) -> None:
 def test_a_run_that_ends_while_the_server_is_dead_is_found(server: ServerProcess) -> None:
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
-        run = vm.run("echo one; sleep 0.3; echo two; exit 3", background=True)
+        program = Held("echo one", "echo two; exit 3")
+        run = vm.run(program.shell, background=True)
         eventually(lambda: b"one" in vm.run_status(run.run_id).stdout_bytes, "the first line")
     server.kill9()
+    program.release()
     marker = server.data_dir / "sandboxes" / vm.id / "runs" / f"{run.run_id}.json"
     eventually(lambda: marker.exists() and marker.stat().st_size, "the exit record")
     server.start()

@@ -67,6 +67,7 @@ def find(network: str, place: str | None) -> list[Path]:
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     return [file for file in files if network in _networks_of(file)]
 
+
 def _networks_of(path: Path) -> list[str]:
     named = [name for name in ("arker", "dc1", "dispersed", "octaspace", "run402") if name in path.stem.lower()]
     return named or [_judged(path)]

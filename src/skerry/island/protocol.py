@@ -1,14 +1,16 @@
-"""What uvicorn lacks: a bound on request heads for its fast parser, and word of having started."""
+"""What uvicorn lacks: a bound on request heads for its fast parser, word of having started, an end without delay."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 128 * 1024
+_LOOK_SECONDS = 0.005
 _REFUSAL = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 35\r\nconnection: close\r\n\r\n"
@@ -48,7 +50,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 class AnnouncedServer(uvicorn.Server):
-    """A uvicorn server that can be awaited.
+    """A uvicorn server that can be awaited, and that sleeps until it is told to end instead of looking now and then.
 
     Attributes:
         answering: set once connections are accepted.
@@ -57,8 +59,43 @@ class AnnouncedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.answering = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
         self.answering.set()
+
+    def end(self) -> None:
+        """Stop serving; from the server's own thread."""
+        self.should_exit = True
+        self._ending.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop serving because of a signal."""
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def main_loop(self) -> None:
+        """Serve until the end."""
+        await self._ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, and wait for what is being answered, within the configured time."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        deadline = self._loop.time() + (self.config.timeout_graceful_shutdown or 0)
+        # Nobody says when the last of them is gone.
+        while self._unfinished and not self.force_exit and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        for task in self.server_state.tasks:
+            task.cancel("the server is stopping")
+
+    @property
+    def _unfinished(self) -> bool:
+        return bool(self.server_state.connections or self.server_state.tasks)

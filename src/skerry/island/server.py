@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -176,7 +177,8 @@ class Server:
                 timeout_graceful_shutdown=max(1, round(self.settings.drain)),
             )
         )
-        self._uvicorn.should_exit = self._stopping
+        if self._stopping:
+            self._uvicorn.end()
         async with self.app.running():
             with self._state_file():
                 watch = asyncio.create_task(self._watch(on_ready))
@@ -228,7 +230,7 @@ class Server:
         """Ask for a graceful end: no new requests, running ones get `drain` seconds; from the server's own thread."""
         self._stopping = True
         if self._uvicorn is not None:
-            self._uvicorn.should_exit = True
+            self._uvicorn.end()
 
     def crash(self) -> None:
         """End as if the process had been killed: agents live on, nothing is tidied up. For tests."""
@@ -254,10 +256,20 @@ def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     # uvicorn passes a caught signal on to whoever was there before it; that must not end the process half-way.
     numbers = _ending_signals()
     previous = {number: signal.signal(number, _ignore) for number in numbers}
+    # What a start loads and makes stays: to look for rubbish in it, again and again while it grows, finds none.
+    gc.disable()
+
+    def ready(server: Server) -> None:
+        gc.freeze()
+        gc.enable()
+        if on_ready is not None:
+            on_ready(server)
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_foreground(server, on_ready, numbers))
+            runner.run(_foreground(server, ready, numbers))
     finally:
+        gc.enable()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -274,7 +286,7 @@ def _ignore(number: int, frame: object) -> None:
     return
 
 
-async def _foreground(server: Server, on_ready: Ready | None, numbers: Sequence[signal.Signals]) -> None:
+async def _foreground(server: Server, on_ready: Ready, numbers: Sequence[signal.Signals]) -> None:
     loop = asyncio.get_running_loop()
     # Until uvicorn has its own handlers (and after it), a signal must still lead to an orderly end.
     for number in numbers:

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from skerry.cli.making import making
 from skerry.island.engine.errors import Conflict, Unsupported
 from skerry.island.workers.making import step, unmake, whole
 
@@ -54,6 +56,7 @@ class Maker:
         return status
 
 
+@pytest.mark.usefixtures("signals_end_programs")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_that_is_ended_takes_everything_with_it(place: Path, number: signal.Signals) -> None:
     maker = Maker(place)
@@ -62,6 +65,26 @@ def test_one_that_is_ended_takes_everything_with_it(place: Path, number: signal.
     assert maker.ended() != 0
     assert sorted(os.listdir(place.parent)) == ["made"]
     assert os.listdir(place) == ["first"]
+
+
+@pytest.mark.usefixtures("signals_end_programs")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_while_a_step_is_started(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[str]):
+        def __init__(self, *words: Any, **options: Any) -> None:
+            super().__init__(*words, **options)
+            started.append(self.pid)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    usual = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), making():
+        step("sleep", "600", failing="no")
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+    assert signal.getsignal(number) is usual
 
 
 def test_nobody_makes_where_another_does(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import socket
@@ -35,6 +36,7 @@ from skerry.island.settings import DC1 as Choices
 from skerry.island.workers.llm import ModelStore
 from skerry.networks.dc1.errors import APIError, DC1ConflictError
 from skerry.units import MIB
+from tests.held import Held
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +47,7 @@ EXECUTOR = ExecutorOptions(
     containers=ContainerOptions(memory_bytes=512 * MIB, disk_bytes=512 * MIB, pids=64), free_mib={}, free_disk=0
 )
 SLOW = "import time\nprint('on', flush=True)\ntime.sleep(600)"
+UNTIL_LET = "import os, time\nprint('on', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)\nprint('off')"
 
 
 class Net:
@@ -126,6 +129,17 @@ async def opened(options: DaemonOptions) -> AsyncIterator[Daemon]:
         await daemon.close()
 
 
+async def let(daemon: Daemon) -> None:
+    """Let the program of the daemon's only job go on to its end."""
+    engine = daemon.engine
+    async with asyncio.timeout(PATIENCE):
+        while not (found := (await engine.sandboxes.list(engine.account_id))[0]):
+            await asyncio.sleep(0.02)
+    await engine.sandboxes.write_file(
+        engine.account_id, found[0].id, "/home/user/go", io.BytesIO(b""), 0, beneath="/home/user"
+    )
+
+
 async def test_a_job_is_done_and_paid(net: Net) -> None:
     options = net.options("rig")
     async with opened(options):
@@ -175,9 +189,9 @@ async def test_the_job_of_one_that_vanished_goes_to_another(tmp_path: Path) -> N
         net = Net(it, tmp_path, clock)
         first, second = net.options("first"), net.options("second")
         one = await Daemon.open(first)
-        job_id = net.submit("import time\nprint('on', flush=True)\ntime.sleep(2)\nprint('off')")
+        job_id = net.submit(UNTIL_LET)
         await net.said(job_id, "on")
-        async with opened(second):
+        async with opened(second) as other:
             # The first one is gone without a word; the other one is heard of all the while.
             await one.crash()
             with net.key(second) as host:
@@ -192,6 +206,7 @@ async def test_the_job_of_one_that_vanished_goes_to_another(tmp_path: Path) -> N
                     return row.provider_id == second.account.provider_id or row.status in ("failed", "completed")
 
                 await net.until(lost)
+            await let(other)
             assert await net.done(job_id) == "completed"
             row = net.renter.jobs.describe(job_id)
             assert row.provider_id == second.account.provider_id
@@ -207,12 +222,13 @@ async def test_the_job_of_one_that_vanished_goes_to_another(tmp_path: Path) -> N
 async def test_draining_hands_back_and_another_does_it(net: Net) -> None:
     first, second = net.options("first"), net.options("second")
     daemon = await Daemon.open(first)
-    job_id = net.submit("import os, time\nprint('on', flush=True)\ntime.sleep(3)\nprint('off')")
+    job_id = net.submit(UNTIL_LET)
     await net.said(job_id, "on")
     assert await daemon.drain()
     await daemon.close()
     assert net.status(job_id) == "queued"
-    async with opened(second):
+    async with opened(second) as other:
+        await let(other)
         assert await net.done(job_id) == "completed"
         assert net.renter.jobs.describe(job_id).retry_count == 1
 
@@ -372,18 +388,22 @@ async def _through_signals(net: Net, data: Path, skerry: Callable[..., subproces
     again = skerry("register", "--base-url", net.base_url, "--name", "host", "--email", "host@example.org")
     assert "--replace" in (await asyncio.to_thread(again.communicate))[0]
     running = skerry("run", "--poll", "0.1", "--drain", "30")
-    job_id = net.submit("import time, uuid\nprint('on', uuid.uuid4(), flush=True)\ntime.sleep(8)\nprint('off')")
+    program = Held("import uuid; print('on', uuid.uuid4(), flush=True)", "print('off')")
+    job_id = net.submit(program.python)
     await net.until(lambda: net.logs(job_id))
     running.kill()
     await asyncio.to_thread(running.communicate)
     running = skerry("run", "--poll", "0.1", "--drain", "30")
+    await asyncio.to_thread(program.release)
     assert await net.done(job_id) == "completed"
     # The line that was on its way when it was killed may be told again; the program was not begun again.
     assert net.renter.jobs.output(job_id).text.splitlines() == [net.logs(job_id)[0], "off"]
     assert sorted(set(net.logs(job_id))) == ["off", net.logs(job_id)[0]]
-    second = net.submit("import time\nprint('on', flush=True)\ntime.sleep(8)\nprint('off')")
-    await net.said(second, "on")
+    program = Held("print('on', flush=True)", "print('off')")
+    second = net.submit(program.python)
+    await net.until(lambda: net.logs(second))
     running.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(program.release)
     said, _ = await asyncio.to_thread(running.communicate, timeout=PATIENCE)
     assert running.returncode == 0, said
     assert net.status(second) == "completed"

@@ -8,10 +8,12 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skerry.island.engine.errors import Conflict, Unsupported
 from skerry.island.images.staging import remove_tree
@@ -68,36 +70,64 @@ def step(
     Raises:
         Unsupported: it failed.
     """
-    try:
-        # Its own session: whatever it starts ends with it. What `whole` has locked, it and they keep locked.
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            umask=0o022,
-            cwd=cwd,
-            env=env,
-            start_new_session=True,
-            close_fds=False,
-        )
-    except OSError as error:
-        raise Unsupported(f"{failing}: {error}") from None
-    with child:
+    with _held_back() as let_through:
         try:
-            output, told = child.communicate(timeout=limit)
-        except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise Unsupported(f"{failing}: {error}") from None
-            raise
+            # Its own session: whatever it starts ends with it. What `whole` has locked, it and they keep locked.
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                umask=0o022,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+                close_fds=False,
+            )
+        except OSError as error:
+            raise Unsupported(f"{failing}: {error}") from None
+        with child:
+            try:
+                let_through()
+                output, told = child.communicate(timeout=limit)
+            except BaseException as error:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise Unsupported(f"{failing}: {error}") from None
+                raise
     if child.returncode:
         lines = [line for line in (told + output).splitlines() if line.strip()]
         raise Unsupported(f"{failing}: {reason(lines) if lines else f'status {child.returncode}'}")
     return output
+
+
+@contextmanager
+def _held_back() -> Iterator[Callable[[], None]]:
+    """Signals that end us have no effect until what is yielded is called, or the block has ended.
+
+    Otherwise one that comes while a step is started would leave it running, known to nobody.
+    """
+    waiting: list[int] = []
+    usual: dict[signal.Signals, Any] = {}
+
+    def let_through() -> None:
+        while usual:
+            signal.signal(*usual.popitem())
+        while waiting:
+            signal.raise_signal(waiting.pop())
+
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if callable(handler := signal.getsignal(number)):
+                    usual[number] = handler
+                    signal.signal(number, lambda number, _: waiting.append(number))
+        yield let_through
+    finally:
+        let_through()
 
 
 @contextmanager
