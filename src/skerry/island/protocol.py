@@ -1,12 +1,15 @@
-"""What uvicorn lacks: a bound on request heads for its fast parser, and word of having started."""
+"""What uvicorn lacks: a bound on request heads, WebSockets refused without an error, and word of having started."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MOST_HEAD_BYTES = 128 * 1024
 _REFUSAL = (
@@ -14,6 +17,8 @@ _REFUSAL = (
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 35\r\nconnection: close\r\n\r\n"
     b"The head of this request is too big"
 )
+
+_log = logging.getLogger("skerry.island.server")
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -45,6 +50,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         super().on_message_complete()
+
+
+class RefusableWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Takes an HTTP answer for the end of a handshake.
+
+    uvicorn goes on waiting for one that was accepted, and logs an error of the application for each that was not.
+    """
+
+    async def send(self, message: Any) -> None:
+        """Pass a message on; note a refusal once it is whole."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.initial_response and self.close_sent:
+            self.handshake_complete = True
+            # Without its query, which may hold a ticket.
+            path = self.scope["raw_path"].decode("latin-1")
+            _log.info("refused a WebSocket with status %d: %s", self.initial_response[0], path)
 
 
 class AnnouncedServer(uvicorn.Server):

@@ -154,8 +154,10 @@ class Server:
         import uvicorn
 
         from skerry.island.app import create_app
-        from skerry.island.protocol import AnnouncedServer, BoundedHttpProtocol
+        from skerry.island.protocol import AnnouncedServer, BoundedHttpProtocol, RefusableWebSocketProtocol
 
+        # What it says for information has whole URLs, with the tickets in their queries.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         self.url = url_of(listener)
         self.app = create_app(self.engine)
         self._uvicorn = AnnouncedServer(
@@ -163,7 +165,7 @@ class Server:
                 self.app,
                 loop="none",
                 http=BoundedHttpProtocol,
-                ws="websockets-sansio",
+                ws=RefusableWebSocketProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -377,7 +379,6 @@ def main(arguments: list[str] | None = None) -> int:
         level=given.pop("log_level").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
         serve(Settings.from_env(**given), on_ready=lambda server: _log.info("the island answers at %s", server.url))
     except SkerryError as error:
