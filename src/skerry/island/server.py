@@ -26,6 +26,7 @@ from skerry.island.clock import Clock
 from skerry.island.erase import erase
 from skerry.island.lock import DataDirectoryLock
 from skerry.island.settings import Settings
+from skerry.island.store.layout import explained
 
 __all__ = ["Means", "RunningServer", "Server", "bind", "erase", "main", "serve", "start_in_thread", "url_of"]
 
@@ -137,18 +138,17 @@ class Server:
         from skerry.island.engine.engine import Engine
         from skerry.island.sandbox.driver import SandboxError
 
-        try:
-            self.engine = await Engine.open(
-                self.settings, clock=self.means.clock, driver=self.means.driver, images=self.means.images
-            )
-        except OSError as error:
-            raise ConfigurationError(
-                f"the data directory {self.settings.data_dir} is not usable: {error.strerror or error}"
-            ) from error
-        except SandboxError as error:
-            raise ConfigurationError(f"sandboxes cannot be made on this machine: {error}; see skerry doctor") from error
-        # The command line reads it to tell this island from a stranger on the same port.
-        owner_key(self.settings.data_dir)
+        with self._startable():
+            # The command line reads it to tell this island from a stranger on the same port.
+            owner_key(self.settings.data_dir)
+            try:
+                self.engine = await Engine.open(
+                    self.settings, clock=self.means.clock, driver=self.means.driver, images=self.means.images
+                )
+            except SandboxError as error:
+                raise ConfigurationError(
+                    f"sandboxes cannot be made on this machine: {error}; see skerry doctor"
+                ) from error
 
     async def _serve(self, listener: socket.socket, on_ready: Ready | None) -> None:
         import uvicorn
@@ -177,14 +177,16 @@ class Server:
             )
         )
         self._uvicorn.should_exit = self._stopping
-        async with self.app.running():
-            with self._state_file():
-                watch = asyncio.create_task(self._watch(on_ready))
-                try:
-                    await self._uvicorn.serve(sockets=[listener])
-                finally:
-                    watch.cancel()
-                    await asyncio.gather(watch, return_exceptions=True)
+        async with contextlib.AsyncExitStack() as stack:
+            with self._startable():
+                await stack.enter_async_context(self.app.running())
+                stack.enter_context(self._state_file())
+            watch = asyncio.create_task(self._watch(on_ready))
+            try:
+                await self._uvicorn.serve(sockets=[listener])
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
 
     async def _watch(self, on_ready: Ready | None) -> None:
         """Tell when the server answers; end it when it was idle for long enough."""
@@ -207,6 +209,18 @@ class Server:
                 return
 
     @contextlib.contextmanager
+    def _startable(self) -> Iterator[None]:
+        """What a start comes to that fails for a reason of the machine's, such as a full disk, and not by a defect."""
+        from skerry.island.engine.errors import Unavailable
+
+        try:
+            yield
+        except OSError as error:
+            raise explained(error, self.settings.data_dir) from error
+        except Unavailable as error:
+            raise ConfigurationError(error.message) from error
+
+    @contextlib.contextmanager
     def _state_file(self) -> Iterator[None]:
         path = self.settings.data_dir / STATE_FILE
         state = {
@@ -214,6 +228,7 @@ class Server:
             "url": self.url,
             "started_at": self.engine.clock.now().isoformat(),
             "version": version("skerry"),
+            "idle_exit": self.settings.idle_exit,
         }
         fresh = path.with_name(f".{STATE_FILE}.{os.getpid()}")
         fresh.write_text(json.dumps(state) + "\n")
@@ -379,6 +394,8 @@ def main(arguments: list[str] | None = None) -> int:
         level=given.pop("log_level").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # Which plugins a library has is nobody's news.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     try:
         serve(Settings.from_env(**given), on_ready=lambda server: _log.info("the island answers at %s", server.url))
     except SkerryError as error:
