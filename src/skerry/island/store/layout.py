@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from skerry.island.store.errors import StoreError
+from skerry.island.store.modes import close_to_others
 
 VERSION = 1
 _MARK = "layout.json"
@@ -16,7 +17,7 @@ _ELSEWHERE = "choose another with --data-dir or SKERRY_DATA_DIR"
 
 
 def prepare(data_dir: Path) -> None:
-    """Make the directory (closed to others), check that it can be written, and mark it.
+    """Make the directory (closed to others, and so is what it holds), check that it can be written, and mark it.
 
     Raises:
         StoreError: it cannot be used.
@@ -31,6 +32,7 @@ def prepare(data_dir: Path) -> None:
             probe.flush()
         if not mark.exists():
             write_private(mark, json.dumps({"version": VERSION}).encode())
+        close_to_others(data_dir)
     except OSError as error:
         raise explained(error, data_dir) from None
 
