@@ -3,7 +3,7 @@
 PYTHON = .venv/bin/python
 BIN = .venv/bin
 
-.PHONY: help setup run test check suite format api sync bench clean
+.PHONY: help setup run test check suite format api sync schema bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ sync: setup ## Regenerate the synchronous twins
 
 api: setup ## Accept the present public API as the golden one
 	$(PYTHON) tools/public_api.py --write
+
+schema: setup ## Write anew what a new database begins with, after a migration was added
+	$(PYTHON) tools/schema.py --write
 
 bench: setup ## Measure, and print ratios with raw samples
 	$(PYTHON) -m bench

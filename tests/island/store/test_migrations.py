@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
+from tools.schema import described
 
 from skerry.island.store import leases, migrate
 
@@ -28,6 +29,32 @@ def bring(connection: Connection, revision: str) -> None:
     config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def unordered(described: str) -> list[list[str]]:
+    """Statements whose lines are sorted: Alembic writes the constraints of a table in any order."""
+    statements = described.split(migrate.SEPARATOR)
+    return [sorted(line.strip().rstrip(", ") for line in statement.splitlines()) for statement in statements]
+
+
+@pytest.mark.parametrize("revision", ["0005", "head"])
+def test_a_new_database_is_what_the_migrations_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    migrated, new = (create_engine(f"sqlite:///{tmp_path / name}") for name in ("migrated.db", "new.db"))
+    with migrated.begin() as connection:
+        bring(connection, revision)
+        if revision != "head":
+            # A file that was not written anew with the last migrations is no more than a beginning.
+            monkeypatch.setattr(migrate, "SCHEMA", tmp_path / "older.sql")
+            migrate.SCHEMA.write_text(described(connection))
+            bring(connection, "head")
+        wanted = described(connection)
+    migrate.upgrade(new)
+    with new.connect() as connection:
+        assert unordered(described(connection)) == unordered(wanted), "run `make schema`"
+    migrated.dispose()
+    new.dispose()
 
 
 def test_leases_that_are_open_stay_and_those_that_were_closed_go(engine: Engine) -> None:

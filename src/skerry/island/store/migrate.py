@@ -1,4 +1,8 @@
-"""Brings a database to this version's schema. Revisions are files `NNNN_name.py`, applied in the order of numbers."""
+"""Brings a database to this version's schema. Revisions are files `NNNN_name.py`, applied in the order of numbers.
+
+A new SQLite database gets what they come to at once, from `schema.sql` (written by `make schema`): Alembic takes longer
+to load than all else of a first start, and most databases of tests are new.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 from skerry.island.store.errors import StoreError
 
 _FOLDER = Path(__file__).parent / "migrations"
+SCHEMA = _FOLDER / "schema.sql"
+SEPARATOR = ";\n\n"
 
 
 def latest() -> str:
@@ -31,6 +37,9 @@ def upgrade(engine: Engine) -> None:
         StoreError: the database was made by a later Skerry.
     """
     with engine.begin() as connection:
+        if _is_new(connection):
+            for statement in SCHEMA.read_text().split(SEPARATOR):
+                connection.exec_driver_sql(statement)
         revision = current(connection)
         if revision is not None and revision not in _known():
             raise StoreError(
@@ -38,16 +47,26 @@ def upgrade(engine: Engine) -> None:
                 f"the database was made by a later Skerry (schema {revision}, this one knows {latest()});"
                 " upgrade Skerry or choose another --data-dir",
             )
-        if revision == latest():
-            return
-        # Loaded only when there is something to do: it is slow to import.
-        from alembic import command
-        from alembic.config import Config
+        if revision != latest():
+            apply(connection)
 
-        config = Config()
-        config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+
+def apply(connection: Connection) -> None:
+    """Run Alembic over every revision that is missing."""
+    # Loaded only when there is something to do: it is slow to import.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _is_new(connection: Connection) -> bool:
+    if connection.dialect.name != "sqlite":
+        return False
+    return connection.exec_driver_sql("SELECT COUNT(*) FROM sqlite_master").scalar() == 0
 
 
 def _known() -> set[str]:
