@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -269,10 +270,20 @@ def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     # uvicorn passes a caught signal on to whoever was there before it; that must not end the process half-way.
     numbers = _ending_signals()
     previous = {number: signal.signal(number, _ignore) for number in numbers}
+    # What a start loads and makes stays: to look for rubbish in it, again and again while it grows, finds none.
+    gc.disable()
+
+    def ready(server: Server) -> None:
+        gc.freeze()
+        gc.enable()
+        if on_ready is not None:
+            on_ready(server)
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_foreground(server, on_ready, numbers))
+            runner.run(_foreground(server, ready, numbers))
     finally:
+        gc.enable()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -289,7 +300,7 @@ def _ignore(number: int, frame: object) -> None:
     return
 
 
-async def _foreground(server: Server, on_ready: Ready | None, numbers: Sequence[signal.Signals]) -> None:
+async def _foreground(server: Server, on_ready: Ready, numbers: Sequence[signal.Signals]) -> None:
     loop = asyncio.get_running_loop()
     # Until uvicorn has its own handlers (and after it), a signal must still lead to an orderly end.
     for number in numbers:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
-from skerry.island.workers.vpn.certificates import Authority
+if TYPE_CHECKING:
+    from skerry.island.workers.vpn.certificates import Authority
 
 INTERFACE = "tun0"
 PORT = 1194

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from skerry.island.workers.vpn import certificates, openvpn, shadowsocks, uplinks, v2ray, wireguard
+from skerry.island.workers.vpn import openvpn, shadowsocks, uplinks, v2ray, wireguard
 
 Transport = Literal["tcp", "udp"]
 PROGRAMS = {"wg": "wireguard-go", "openvpn": "openvpn", "ss": "ss-server", "v2ray": "v2ray"}
@@ -105,6 +105,9 @@ def _wireguard(wanted: Wanted) -> Recipe:
 
 
 def _openvpn(wanted: Wanted) -> Recipe:
+    # Loaded for the first relay: an island that starts needs none of it.
+    from skerry.island.workers.vpn import certificates
+
     authority, key = certificates.make_authority(wanted.label), openvpn.make_static_key()
     return Recipe(
         openvpn.profile(authority, key, host=wanted.host, port=wanted.port),
@@ -137,6 +140,8 @@ def _shadowsocks(wanted: Wanted) -> Recipe:
 
 
 def _v2ray(wanted: Wanted) -> Recipe:
+    from skerry.island.workers.vpn import certificates
+
     assert wanted.protocol is not None
     trojan = wanted.protocol == "trojan"
     secret = secrets.token_urlsafe(24) if trojan else str(uuid.uuid4())

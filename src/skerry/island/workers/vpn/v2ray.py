@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from skerry.island.workers.vpn.certificates import Pair
+if TYPE_CHECKING:
+    from skerry.island.workers.vpn.certificates import Pair
 
 PORT = 10808
 """Inside the relay."""
