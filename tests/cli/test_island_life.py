@@ -29,6 +29,8 @@ def test_up_status_env_down(skerry: Skerry) -> None:
     again = skerry("up", "--detach", "-o", "json")
     assert again.json["pid"] == up.json["pid"]
     assert skerry("up").status == 9
+    elsewhere = skerry("up", "--detach", "--port", "1")
+    assert (elsewhere.status, "not on port 1" in elsewhere.stderr) == (9, True)
 
     shown = skerry("status", "-o", "json").json
     assert shown["url"] == up.json["url"]
@@ -72,10 +74,24 @@ def test_a_killed_island_is_not_mistaken_for_a_running_one(skerry: Skerry) -> No
     assert second.json["pid"] != first["pid"]
 
 
-def test_what_cannot_start_shows_the_end_of_its_log(skerry: Skerry) -> None:
+def test_what_refuses_to_start_says_why_as_it_does_in_the_foreground(skerry: Skerry) -> None:
     refused = skerry("up", "--detach", "--host", "192.0.2.1")
-    assert refused.status == 8
-    assert "server.log" in refused.stderr
+    assert refused.status == 2
+    assert refused.stderr == skerry("up", "--host", "192.0.2.1").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_disk_without_room_for_a_log_is_named(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", small], check=True)
+    try:
+        (small / "filler").write_bytes(bytes(4096))
+        refused = Skerry(small / "island")("up", "--detach")
+        assert refused.status == 2
+        assert "no space is left" in refused.stderr
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_reset_deletes_an_island_and_nothing_else(skerry: Skerry, tmp_path: Path) -> None:
@@ -106,6 +122,7 @@ def test_reset_deletes_what_a_provider_left_too(skerry: Skerry) -> None:
 
 def test_a_data_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused = Skerry(tmp_path / "file" / "island")("run", "--", "true")
-    assert refused.status == 2
-    assert "SKERRY_DATA_DIR" in refused.stderr
+    for directory in (tmp_path / "file" / "island", tmp_path / "file"):
+        refused = Skerry(directory)("run", "--", "true")
+        assert refused.status == 2
+        assert "is not a directory; choose another with --data-dir or SKERRY_DATA_DIR" in refused.stderr

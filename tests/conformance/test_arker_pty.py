@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -172,9 +173,13 @@ def test_a_ticket_admits_once(raw: Raw, vm: str, session: str) -> None:
     assert refused(url_of(raw, vm, other, f"?ticket={ticket}"))[0] == 401
 
 
-def test_who_may_attach(raw: Raw, stranger: Raw, vm: str, session: str) -> None:
+def test_who_may_attach(raw: Raw, stranger: Raw, vm: str, session: str, caplog: pytest.LogCaptureFixture) -> None:
     url = url_of(raw, vm, session)
-    assert refused(url)[0] == 401
+    caplog.set_level(logging.INFO)
+    assert refused(f"{url}?ticket=secret")[0] == 401
+    said = [record for record in caplog.records if "WebSocket" in record.getMessage() or record.levelno > logging.INFO]
+    assert [(record.levelname, "status 401" in record.getMessage()) for record in said] == [("INFO", True)]
+    assert "secret" not in said[0].getMessage()
     assert refused(url, authorization="Bearer ark_live_wrong")[0] == 401
     assert refused(url, authorization=f"Bearer {stranger.key}") == (
         404,

@@ -104,7 +104,7 @@ def test_it_starts_says_where_and_leaves_nothing(
 ) -> None:
     processes.append(process := Process(data_dir))
     state = process.ready()
-    assert set(state) == {"pid", "url", "started_at", "version"}
+    assert set(state) == {"pid", "url", "started_at", "version", "idle_exit"}
     assert state["pid"] == process.popen.pid
     assert call(state["url"], "GET", "/healthz")[0] == 200
     key = json.loads((data_dir / "credentials.json").read_text())["keys"]["arker"]
@@ -179,12 +179,13 @@ def test_a_data_directory_that_cannot_be_used(tmp_path: Path, processes: list[Pr
     assert file.read_text() == "mine"
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path, processes: list[Process]) -> None:
+@pytest.mark.parametrize("size", ["64k", "900k"], ids=["for the database", "for the first keys"])
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, processes: list[Process], size: str) -> None:
     mount = tmp_path / "small"
     mount.mkdir()
     if (
         os.geteuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", mount], check=False).returncode
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", mount], check=False).returncode
     ):
         pytest.skip("mounting a small file system needs root")
     try:

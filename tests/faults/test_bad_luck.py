@@ -17,6 +17,7 @@ import pytest
 from skerry import Arker, SkerryError
 from tests.faults.conftest import ServerProcess, eventually
 from tests.faults.nursery import Nursery
+from tests.faults.test_dispersed_killed import body as batch
 
 
 def start_only(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,24 +94,39 @@ def test_a_full_disk_is_named_and_survived(small_disk: Path, nursery: Nursery) -
     server = ServerProcess(data_dir, nursery)
     server.start()
     try:
-        with server.arker(retry=False) as arker:
+        with (
+            server.arker(retry=False) as arker,
+            server.dispersed(retry=0) as dispersed,
+            server.dc1() as dc1,
+        ):
             vm = arker.vm("ubuntu").fork(disk_mib=8)
             assert vm.run("echo fine").stdout == b"fine\n"
             filler = small_disk / "filler"
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                 while file.write(b"\0" * 4096):
                     pass
-            with pytest.raises(SkerryError) as caught:
-                fork_often(arker, 200)
-            assert "disk is full" in str(caught.value)
-            assert str(small_disk) not in str(caught.value), "callers learn nothing of the machine's paths"
+            wanted = {"job_type": "custom_container", "duration_minutes": 5, "params": {"script": "print()"}}
+            for ask in (
+                lambda: fork_often(arker, 200),
+                lambda: dispersed.jobs.create(batch("true"), idempotency_key="once"),
+                lambda: dc1.jobs.create(**wanted),
+            ):
+                with pytest.raises(SkerryError, match="disk is full") as caught:
+                    ask()
+                assert str(small_disk) not in str(caught.value), "callers learn nothing of the machine's paths"
             filler.unlink()
             known = {one.vm_id for one in arker.list()}
             assert vm.id in known
             assert vm.run("echo again").stdout == b"again\n"
+            job = dispersed.jobs.create(batch("true"), idempotency_key="once")
+            eventually(lambda: dispersed.jobs.get(str(job.uuid)).status == "COMPLETED", "the end of a job")
+            assert dc1.jobs.create(**wanted).job.id
             for vm_id in known:
                 arker.vm(vm_id).delete()
             assert len(arker.list()) == 0
+        assert server.query("SELECT COUNT(*) FROM dispersed_jobs") == [(1,)]
+        assert server.query("SELECT COUNT(*) FROM dc1_jobs") == [(1,)]
+        assert server.query("SELECT currency FROM postings GROUP BY currency HAVING SUM(amount) <> 0") == []
     finally:
         server.stop()
     assert server.process is not None

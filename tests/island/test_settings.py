@@ -29,15 +29,15 @@ def test_no_range(text: str) -> None:
 
 def test_prices_and_limits_from_the_environment() -> None:
     plain = Settings.from_env({})
-    assert (plain.requests_per_minute, str(plain.dispersed_cpu_hour)) == (600, "0.020000 USD")
+    assert (plain.requests_per_minute, str(plain.dispersed.cpu_hour)) == (600, "0.020000 USD")
     given = {
         "SKERRY_REQUESTS_PER_MINUTE": "off",
         "SKERRY_DISPERSED_CPU_HOUR": "0.05",
         "SKERRY_DISPERSED_REGION": "eu-central-1",
     }
     found = Settings.from_env(given)
-    assert (found.requests_per_minute, str(found.dispersed_cpu_hour)) == (None, "0.050000 USD")
-    assert found.dispersed_region == "eu-central-1"
+    assert (found.requests_per_minute, str(found.dispersed.cpu_hour)) == (None, "0.050000 USD")
+    assert found.dispersed.region == "eu-central-1"
     assert Settings.from_env({"SKERRY_REQUESTS_PER_MINUTE": "7"}).requests_per_minute == 7
 
 

@@ -18,6 +18,9 @@ MAX_CONNECTIONS = 100
 # The cost of choosing a connection grows with the number of idle ones.
 KEEPALIVE_CONNECTIONS = 20
 CONNECT_SECONDS = 10.0
+# What is on this machine is asked itself, whatever HTTP_PROXY says: a proxy elsewhere cannot reach it, and must not see
+# its keys. In httpx2's terms: hosts, and no transport but the plain one.
+DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://*.localhost", "all://127.0.0.0/8", "all://[::1]"))
 
 _CERTIFICATE_HINT = "; trust comes from the system (install ca-certificates, or point SSL_CERT_FILE at a bundle)"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 4242
 START_DEADLINE = 60.0
 IDLE_EXIT = 900.0
+_SAYS = "skerry: "
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Link:
         data_dir: what it works on.
         owner_key: for `/_island/v1`.
         keys: as in `credentials.json`.
+        idle_exit: seconds of quiet after which it stops by itself; None for never.
     """
 
     url: str
@@ -52,6 +56,7 @@ class Link:
     data_dir: Path
     owner_key: str = field(repr=False)
     keys: dict[str, str] = field(repr=False)
+    idle_exit: float | None = None
 
     def base_url(self, network: str) -> str:
         """Where the face of a network answers."""
@@ -142,6 +147,7 @@ def read(directory: Path) -> Link:
             data_dir=directory,
             owner_key=(directory / "owner.key").read_text().strip(),
             keys=json.loads((directory / "credentials.json").read_text())["keys"],
+            idle_exit=server.get("idle_exit"),
         )
     except PermissionError as error:
         raise foreign(error) from None
@@ -167,12 +173,13 @@ def find(directory: Path) -> Link | None:
 def _answers(link: Link) -> bool:
     from http.client import HTTPConnection, HTTPException
 
-    # Asking with the owner's key tells our island from whatever else may listen on a recycled port.
+    # Asking with the owner's key tells our island from whatever else may listen on a recycled port; runs, because they
+    # can be read whatever the disk's state.
     parts = urlsplit(link.url)
     connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=5.0)
     with closing(connection):
         try:
-            connection.request("GET", "/_island/v1/images", headers={"authorization": f"Bearer {link.owner_key}"})
+            connection.request("GET", "/_island/v1/runs?limit=1", headers={"authorization": f"Bearer {link.owner_key}"})
             return connection.getresponse().status == 200
         except (OSError, HTTPException):
             return False
@@ -255,16 +262,19 @@ def start(
         idle_exit: seconds of quiet after which it stops by itself; None for never.
 
     Raises:
+        ConfigurationError: it refused to start; in its words.
         ServerError: it ended at once; the message carries the end of its log.
         DeadlineExceededError: it runs but does not answer.
     """
     require_island()
+    from skerry.island.store.layout import explained
+
+    log = directory / "server.log"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sink = open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115 - closed below
     except OSError as error:
-        raise ConfigurationError(
-            f"{directory} cannot be made ({error.strerror}); set SKERRY_DATA_DIR to a directory of yours"
-        ) from None
+        raise explained(error, directory) from None
     command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(directory), "--port", str(port)]
     if host:
         command += ["--host", host]
@@ -272,8 +282,7 @@ def start(
         command += ["--allow-remote"]
     if idle_exit is not None:
         command += ["--idle-exit", str(idle_exit)]
-    log = directory / "server.log"
-    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
+    with sink:
         began_at = sink.tell()
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True, cwd="/"
@@ -287,6 +296,11 @@ def start(
         if link is not None:
             return link
         if status is not None and holder(directory) is None:
+            if refusal := _refusal(log, began_at):
+                raise ConfigurationError(refusal)
+            if not shutil.disk_usage(directory).free:
+                # It could not even say so.
+                raise explained(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), directory)
             raise ServerError(
                 f"the island ended with status {status} at start; {log} ends with:\n{_tail(log, began_at)}"
             )
@@ -310,8 +324,17 @@ def _usual_port() -> int:
     return DEFAULT_PORT
 
 
+def _refusal(log: Path, offset: int) -> str:
+    """Why a server did not start, where it knew it itself."""
+    said = [line for line in _written(log, offset) if line.startswith(_SAYS)]
+    return said[-1].removeprefix(_SAYS) if said else ""
+
+
 def _tail(log: Path, offset: int, lines: int = 12) -> str:
+    return "\n".join(f"    {line}" for line in _written(log, offset)[-lines:]) or "    (nothing)"
+
+
+def _written(log: Path, offset: int) -> list[str]:
     with log.open("rb") as file:
         file.seek(offset)
-        text = file.read().decode(errors="replace")
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:]) or "    (nothing)"
+        return file.read().decode(errors="replace").splitlines()

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -48,10 +49,14 @@ def up(
     """
     running = island_link.find(directory)
     if running is not None:
-        if detach:
-            announce(running, form)
-            return exits.OK
-        raise ConflictError(f"an island already runs on {directory}: {running.url}, process {running.pid}")
+        if not detach:
+            raise ConflictError(f"an island already runs on {directory}: {running.url}, process {running.pid}")
+        if port and urlsplit(running.url).port != port:
+            raise ConflictError(
+                f"an island already runs on {directory} at {running.url}, not on port {port}; `skerry down` stops it"
+            )
+        announce(running, form)
+        return exits.OK
     wanted = island_link.DEFAULT_PORT if port is None else port
     if detach:
         announce(
@@ -85,6 +90,11 @@ def announce(link: island_link.Link, form: str) -> None:
     click.echo("\nPoint clients at it (the same lines: skerry env):")
     for name, value in link.environment().items():
         click.echo(f"  export {name}={value}")
+    if link.idle_exit is not None:
+        click.echo(
+            f"\nIt stops by itself after {link.idle_exit:.0f} seconds without work; `skerry down`, then `skerry up "
+            "--detach`, starts one that stays."
+        )
 
 
 def facts(link: island_link.Link) -> dict[str, Any]:
@@ -95,6 +105,7 @@ def facts(link: island_link.Link) -> dict[str, Any]:
         "pid": link.pid,
         "version": link.version,
         "started_at": link.started_at,
+        "idle_exit": link.idle_exit,
         "data_dir": link.data_dir,
         "base_urls": {network: link.base_url(network) for network in link.networks()},
     }

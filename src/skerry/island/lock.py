@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from skerry.errors import ConfigurationError
+from skerry.island.store.layout import explained
 
 
 class DataDirectoryLock:
@@ -44,9 +45,7 @@ class DataDirectoryLock:
         except OSError as error:
             if descriptor is not None:
                 os.close(descriptor)
-            raise ConfigurationError(
-                f"the data directory {self.path.parent} is not usable: {error.strerror or error}"
-            ) from None
+            raise explained(error, self.path.parent) from None
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -28,6 +28,7 @@ from skerry.island.erase import erase
 from skerry.island.lock import DataDirectoryLock
 from skerry.island.promptness import be_prompt
 from skerry.island.settings import Settings
+from skerry.island.store.layout import explained
 
 __all__ = ["Means", "RunningServer", "Server", "bind", "erase", "main", "serve", "start_in_thread", "url_of"]
 
@@ -140,25 +141,26 @@ class Server:
         from skerry.island.engine.engine import Engine
         from skerry.island.sandbox.driver import SandboxError
 
-        try:
-            self.engine = await Engine.open(
-                self.settings, clock=self.means.clock, driver=self.means.driver, images=self.means.images
-            )
-        except OSError as error:
-            raise ConfigurationError(
-                f"the data directory {self.settings.data_dir} is not usable: {error.strerror or error}"
-            ) from error
-        except SandboxError as error:
-            raise ConfigurationError(f"sandboxes cannot be made on this machine: {error}; see skerry doctor") from error
-        # The command line reads it to tell this island from a stranger on the same port.
-        owner_key(self.settings.data_dir)
+        with self._startable():
+            # The command line reads it to tell this island from a stranger on the same port.
+            owner_key(self.settings.data_dir)
+            try:
+                self.engine = await Engine.open(
+                    self.settings, clock=self.means.clock, driver=self.means.driver, images=self.means.images
+                )
+            except SandboxError as error:
+                raise ConfigurationError(
+                    f"sandboxes cannot be made on this machine: {error}; see skerry doctor"
+                ) from error
 
     async def _serve(self, listener: socket.socket, on_ready: Ready | None) -> None:
         import uvicorn
 
         from skerry.island.app import create_app
-        from skerry.island.protocol import AnnouncedServer, BoundedHttpProtocol
+        from skerry.island.protocol import AnnouncedServer, BoundedHttpProtocol, RefusableWebSocketProtocol
 
+        # What it says for information has whole URLs, with the tickets in their queries.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         self.url = url_of(listener)
         self.app = create_app(self.engine)
         self._uvicorn = AnnouncedServer(
@@ -166,7 +168,7 @@ class Server:
                 self.app,
                 loop="none",
                 http=BoundedHttpProtocol,
-                ws="websockets-sansio",
+                ws=RefusableWebSocketProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -179,14 +181,16 @@ class Server:
         )
         if self._stopping:
             self._uvicorn.end()
-        async with self.app.running():
-            with self._state_file():
-                watch = asyncio.create_task(self._watch(on_ready))
-                try:
-                    await self._uvicorn.serve(sockets=[listener])
-                finally:
-                    watch.cancel()
-                    await asyncio.gather(watch, return_exceptions=True)
+        async with contextlib.AsyncExitStack() as stack:
+            with self._startable():
+                await stack.enter_async_context(self.app.running())
+                stack.enter_context(self._state_file())
+            watch = asyncio.create_task(self._watch(on_ready))
+            try:
+                await self._uvicorn.serve(sockets=[listener])
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
 
     async def _watch(self, on_ready: Ready | None) -> None:
         """Tell when the server answers; end it when it was idle for long enough."""
@@ -209,6 +213,18 @@ class Server:
                 return
 
     @contextlib.contextmanager
+    def _startable(self) -> Iterator[None]:
+        """What a start comes to that fails for a reason of the machine's, such as a full disk, and not by a defect."""
+        from skerry.island.engine.errors import Unavailable
+
+        try:
+            yield
+        except OSError as error:
+            raise explained(error, self.settings.data_dir) from error
+        except Unavailable as error:
+            raise ConfigurationError(error.message) from error
+
+    @contextlib.contextmanager
     def _state_file(self) -> Iterator[None]:
         path = self.settings.data_dir / STATE_FILE
         state = {
@@ -216,6 +232,7 @@ class Server:
             "url": self.url,
             "started_at": self.engine.clock.now().isoformat(),
             "version": version("skerry"),
+            "idle_exit": self.settings.idle_exit,
         }
         fresh = path.with_name(f".{STATE_FILE}.{os.getpid()}")
         fresh.write_text(json.dumps(state) + "\n")
@@ -391,7 +408,8 @@ def main(arguments: list[str] | None = None) -> int:
         level=given.pop("log_level").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Which plugins a library has is nobody's news.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     try:
         serve(Settings.from_env(**given), on_ready=lambda server: _log.info("the island answers at %s", server.url))
     except SkerryError as error:

@@ -74,6 +74,19 @@ class OctaSpace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dispersed:
+    """How this machine takes part in Dispersed.
+
+    Args:
+        cpu_hour: what a processor costs an hour for a job without GPUs.
+        region: code of the region that this machine counts as for jobs, None for none of them.
+    """
+
+    cpu_hour: Money = Money(20_000, "USD")
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DC1:
     """How this machine takes part in DC1, and the network's own switches.
 
@@ -150,9 +163,8 @@ class Settings:
             for as many as it likes.
         cpu_floor_millis: thousandths of a CPU that an allocation counts as at least, so that very many tiny ones do not
             all begin at once.
-        dispersed_cpu_hour: what a processor costs an hour for a Dispersed job without GPUs.
-        dispersed_region: code of the region that this machine counts as for Dispersed jobs, None for none of them.
-        octaspace: how this machine takes part in OctaSpace.
+        dispersed: how this machine takes part in Dispersed.
+        octaspace: the same for OctaSpace.
         dc1: the same for DC1.
         port_range: first and last host port that published ports of sandboxes may take; None lets the kernel choose.
         ssh_port: TCP port of the SSH server, 0 for any free one (kept over restarts), None for no SSH server; it
@@ -179,8 +191,7 @@ class Settings:
     max_upload_bytes: int = 1 * GIB
     requests_per_minute: int | None = 600
     cpu_floor_millis: int = 100
-    dispersed_cpu_hour: Money = Money(20_000, "USD")
-    dispersed_region: str | None = None
+    dispersed: Dispersed = field(default_factory=Dispersed)
     octaspace: OctaSpace = field(default_factory=OctaSpace)
     dc1: DC1 = field(default_factory=DC1)
     port_range: tuple[int, int] | None = None
@@ -199,12 +210,13 @@ class Settings:
             "data_dir": Path(env.get("SKERRY_DATA_DIR") or platformdirs.user_data_dir("skerry")),
         }
         values.update(_read(env, "SKERRY_", _READERS))
-        found = dict(_read(env, "SKERRY_OCTASPACE_", _OCTASPACE_READERS))
-        if found:
-            values["octaspace"] = OctaSpace(**found)
-        found = dict(_read(env, "SKERRY_DC1_", _DC1_READERS))
-        if found:
-            values["dc1"] = DC1(**found)
+        for name, kind, readers in (
+            ("dispersed", Dispersed, _DISPERSED_READERS),
+            ("octaspace", OctaSpace, _OCTASPACE_READERS),
+            ("dc1", DC1, _DC1_READERS),
+        ):
+            if found := dict(_read(env, f"SKERRY_{name.upper()}_", readers)):
+                values[name] = kind(**found)
         values.update({name: value for name, value in overrides.items() if value is not None or name in _OPTIONAL})
         return cls(**values)  # type: ignore[arg-type]
 
@@ -304,9 +316,8 @@ _READERS: dict[str, Callable[[str], object]] = {
     "port_range": _ports,
     "ssh_port": _maybe,
     "requests_per_minute": _maybe,
-    "dispersed_cpu_hour": _dollars,
-    "dispersed_region": str,
 }
+_DISPERSED_READERS: dict[str, Callable[[str], Any]] = {"cpu_hour": _dollars, "region": str}
 _OCTASPACE_READERS: dict[str, Callable[[str], Any]] = {
     "nodes": _count,
     "market_price": _market,

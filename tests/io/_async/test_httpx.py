@@ -75,6 +75,22 @@ async def test_redirects_are_answers(server: LoopbackServer) -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+async def test_no_proxy_stands_before_this_machine(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    # The same server plays the proxy, which is told whole URLs.
+    monkeypatch.setenv(variable, server.url)
+    transport = AsyncHttpxTransport()
+    await transport.send(Request("GET", server.url + "/itself", timeout=10))
+    await transport.send(Request("GET", server.url.replace("127.0.0.1", "localhost") + "/alias", timeout=10))
+    await transport.send(Request("GET", "http://elsewhere.invalid/far", timeout=10))
+    await transport.aclose()
+    assert [seen.target for seen in server.seen] == ["/itself", "/alias", "http://elsewhere.invalid/far"]
+
+
 @pytest.mark.parametrize("path", ["/silent", "/trickle"])
 async def test_no_complete_answer_in_time(server: LoopbackServer, path: str) -> None:
     transport = AsyncHttpxTransport()

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 
 from skerry.island.engine.errors import Unavailable
 from skerry.island.engine.idempotency import IdempotencyKey
+from skerry.island.engine.sandboxes import Sandboxes
+from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store.errors import StoreError
 from tests.island.engine.lab import Lab
 
@@ -64,6 +66,40 @@ async def test_a_sandbox_that_cannot_be_recorded_is_taken_back(double: Lab) -> N
     assert await double.engine.driver.ids() == ["box"]
     await double.engine.store.run(room)
     await double.sandbox("second")
+
+
+async def test_what_shall_go_goes_once_there_is_room(double: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = double.engine
+    await double.sandbox("second")
+    refusals = [Unavailable("the disk is full"), Unavailable("the disk is full")]
+    removed = Sandboxes.delete
+
+    async def full(self: Sandboxes, account_id: str, id: str) -> bool:
+        if refusals:
+            raise refusals.pop()
+        return await removed(self, account_id, id)
+
+    monkeypatch.setattr(Sandboxes, "delete", full)
+    assert await engine.removals.discard(double.account, "second")
+    await engine.removals.again()
+    assert sorted(await engine.driver.ids()) == ["box", "second"]
+    await engine.removals.again()
+    assert await engine.driver.ids() == ["box"]
+    assert not await engine.removals.discard(double.account, "second")
+
+
+async def test_files_that_cannot_be_removed_now_are_removed_later(double: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(id: str) -> None:
+        raise SandboxError("disk_full", "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(double.engine.driver, "remove", full)
+        with pytest.raises(Unavailable, match="not all of it"):
+            await double.engine.sandboxes.delete(double.account, "box")
+        await double.engine.removals.again()
+    assert await double.engine.driver.ids() == ["box"]
+    await double.engine.removals.again()
+    assert await double.engine.driver.ids() == []
 
 
 async def test_a_data_directory_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

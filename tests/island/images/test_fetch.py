@@ -22,6 +22,7 @@ from skerry.island.engine.errors import (
     Unauthorized,
     Unavailable,
 )
+from skerry.island.images import pace
 from skerry.island.images import registry as registry_module
 from skerry.island.images.download import check_url, download, shown
 from skerry.island.images.guard import GuardedTransport, Refused
@@ -248,13 +249,13 @@ async def test_one_bad_address_among_several_is_enough(site: Site) -> None:
     assert site.seen == []
 
 
-async def test_sizes_and_times_are_kept(tmp_path: Path, site: Site) -> None:
+async def test_sizes_and_times_are_kept(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.serve("/big", bytes(1000))
     site.serve("/lie", bytes(1000), stated=2000)
     site.serve("/exact", bytes(1000))
 
-    async def get(path: str, max_bytes: int = 1000, seconds: float = PATIENCE) -> None:
-        await download(site.url + path, tmp_path / "x", private_ok=LOOPBACK, max_bytes=max_bytes, seconds=seconds)
+    async def get(path: str, max_bytes: int = 1000) -> None:
+        await download(site.url + path, tmp_path / "x", private_ok=LOOPBACK, max_bytes=max_bytes)
 
     await get("/exact")
     with pytest.raises(TooLarge):
@@ -263,9 +264,14 @@ async def test_sizes_and_times_are_kept(tmp_path: Path, site: Site) -> None:
         await get("/lie", max_bytes=5000)
     with pytest.raises(NotFound):
         await get("/absent")
+    with monkeypatch.context() as patched:
+        patched.setattr(pace, "SPAN_SECONDS", 0.0)
+        with pytest.raises(Unavailable, match="too slowly: 1000 bytes"):
+            await get("/exact")
     site.wait.clear()
-    with pytest.raises(Unavailable, match=r"0\.05 seconds"):
-        await get("/exact", seconds=0.05)
+    monkeypatch.setattr(pace, "SILENCE_SECONDS", 0.05)
+    with pytest.raises(Unavailable, match=r"nothing for 0\.05 seconds"):
+        await get("/exact")
 
 
 async def test_the_store_keeps_its_own_bounds(allowed: ImageStore, site: Site, tar: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from skerry.island.engine.errors import (
     Unavailable,
     Unsupported,
 )
+from skerry.island.images import pace
 from skerry.island.images import registry as registry_module
 from skerry.island.images.pull import Limits, Progress
 from skerry.island.images.registry import parse_challenge
@@ -258,12 +261,33 @@ async def test_passing_failures_are_survived(store: ImageStore, registry: Any, t
 
 
 async def test_a_registry_that_is_not_there(store: ImageStore, start_registry: Callable[[], Any]) -> None:
-    import socket
-
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(Unavailable, match="cannot be reached"):
             await store.pull(f"127.0.0.1:{unused.getsockname()[1]}/team/tool:1")
+
+
+@pytest.mark.parametrize(("waits_for", "words"), [("connection", "is dropped"), ("answer", "sent nothing")])
+async def test_a_registry_that_drops_packets_is_not_waited_for(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch, waits_for: str, words: str
+) -> None:
+    monkeypatch.setattr(pace, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(pace, "SILENCE_SECONDS", 0.2)
+    told, asked = pace.trouble, []
+    monkeypatch.setattr(pace, "trouble", lambda *about: asked.append(about) or told(*about))
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.socket())
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0 if waits_for == "connection" else 16)
+        if waits_for == "connection":
+            # The kernel drops what asks for a place in a full queue.
+            for _ in range(2):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(silent.getsockname())
+        with pytest.raises(Unavailable, match=words):
+            await store.pull(f"127.0.0.1:{silent.getsockname()[1]}/team/tool:1")
+    assert len(asked) == (1 if waits_for == "connection" else 2)
 
 
 async def test_a_cancelled_pull_leaves_nothing(store: ImageStore, registry: Any, tar: Any) -> None:

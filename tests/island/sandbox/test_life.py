@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from skerry.island.sandbox.cgroups import Cgroups
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.launcher import Launcher
 from skerry.island.sandbox.spec import Limits, NetworkPolicy, SandboxSpec
+from skerry.island.sandbox.zygote import report
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab, alive, until
 
@@ -77,6 +83,29 @@ async def test_what_cannot_be(lab: Lab) -> None:
         await lab.driver.open("none")
     assert caught.value.reason == "unknown_sandbox"
     assert await lab.driver.find("none") is None
+
+
+@pytest.mark.parametrize("where", ["here", "zygote"])
+async def test_a_start_without_room_is_told_as_that(lab: Lab, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    async def build(_: object, request: dict[str, object], fds: Sequence[int]) -> None:
+        with socket.socket(fileno=os.dup(fds[0])) as control:
+            report(control, full)
+
+    await lab.driver.create(SandboxSpec(id="box", image="host"))
+    with monkeypatch.context() as patched:
+        if where == "here":
+            patched.setattr(Cgroups, "create", refuse)
+        else:
+            patched.setattr(Launcher, "build", build)
+        with pytest.raises(SandboxError) as caught:
+            await lab.driver.open("box")
+    assert caught.value.reason == "disk_full"
+    assert await lab.output(await lab.driver.open("box"), "echo on") == "on\n"
 
 
 async def test_rest_keeps_files_and_handles(lab: Lab) -> None:

@@ -22,6 +22,32 @@ def test_it_is_made_closed_to_others_and_marked(tmp_path: Path) -> None:
     assert sorted(path.name for path in data.iterdir()) == ["layout.json"]
 
 
+def test_what_an_earlier_release_left_open_is_closed_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o755)
+    for name in ("island.db", "island.db-wal", "owner.key", "server.json"):
+        (tmp_path / name).touch(mode=0o644)
+    for name in ("objects", "sandboxes", "others"):
+        (tmp_path / name).mkdir(mode=0o755)
+    (tmp_path / "elsewhere").symlink_to("/etc/hostname")
+    prepare(tmp_path)
+    modes = {path.name: path.lstat().st_mode & 0o777 for path in tmp_path.iterdir() if not path.is_symlink()}
+    assert modes == {
+        "island.db": 0o600,
+        "island.db-wal": 0o600,
+        "layout.json": 0o600,
+        "objects": 0o700,
+        "others": 0o755,
+        "owner.key": 0o600,
+        "sandboxes": 0o711,
+        "server.json": 0o644,
+    }
+    prepare(tmp_path)
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "island.db, island.db-wal, objects, owner.key, sandboxes" in said
+
+
 def test_a_later_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "layout.json").write_text('{"version": 2}')
     with pytest.raises(StoreError, match="upgrade Skerry") as caught:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from skerry._io.httpx_support import (
+    DIRECT,
     KEEPALIVE_CONNECTIONS,
     MAX_CONNECTIONS,
     failure_of,
@@ -32,7 +33,8 @@ class AsyncHttpxTransport:
     """Sends requests with httpx2.
 
     Redirects are never followed, for a redirected request would have to be signed anew. Proxies and trust come from
-    the environment (`HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`).
+    the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`), but no proxy stands before
+    this machine itself: `localhost`, names below it, and loopback addresses.
 
     Args:
         client: an `httpx2.AsyncClient` to use instead of an own one; it stays the caller's to close. Its proxies,
@@ -65,6 +67,7 @@ class AsyncHttpxTransport:
             if scheme not in self._own:
                 self._own[scheme] = httpx2.AsyncClient(
                     verify=tls_context(scheme),
+                    mounts=DIRECT,
                     limits=httpx2.Limits(
                         max_connections=MAX_CONNECTIONS, max_keepalive_connections=KEEPALIVE_CONNECTIONS
                     ),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from skerry._io.httpx_support import (
+    DIRECT,
     KEEPALIVE_CONNECTIONS,
     MAX_CONNECTIONS,
     failure_of,
@@ -33,7 +34,8 @@ class HttpxTransport:
     """Sends requests with httpx2.
 
     Redirects are never followed, for a redirected request would have to be signed anew. Proxies and trust come from
-    the environment (`HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`).
+    the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`), but no proxy stands before
+    this machine itself: `localhost`, names below it, and loopback addresses.
 
     Args:
         client: an `httpx2.Client` to use instead of an own one; it stays the caller's to close. Its proxies,
@@ -66,6 +68,7 @@ class HttpxTransport:
             if scheme not in self._own:
                 self._own[scheme] = httpx2.Client(
                     verify=tls_context(scheme),
+                    mounts=DIRECT,
                     limits=httpx2.Limits(
                         max_connections=MAX_CONNECTIONS, max_keepalive_connections=KEEPALIVE_CONNECTIONS
                     ),

@@ -22,6 +22,7 @@ from skerry.island.engine.errors import EngineError, Invalid, Unauthorized
 from skerry.island.engine.records import Image, RunRecord
 from skerry.island.images.pull import Progress
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.space import NO_SPACE
 from skerry.island.sandbox.spec import Barriers
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -82,6 +83,10 @@ class Admin:
                 return await endpoint(request)
             except EngineError as error:
                 return _reply(models.Failure(error.code, error.message), _STATUS.get(error.code, 500))
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                return _reply(models.Failure("unavailable", f"no space is left for {self.data_dir}; free some"), 503)
 
         return handle
 

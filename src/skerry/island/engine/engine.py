@@ -22,6 +22,7 @@ from skerry.island.engine.ledger import Ledger
 from skerry.island.engine.nodes import Nodes
 from skerry.island.engine.ports import Ports
 from skerry.island.engine.reconcile import reconcile
+from skerry.island.engine.removals import Removals
 from skerry.island.engine.runs import Runs
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.engine.sessions import Sessions
@@ -79,12 +80,13 @@ class Engine:
         self._dispatcher = Dispatcher(core, self.leases, self._states, self._activity)
         self._terminals = Terminals(core, self.leases, self._states, self._activity)
         self.sandboxes = Sandboxes(core, self.nodes, self._states, self._activity, self._dispatcher, self._terminals)
+        self.removals = Removals(core, self.sandboxes)
         self.sessions = Sessions(core, self.sandboxes, self._states, self._dispatcher)
         self.runs = Runs(core, self.sandboxes, self._states, self.leases, self._dispatcher)
         self.ssh = Ssh(core, self.sandboxes)
         self.traffic = Traffic(egress, core.clock)
         self.ports = Ports(core, self.sandboxes, self.ssh, self.traffic)
-        self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity)
+        self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity, self.removals)
 
     @classmethod
     async def open(

@@ -33,7 +33,11 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Sandboxes:
-    """Every call takes the account that asks; what belongs to another is `NotFound`."""
+    """Every call takes the account that asks; what belongs to another is `NotFound`.
+
+    Attributes:
+        remains: deleted ones of which files or processes are left, because something stood in the way.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Sandboxes:
         self._terminals = terminals
         self._records: dict[str, SandboxRecord] = {}
         self._removals = 0
+        self.remains: set[str] = set()
         self._on_removed: list[Callable[[str], Awaitable[None]]] = []
 
     def on_removed(self, callback: Callable[[str], Awaitable[None]]) -> None:
@@ -224,6 +229,7 @@ class Sandboxes:
             await self._core.driver.remove(id)
         except SandboxError as error:
             if error.reason != "unknown_sandbox":
+                self.remains.add(id)
                 raise Unavailable(f"sandbox {id} is gone, but not all of it: {error}") from error
         return removed
 

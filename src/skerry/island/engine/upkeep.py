@@ -1,4 +1,4 @@
-"""What an island does by itself: puts idle sandboxes to sleep, watches disks, holds money ahead, forgets old runs."""
+"""What an island does by itself: lets idle sandboxes sleep, watches disks, holds money ahead, forgets what is old."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import PaymentRequired
 from skerry.island.engine.jobs import exec_id
 from skerry.island.engine.leases import HOLD_SECONDS, Leases
+from skerry.island.engine.removals import Removals
 from skerry.island.engine.terminals import Terminals
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store import idempotency as bindings
@@ -23,6 +24,7 @@ from skerry.island.store import runs as run_rows
 from skerry.island.store import sandboxes as sandbox_rows
 
 _DISK_SECONDS = 2.0
+_REMOVAL_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
 _PER_SWEEP = 500
 
@@ -39,12 +41,14 @@ class Upkeep:
         dispatcher: Dispatcher,
         terminals: Terminals,
         activity: Activity,
+        removals: Removals,
     ) -> None:
         self._core = core
         self._leases = leases
         self._dispatcher = dispatcher
         self._terminals = terminals
         self._activity = activity
+        self._removals = removals
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -54,6 +58,7 @@ class Upkeep:
             ("holds", HOLD_SECONDS / 4, self.extend_holds),
             ("disks", _DISK_SECONDS, self.check_disks),
             ("idle", idle, self.suspend_idle),
+            ("removals", _REMOVAL_SECONDS, self._removals.again),
             ("retention", _RETENTION_SECONDS, self.forget_old),
         ):
             self._tasks.append(asyncio.get_running_loop().create_task(self._forever(name, seconds, step)))

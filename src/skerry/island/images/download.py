@@ -1,4 +1,4 @@
-"""Fetching one file over HTTP for somebody else: judged addresses, few redirects, within a size and a time."""
+"""Fetching one file over HTTP for somebody else: judged addresses, few redirects, within a size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skerry.island.engine.errors import Forbidden, Invalid, NoCapacity, NotFound, TooLarge, Unavailable
+from skerry.island.images import pace
 from skerry.island.images.registry import REDIRECTS, redirected
 from skerry.units import MIB, format_size
 
@@ -46,9 +47,7 @@ def check_url(url: str) -> None:
         raise Invalid("this is not an address that can be fetched")
 
 
-async def download(
-    url: str, target: Path, *, private_ok: Sequence[str] = (), max_bytes: int, seconds: float = 1800.0
-) -> None:
+async def download(url: str, target: Path, *, private_ok: Sequence[str] = (), max_bytes: int) -> None:
     """Write what is at an address to a file.
 
     Args:
@@ -56,7 +55,6 @@ async def download(
         target: file to write.
         private_ok: blocks that may be reached although they are not public.
         max_bytes: more than this is refused.
-        seconds: for all of it.
 
     Raises:
         Invalid: no such address. Forbidden: it may not be asked, or refuses. NotFound, TooLarge, Unavailable.
@@ -67,12 +65,8 @@ async def download(
     from skerry.island.images.guard import GuardedTransport
 
     transport = GuardedTransport(private_ok)
-    timeout = httpx2.Timeout(60.0, connect=15.0)
     try:
-        async with (
-            asyncio.timeout(seconds),
-            httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False) as client,
-        ):
+        async with httpx2.AsyncClient(transport=transport, timeout=pace.timeouts(), follow_redirects=False) as client:
             for _ in range(_MOST_REDIRECTS + 1):
                 check_url(url)
                 headers = {"accept-encoding": "identity", "user-agent": "skerry"}
@@ -84,9 +78,9 @@ async def download(
                         kind = _REFUSALS.get(response.status_code, Unavailable)
                         raise kind(f"{shown(url)} answered {response.status_code}")
                     return await _save(response, target, max_bytes, shown(url))
-    except TimeoutError:
-        raise Unavailable(f"{shown(url)} was not fetched within {seconds:g} seconds") from None
-    except (httpx2.TransportError, httpx2.InvalidURL) as error:
+    except httpx2.TransportError as error:
+        raise pace.trouble(shown(url), error) from None
+    except httpx2.InvalidURL as error:
         raise Unavailable(f"{shown(url)} cannot be fetched: {error}") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -104,7 +98,7 @@ async def _save(response: object, target: Path, max_bytes: int, name: str) -> No
     if stated.isdecimal() and int(stated) > max_bytes:
         raise TooLarge(f"{name} is larger than the allowed {format_size(max_bytes)}")
     with await asyncio.to_thread(open, target, "wb") as file:
-        async for piece in response.aiter_raw(MIB):
+        async for piece in pace.pieces(response, MIB, name):
             count += len(piece)
             if count > max_bytes:
                 raise TooLarge(f"{name} is larger than the allowed {format_size(max_bytes)}")

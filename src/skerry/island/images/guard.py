@@ -24,6 +24,7 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _RESOLVE_SECONDS = 10.0
+_MOST_ADDRESSES = 4
 
 
 class Refused(Forbidden):
@@ -83,9 +84,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if proxy is not None:
             return await self._through(proxy).handle_async_request(request)
         failure: Exception = httpx2.ConnectError(f"the name {host} has no address", request=request)
-        for address in addresses:
+        # All of them together get the time for one connection.
+        for address in addresses[:_MOST_ADDRESSES]:
             try:
-                return await self._direct.handle_async_request(_pinned(request, host, address))
+                return await self._direct.handle_async_request(
+                    _pinned(request, host, address, share=min(len(addresses), _MOST_ADDRESSES))
+                )
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 failure = error
         raise failure
@@ -125,14 +129,17 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         return self._proxied[proxy]
 
 
-def _pinned(request: httpx2.Request, host: str, address: str) -> httpx2.Request:
-    """The same request, sent to an address; the server still sees, and proves, the name."""
+def _pinned(request: httpx2.Request, host: str, address: str, *, share: int) -> httpx2.Request:
+    """The same request, sent to one of `share` addresses; the server still sees, and proves, the name."""
+    timeouts = dict(request.extensions.get("timeout", {}))
+    if timeouts.get("connect") is not None:
+        timeouts["connect"] /= share
     return httpx2.Request(
         request.method,
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": host},
+        extensions={**request.extensions, "timeout": timeouts, "sni_hostname": host},
     )
 
 

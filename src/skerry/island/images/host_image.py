@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from skerry.island.engine.errors import Unavailable
 from skerry.island.engine.records import Image
 from skerry.island.images import host
 from skerry.island.images.index import Index
@@ -36,11 +38,20 @@ class HostImage:
         self._made: tuple[tuple[int, ...], Image, LocalRootFs] | None = None
 
     def current(self) -> tuple[Image, LocalRootFs]:
-        """The image and its root."""
+        """The image and its root.
+
+        Raises:
+            Unavailable: the disk is full.
+        """
         signs = tuple(_changed_at(self._machine / sign) for sign in _SIGNS)
         with self._lock:
             if self._made is None or self._made[0] != signs:
-                self._made = (signs, *self._make())
+                try:
+                    self._made = (signs, *self._make())
+                except OSError as error:
+                    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                    raise Unavailable("the disk is full: no space left for the image of this machine") from error
             return self._made[1:]
 
     def _make(self) -> tuple[Image, LocalRootFs]:

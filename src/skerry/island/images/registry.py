@@ -28,6 +28,7 @@ from skerry.island.engine.errors import (
     Unauthorized,
     Unavailable,
 )
+from skerry.island.images import pace
 from skerry.island.images.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, check_digest
 from skerry.island.images.reference import DEFAULT_REGISTRY, Reference
 from skerry.units import MIB
@@ -41,6 +42,7 @@ _LARGEST_TOKEN = MIB
 _MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 _ATTEMPTS = 4
+_SILENT_ATTEMPTS = 2
 R = TypeVar("R")
 _PARAMETER = re.compile(r'([a-zA-Z_-]+)=(?:"([^"]*)"|([^",\s]+))')
 
@@ -51,11 +53,12 @@ class _Token(msgspec.Struct):
 
 
 class _Transient(Exception):
-    """Worth another attempt; carries what to say when attempts are used up."""
+    """Worth another attempt, few of them where nothing came; carries what to say when attempts are used up."""
 
-    def __init__(self, error: EngineError) -> None:
+    def __init__(self, error: EngineError, *, silent: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.silent = silent
 
 
 class Registry:
@@ -96,7 +99,7 @@ class Registry:
             home = (parts.hostname or "", parts.port or 80) if loopback else None
             transport = GuardedTransport(private_ok, home=home)
         self._client = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(60.0, connect=15.0),
+            timeout=pace.timeouts(),
             transport=transport,
             follow_redirects=False,
             trust_env=not loopback,
@@ -166,7 +169,7 @@ class Registry:
             try:
                 async with self._get(self._blob_url(descriptor), {}) as response:
                     with await asyncio.to_thread(open, target, "wb") as file:
-                        async for piece in response.aiter_raw(MIB):
+                        async for piece in pace.pieces(response, MIB, self._registry):
                             count += len(piece)
                             if count > descriptor.size:
                                 raise Invalid(f"layer {descriptor.digest} is longer than its manifest says")
@@ -195,7 +198,7 @@ class Registry:
             try:
                 return await once()
             except _Transient as transient:
-                if attempt == _ATTEMPTS:
+                if attempt == (_SILENT_ATTEMPTS if transient.silent else _ATTEMPTS):
                     raise transient.error from transient.__cause__
             await asyncio.sleep(self._pause * 2 ** (attempt - 1))
         raise AssertionError("the loop above returns or raises")
@@ -215,7 +218,7 @@ class Registry:
             try:
                 response = await self._client.send(self._client.build_request("GET", url, headers=sent), stream=True)
             except httpx2.TransportError as error:
-                raise _Transient(Unavailable(f"{_origin(url)} cannot be reached: {error}")) from error
+                raise _failure(_origin(url), error) from error
             try:
                 if response.status_code in REDIRECTS:
                     url = redirected(url, response.headers.get("location", ""))
@@ -229,7 +232,7 @@ class Registry:
                 yield response
                 return
             except httpx2.TransportError as error:
-                raise _Transient(Unavailable(f"{_origin(url)} broke off: {error}")) from error
+                raise _failure(_origin(url), error) from error
             finally:
                 await response.aclose()
         raise Invalid(f"{self._registry} redirects in circles")
@@ -272,7 +275,7 @@ class Registry:
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:
-            raise _Transient(Unavailable(f"{parts.netloc} cannot be reached: {error}")) from error
+            raise _failure(parts.netloc, error) from error
         try:
             answer = msgspec.json.decode(content, type=_Token)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -317,6 +320,16 @@ async def _small(response: httpx2.Response, limit: int) -> bytes:
         if len(content) > limit:
             raise TooLarge("the registry sent a document of absurd length")
     return bytes(content)
+
+
+def _failure(place: str, error: httpx2.TransportError) -> Exception:
+    """What to raise for a connection that failed; where none comes about in time, another try is no better."""
+    import httpx2
+
+    said = pace.trouble(place, error)
+    if isinstance(error, httpx2.ConnectTimeout):
+        return said
+    return _Transient(said, silent=isinstance(error, httpx2.ReadTimeout))
 
 
 def _message(content: bytes) -> str:

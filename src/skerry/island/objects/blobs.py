@@ -81,8 +81,7 @@ class DirectoryBlobs:
         if size is not None and size > limit:
             raise TooLarge(f"{size} bytes are more than the {limit} allowed")
         try:
-            await asyncio.to_thread(self._incoming.mkdir, mode=0o700, parents=True, exist_ok=True)
-            fd, name = await asyncio.to_thread(tempfile.mkstemp, dir=self._incoming)
+            fd, name = await asyncio.to_thread(self._draft)
         except OSError as error:
             raise _unavailable(error) from error
         temporary = Path(name)
@@ -133,6 +132,12 @@ class DirectoryBlobs:
                 await asyncio.to_thread(file.write, chunk)
                 await asyncio.to_thread(sha.update, chunk)
         return sha.hexdigest(), count
+
+    def _draft(self) -> tuple[int, str]:
+        # One by one: the mode is not that of parents that are made on the way.
+        for directory in (self._incoming.parent, self._incoming):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        return tempfile.mkstemp(dir=self._incoming)
 
     def _publish(self, temporary: Path, digest: str) -> None:
         target = self._path(digest)

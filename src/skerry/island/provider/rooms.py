@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import Conflict, EngineError, NoCapacity, NotFound
+from skerry.island.engine.errors import NoCapacity, NotFound
 from skerry.island.provider.records import ProviderJob
 from skerry.island.store.values import micros
 
@@ -80,7 +80,7 @@ async def leave(engine: Engine, job: ProviderJob) -> None:
             await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
             begun = True
         # Where a program was never begun, it was not begun again either.
-        if not await _remove(engine, name) and not begun:
+        if not await engine.removals.discard(engine.account_id, name) and not begun:
             break
     await engine.store.run(engine.capacity.release, token(job))
 
@@ -92,7 +92,7 @@ async def sweep(engine: Engine, keep: Iterable[ProviderJob]) -> None:
     for sandbox in found:
         if sandbox.id.startswith(_PREFIX) and sandbox.id.rpartition("-")[0] not in living:
             log.info("removing sandbox %s, whose job is over", sandbox.id)
-            await _remove(engine, sandbox.id)
+            await engine.removals.discard(engine.account_id, sandbox.id)
 
     def release(connection: Connection) -> None:
         for held in engine.capacity.held(connection):
@@ -100,19 +100,6 @@ async def sweep(engine: Engine, keep: Iterable[ProviderJob]) -> None:
                 engine.capacity.release(connection, held.id)
 
     await engine.store.run(release)
-
-
-async def _remove(engine: Engine, name: str) -> bool:
-    """Remove a sandbox; whether there was one."""
-    try:
-        await engine.sandboxes.delete(engine.account_id, name)
-    except NotFound:
-        return False
-    except Conflict:
-        return True
-    except EngineError as error:
-        log.warning("what is left of sandbox %s is removed at the next start: %s", name, error)
-    return True
 
 
 async def exists(engine: Engine, job: ProviderJob) -> bool:

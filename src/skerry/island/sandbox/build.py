@@ -22,6 +22,7 @@ from skerry.island.sandbox.layers import LayerStore
 from skerry.island.sandbox.live import peer_pid
 from skerry.island.sandbox.probe import is_privileged, kernel_version, seccomp_ready
 from skerry.island.sandbox.rlimits import rlimits
+from skerry.island.sandbox.space import space
 from skerry.island.sandbox.spec import Barriers, Limits, NetworkPolicy, SandboxSpec
 
 # The sandbox's ids 0 to 65535 are these on the machine, where nobody else uses them.
@@ -216,11 +217,12 @@ class Builder:
         fresh.replace(path)
         return spec
 
+    @space()
     def prepare(self, sandbox_id: str) -> Built:
         """Everything the zygote needs to build a sandbox, and its control group.
 
         Raises:
-            SandboxError: `unknown_sandbox`, `unknown_image`, `limits`, `start`.
+            SandboxError: `unknown_sandbox`, `unknown_image`, `limits`, `disk_full`, `start`.
         """
         spec = self.read_spec(sandbox_id)
         directory = self.layers.directory(sandbox_id)

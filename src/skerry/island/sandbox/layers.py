@@ -12,7 +12,6 @@ Everything is told by directories and two small files, so that a crash leaves no
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import threading
@@ -29,6 +28,7 @@ from skerry.island.sandbox.flatten import Merge, Unmergeable
 from skerry.island.sandbox.journal import Entry, ForkJournal, is_empty
 from skerry.island.sandbox.layout import CHAIN, HELD, ID, Layout, copy_root, rename_directory
 from skerry.island.sandbox.references import References
+from skerry.island.sandbox.space import space
 from skerry.island.sandbox.treecopy import TreeCopy
 from skerry.island.sandbox.trees import measure
 
@@ -93,7 +93,7 @@ class LayerStore:
         """
         self._images.rootfs(image)
         self._refuse_existing(id)
-        with _space():
+        with space():
             staged = self._stage(id, Chain(image), files)
             with self._lock:
                 self._publish(staged, id, Chain(image))
@@ -123,7 +123,7 @@ class LayerStore:
     def fresh_work(self, id: str) -> Path:
         """Replace the work directory by an empty one (after a `volatile` mount, which marks it) and return it."""
         work = self.work(id)
-        with self._lock, _space():
+        with self._lock, space():
             with contextlib.suppress(FileNotFoundError):
                 self._layout.trash.take(work)
             self._layout.own_directory(work, 0o700)
@@ -147,7 +147,7 @@ class LayerStore:
 
     def hold(self, id: str) -> list[Path]:
         """The lowers, recorded as mounted until `release`, also over a restart of this process. Repeatable."""
-        with self._lock, _space():
+        with self._lock, space():
             chain = self._chain(id)
             lowers = self._lowers(chain)
             self.release(id)
@@ -163,7 +163,7 @@ class LayerStore:
     def release(self, id: str) -> None:
         """No overlay of this sandbox is mounted any more; harmless when none was."""
         held = self.directory(id) / HELD
-        with self._lock, _space():
+        with self._lock, space():
             if held.exists():
                 self._references.scan()
                 layers = self._layout.layers_of(held)
@@ -183,7 +183,7 @@ class LayerStore:
         Raises:
             SandboxError: `exists` (child), `unsupported` (parent is held), `disk_full`.
         """
-        with self._lock, _space():
+        with self._lock, space():
             self._refuse_existing(child)
             if self.held(parent):
                 raise SandboxError("unsupported", f"sandbox {parent!r} is in use; its upper cannot be frozen")
@@ -216,7 +216,7 @@ class LayerStore:
         """
         upper = self.upper(parent)
         self.forget_copy(child)
-        with _space():
+        with space():
             size = measure(upper, enough=_FEW_BYTES, entries=_FEW_ENTRIES)
             if self.reflink or (size.complete and size.allocated <= _FEW_BYTES):
                 return False
@@ -245,7 +245,7 @@ class LayerStore:
         Raises:
             SandboxError: `exists` (child), `disk_full`.
         """
-        with contextlib.ExitStack() as stack, _space():
+        with contextlib.ExitStack() as stack, space():
             method: Literal["reflink", "copy"] = "reflink" if self.reflink else "copy"
             with self._lock:
                 self._refuse_existing(child)
@@ -279,7 +279,7 @@ class LayerStore:
 
     def remove(self, id: str) -> None:
         """Forget a sandbox and the layers only it used; returns at once, deletion goes on in the background."""
-        with self._lock, _space():
+        with self._lock, space():
             directory = self.directory(id)
             self._references.scan()
             damaged = id in self._references.unreadable
@@ -300,7 +300,7 @@ class LayerStore:
         Raises:
             SandboxError: `disk_full`.
         """
-        with contextlib.ExitStack() as stack, _space():
+        with contextlib.ExitStack() as stack, space():
             with self._lock:
                 chain = self._chain(id)
                 if len(chain.layers) < 2:
@@ -473,13 +473,3 @@ def _sync_files(directory: Path) -> None:
                     os.fsync(fd)
                 finally:
                     os.close(fd)
-
-
-@contextmanager
-def _space() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SandboxError("disk_full", "no space left for the sandbox's files") from error
-        raise

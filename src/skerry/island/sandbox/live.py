@@ -19,6 +19,7 @@ from skerry.island.sandbox.agent import VERSION
 from skerry.island.sandbox.channel import LONGEST_TAIL, AgentChannel, ChannelClosed, memory_file
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.process_handles import AgentPiped, AgentProcess, AgentTerminal
+from skerry.island.sandbox.space import NO_SPACE
 from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
 from skerry.island.sandbox.warm import WarmShells
@@ -133,7 +134,7 @@ class LiveAgent:
         """The next packet of a sandbox that is being built.
 
         Raises:
-            SandboxError: `start`: the builder failed, or nothing came in time.
+            SandboxError: `start`: the builder failed, or nothing came in time; `disk_full`.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -141,6 +142,8 @@ class LiveAgent:
         except TimeoutError:
             raise SandboxError("start", f"the sandbox did not start within {timeout:.0f} seconds") from None
         if "error" in message:
+            if message.get("errno") in NO_SPACE:
+                raise SandboxError("disk_full", "no space left to start the sandbox")
             raise SandboxError("start", str(message["error"]))
         return message
 

@@ -23,6 +23,7 @@ from skerry.island.sandbox.driver import ImageSource, RootFs, SandboxError
 from skerry.island.sandbox.launcher import Launcher
 from skerry.island.sandbox.layers import LayerStore
 from skerry.island.sandbox.probe import seccomp_ready
+from skerry.island.sandbox.space import space
 from skerry.island.sandbox.spec import Barriers, Limits, NetworkMode, SandboxSpec
 
 # One id per sandbox: beyond what distributions and subordinate ranges commonly use, or, inside a container that maps
@@ -77,12 +78,13 @@ class ProcessBuilder(Builder):
         """What stands for `/` of a sandbox: its writable directory."""
         return self.layers.upper(sandbox_id)
 
+    @space()
     def prepare(self, sandbox_id: str) -> Built:
         """Everything the zygote needs to start an agent.
 
         Raises:
             SandboxError: `unknown_sandbox`, `unknown_image`, `unsupported` (an image or a network policy that this
-                driver cannot give), `limits`, `start`.
+                driver cannot give), `limits`, `disk_full`, `start`.
         """
         spec = self.read_spec(sandbox_id)
         directory = self.layers.directory(sandbox_id)

@@ -14,7 +14,8 @@ mount), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`
 60,000 bytes travels as `{"big": true}` with a memory file as its last descriptor.
 
 On the control socket the zygote sends `{"pid": <id on this machine>}`, and the agent, when all is done,
-`{"ready": true}`; from then on it speaks the protocol of `agent`. A failure is `{"error": text}`.
+`{"ready": true}`; from then on it speaks the protocol of `agent`. A failure is `{"error": text, "errno": number or
+null}`.
 """
 
 from __future__ import annotations
@@ -226,7 +227,8 @@ def _write(path: str, text: str) -> None:
 def report(control: socket.socket, error: BaseException) -> None:
     """Tell the server why there will be no sandbox."""
     try:
-        control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        failure = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
+        control.send(json.dumps(failure).encode())
     except OSError:
         os._exit(1)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from skerry.errors import SkerryError
+from skerry.errors import ConfigurationError
 
 StoreReason = Literal["locked", "read_only", "full", "newer", "damaged", "unreachable"]
 
 
-class StoreError(SkerryError):
+class StoreError(ConfigurationError):
     """The data directory or database cannot be used; the message says what to do.
 
     Attributes:

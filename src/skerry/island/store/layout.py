@@ -9,13 +9,15 @@ import tempfile
 from pathlib import Path
 
 from skerry.island.store.errors import StoreError
+from skerry.island.store.modes import close_to_others
 
 VERSION = 1
 _MARK = "layout.json"
+_ELSEWHERE = "choose another with --data-dir or SKERRY_DATA_DIR"
 
 
 def prepare(data_dir: Path) -> None:
-    """Make the directory (closed to others), check that it can be written, and mark it.
+    """Make the directory (closed to others, and so is what it holds), check that it can be written, and mark it.
 
     Raises:
         StoreError: it cannot be used.
@@ -30,6 +32,7 @@ def prepare(data_dir: Path) -> None:
             probe.flush()
         if not mark.exists():
             write_private(mark, json.dumps({"version": VERSION}).encode())
+        close_to_others(data_dir)
     except OSError as error:
         raise explained(error, data_dir) from None
 
@@ -51,14 +54,14 @@ def write_private(path: Path, content: bytes) -> None:
 def explained(error: OSError, path: Path) -> StoreError:
     """What an operating system error about the data directory means to its owner."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError("full", f"no space is left for {path}; free some, or choose another --data-dir")
+        return StoreError("full", f"no space is left for {path}; free some, or {_ELSEWHERE}")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(
             "read_only",
-            f"{path} cannot be written ({error.strerror}); change its owner or mode, or choose another --data-dir",
+            f"{path} cannot be written ({error.strerror}); change its owner or mode, or {_ELSEWHERE}",
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return StoreError("damaged", f"{path} is not a directory; choose another --data-dir")
+        return StoreError("damaged", f"{path} is not a directory; {_ELSEWHERE}")
     return StoreError("unreachable", f"{path} cannot be used: {error.strerror}")
 
 

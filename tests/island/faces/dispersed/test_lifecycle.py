@@ -14,11 +14,22 @@ from skerry.island.faces.dispersed.jobs.lifecycle import (
     Attempt,
     Course,
     cancel,
-    job_may,
     outcome,
     pause_after,
     run_may,
 )
+
+JOBS: dict[str, frozenset[str]] = {
+    "PENDING": frozenset({"ASSIGNED", "CANCELLED", "FAILED"}),
+    "ASSIGNED": frozenset({"RUNNING", "PENDING", "FAILED", "CANCELLING", "CANCELLED"}),
+    "RUNNING": frozenset({"COMPLETED", "FAILED", "PENDING", "CANCELLING", "CANCELLED"}),
+    "CANCELLING": frozenset({"CANCELLED"}),
+}
+
+
+def job_may(before: str, after: str) -> bool:
+    """Whether a job may go from one state to another (section 1.2)."""
+    return after in JOBS.get(before, frozenset())
 
 
 def course(*runs: str, status: str = "RUNNING", slots: int = 1, retries: int = 0, waits: int = 0) -> Course:

@@ -12,6 +12,7 @@ from skerry.island.engine.records import Gpu
 from skerry.island.faces.dispersed.errors import Fault
 from skerry.island.faces.dispersed.jobs.placement import GB, Card, Need, Offer, place, why_not
 from skerry.island.faces.dispersed.nodes.gpu_models import uuid_of
+from skerry.island.settings import Dispersed as DispersedSettings
 from skerry.money import Money
 from skerry.units import MIB
 from tests.island.faces.dispersed.network import Network
@@ -200,7 +201,7 @@ async def test_regions(network: Network) -> None:
     await network.until(told)
     await network.scheduler.stop()
     await network.engine.close()
-    network.change(dispersed_region="eu-west-1")
+    network.change(dispersed=DispersedSettings(region="eu-west-1"))
     await network.open()
     assert (await network.ended(uuid))["status"] == "COMPLETED"
 

@@ -135,7 +135,7 @@ async def test_who_does_not_say_how_much_shares_processors(network: Network) -> 
     uuids = [await network.create("exec sleep 60") for _ in range(node.cpu_millis // 1_000 + 1)]
     for uuid in uuids:
         run = await network.run_reaches(uuid, "RUNNING")
-        assert run.hourly_rate == network.settings.dispersed_cpu_hour.amount
+        assert run.hourly_rate == network.settings.dispersed.cpu_hour.amount
         sandbox = await network.engine.sandboxes.get(network.account, run.sandbox_id)
         assert sandbox.limits.cpu_millis == 1_000
     for uuid in uuids:

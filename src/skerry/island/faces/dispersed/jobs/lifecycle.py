@@ -38,12 +38,6 @@ LONGEST_PAUSE = 60
 """Seconds that a slot rests at most after a run that failed."""
 _SECOND = 1_000_000
 
-_JOBS: dict[str, frozenset[str]] = {
-    "PENDING": frozenset({"ASSIGNED", "CANCELLED", "FAILED"}),
-    "ASSIGNED": frozenset({"RUNNING", "PENDING", "FAILED", "CANCELLING", "CANCELLED"}),
-    "RUNNING": frozenset({"COMPLETED", "FAILED", "PENDING", "CANCELLING", "CANCELLED"}),
-    "CANCELLING": frozenset({"CANCELLED"}),
-}
 _RUNS: dict[str, frozenset[str]] = {
     "ASSIGNED": frozenset({"PREPARING", "FAILING", "FAILED", "CANCELLING"}),
     "PREPARING": frozenset({"RUNNING", "FAILING", "FAILED", "CANCELLING"}),
@@ -51,11 +45,6 @@ _RUNS: dict[str, frozenset[str]] = {
     "FAILING": frozenset({"FAILED"}),
     "CANCELLING": frozenset({"CANCELLED"}),
 }
-
-
-def job_may(before: str, after: str) -> bool:
-    """Whether a job may go from one state to another (section 1.2)."""
-    return after in _JOBS.get(before, frozenset())
 
 
 def run_may(before: str, after: str) -> bool:

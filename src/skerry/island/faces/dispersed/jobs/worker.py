@@ -306,15 +306,7 @@ class Worker:
             await self._remove_sandbox(run)
 
     async def _remove_sandbox(self, run: Row[Any]) -> None:
-        await self._remove(run.account_id, run.sandbox_id)
-
-    async def _remove(self, account_id: str, sandbox_id: str) -> None:
-        try:
-            await self._engine.sandboxes.delete(account_id, sandbox_id)
-        except NotFound:
-            return
-        except EngineError as error:
-            log.warning("what is left of sandbox %s is removed at the next start: %s", sandbox_id, error)
+        await self._engine.removals.discard(run.account_id, run.sandbox_id)
 
     async def _end(self, uuid: str, status: str, **what: Any) -> None:
         await self._keep_time()
@@ -335,7 +327,7 @@ class Worker:
             for sandbox in found:
                 if sandbox.id not in living:
                     log.info("removing sandbox %s, whose job run has ended", sandbox.id)
-                    await self._remove(account.id, sandbox.id)
+                    await self._engine.removals.discard(account.id, sandbox.id)
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())

@@ -27,7 +27,7 @@ async def register(engine: Engine) -> None:
     processor = await asyncio.to_thread(_processor)
     node = engine.nodes.local
     hardware = json.dumps(hardware_of(node, processor))
-    region = engine.settings.dispersed_region
+    region = engine.settings.dispersed.region
     await engine.store.run(_enter, engine.account_id, node, region, hardware, micros(engine.clock.now()))
 
 

@@ -50,7 +50,7 @@ def all_offers(connection: Connection, engine: Engine, now: int) -> list[Offer]:
         now: microseconds since 1970.
     """
     priced = _pricing(connection, engine)
-    core_rate = engine.settings.dispersed_cpu_hour.amount
+    core_rate = engine.settings.dispersed.cpu_hour.amount
     rows = connection.execute(_NODES).all()
     busy: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     if any(node.node_id is None for node in rows):

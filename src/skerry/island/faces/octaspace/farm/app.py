@@ -56,9 +56,6 @@ class Farm:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
-            return
         started = False
 
         async def watched(message: dict[str, object]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Row
 
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import EngineError, NotFound, Unavailable
+from skerry.island.engine.errors import NotFound
 from skerry.island.engine.ports import SSH_ONLY
 from skerry.island.engine.records import Image, Program, RunRecord
 from skerry.island.engine.traffic import Moved
@@ -118,14 +118,7 @@ class MrWork:
 
     async def end(self, session: Row[Any]) -> None:
         """Remove its sandbox."""
-        try:
-            await self._engine.sandboxes.delete(session.account_id, session.sandbox_id)
-        except NotFound:
-            pass
-        except EngineError as error:
-            if not isinstance(error, Unavailable):
-                raise
-            log.warning("what is left of session %s is removed at the next start: %s", session.uuid, error)
+        await self._engine.removals.discard(session.account_id, session.sandbox_id)
         self._engine.traffic.forget(session.sandbox_id)
 
     async def recover(self, wanted: Collection[str]) -> None:
@@ -135,7 +128,7 @@ class MrWork:
             for sandbox in found:
                 if sandbox.id.startswith(PREFIX) and sandbox.id.removeprefix(PREFIX) not in wanted:
                     log.info("removing sandbox %s, whose session has ended", sandbox.id)
-                    await self._engine.sandboxes.delete(account.id, sandbox.id)
+                    await self._engine.removals.discard(account.id, sandbox.id)
 
     async def authorize(self, session: Row[Any]) -> None:
         """Let the holders of the account's SSH keys, as they are now, log in."""
