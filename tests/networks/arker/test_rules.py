@@ -22,6 +22,7 @@ from skerry.networks.arker.dialect import bearer_dialect
 from skerry.networks.arker.encoding import decode_text, encode_content
 from skerry.networks.arker.legacy_wire import is_vm_id
 from skerry.networks.arker.operations import OPERATIONS, terminal_url, url_of
+from skerry.networks.arker.results import BackgroundRunResult, CompletedRunResult, parse_run
 from skerry.networks.arker.routing import is_burst, regional_burst_base_url
 from skerry.networks.arker.transfer import CHUNK_SIZE, InlineWrite, plan_write, read_file
 
@@ -271,6 +272,26 @@ def test_halves_of_pairs_are_replaced() -> None:
     assert decode_text("a\ud800b", "utf-8") == "a\ufffdb".encode()
 
 
+@pytest.mark.parametrize(
+    ("said", "completed"),
+    [("true", True), ("[]", True), ("{}", True), ('"0"', True), ("0", False), ('""', False), ("null", False)],
+)
+def test_what_counts_as_completed(said: str, completed: bool) -> None:
+    body = f'{{"run_id": "r", "completed": {said}, "tunnels": [{{"port": 1, "new": 2}}]}}'
+    result = parse_run(Response(200, body=body.encode()))
+    assert isinstance(result, BackgroundRunResult)
+    assert result.completed is completed
+    assert result.tunnels[0].extra == {"new": 2}
+
+
+def test_exit_codes_are_numbers() -> None:
+    rest = '"stdout": "", "stdout_encoding": "u", "stderr": "", "stderr_encoding": "u", "completed": true'
+    for said, code in (("7", 7), ("1e2", 100), ("-1", -1), ("1.5", 1.5)):
+        result = parse_run(Response(200, body=f'{{"exit_code": {said}, {rest}}}'.encode()))
+        assert isinstance(result, CompletedRunResult)
+        assert result.exit_code == code
+
+
 NONSENSE = [
     b"",
     b"null",
@@ -378,6 +399,11 @@ def test_terminal_urls() -> None:
     assert terminal_url("http://h:1/arker", "v", "s") == "ws://h:1/arker/v1/vms/v/sessions/s/pty"
     with pytest.raises(InvalidRequestError):
         terminal_url("ftp://h", "v", "s")
+
+
+def test_a_key_from_a_file_is_sent_without_its_line_end() -> None:
+    dialect = bearer_dialect(resolve({}, api_key="a b\n", base_url="https://h.test"), None)
+    assert dialect.sign(Request("GET", "https://h.test")).header("authorization") == "Bearer a b"
 
 
 def test_signing_replaces_and_hides() -> None:
