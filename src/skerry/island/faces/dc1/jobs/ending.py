@@ -15,7 +15,6 @@ from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import claiming, events, job_rows, job_views
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.money.settling import Shares
-from skerry.island.faces.dc1.providers import provider_rows
 
 TIMED_OUT = "Job timed out — provider may be offline or model too large"
 GONE = "The provider of this job has disappeared"
@@ -133,6 +132,5 @@ def gpu_ms(job: Row[Any], now: int) -> int:
 
 
 def _ended(connection: Connection, job: Row[Any], refunded: int, now: int) -> Ended:
-    provider = None if job.provider_id is None else provider_rows.find(connection, job.provider_id)
-    promoted = claiming.promote(connection, provider, now=now)
+    promoted = claiming.promote(connection, job.provider_id, now=now)
     return Ended(job_rows.get(connection, job.id), str(job.status), refunded, promoted)

@@ -20,7 +20,6 @@ from skerry.island.faces.dc1.jobs.submission import Submission, check_image, com
 from skerry.island.faces.dc1.jobs.templates import TEMPLATES
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.providers import provider_rows
-from skerry.island.faces.dc1.tables import jobs
 from skerry.island.provider.container_specs import ContainerSpecError, default_spec, normal_spec
 from skerry.island.provider.params import IMAGE_MODELS, LLM_MODELS, SERVE_MODELS
 from skerry.island.provider.task_specs import compact, task_spec
@@ -99,8 +98,12 @@ class JobMaker:
             Fault: the first check that it does not pass.
         """
         spec = self._container(connection, wanted)
-        if provider is None:
-            provider = self._provider(connection, wanted, spec, now)
+        if provider is None and wanted.provider_id is not None:
+            provider = routing.chosen(connection, wanted.provider_id, wanted.min_vram_gb, now=now)
+        elif provider is None:
+            provider = routing.best(connection, **_needs(wanted, spec), now=now)
+            # Whoever was found has room.
+            room = provider is not None
         if price is None:
             rank = spec["pricing_class"]
             price = quote(self._settings, wanted.job_type, wanted.duration_minutes, rank, provider)
@@ -134,7 +137,7 @@ class JobMaker:
 
     def test(self, connection: Connection, provider: Row[Any], spec: str, *, now: int) -> Row[Any]:
         """A job of the operator's own that tries a provider out and costs nothing."""
-        return self._insert(
+        return job_rows.add(
             connection,
             now,
             job_id=job_rows.new_name(now, "test"),
@@ -178,11 +181,6 @@ class JobMaker:
             spec["prewarm_requested"] = True
         return spec
 
-    def _provider(self, connection: Connection, wanted: Submission, spec: dict[str, Any], now: int) -> Row[Any] | None:
-        if wanted.provider_id is not None:
-            return routing.chosen(connection, wanted.provider_id, wanted.min_vram_gb, now=now)
-        return routing.best(connection, **_needs(wanted, spec), now=now)
-
     def _check_funds(self, connection: Connection, renter: Row[Any], halala: int, now: int) -> None:
         balance = settling.balance(connection, renter.account_id)
         if balance <= 0 < halala:
@@ -219,7 +217,10 @@ class JobMaker:
         text = self.text_of(wanted) if text is None else text
         job_id = job_rows.new_name(now)
         settling.hold(connection, renter.account_id, job_id, agreed.halala, now=now)
-        job = self._insert(
+        timeout_at = (
+            now + claiming.longest(wanted.job_type, wanted.duration_minutes, wanted.max_duration_seconds) * _SECOND
+        )
+        job = job_rows.add(
             connection,
             now,
             job_id=job_id,
@@ -238,6 +239,7 @@ class JobMaker:
             bundle_id=wanted.bundle_id,
             duration_minutes=repr(wanted.duration_minutes),
             max_duration_seconds=wanted.max_duration_seconds,
+            timeout_at=timeout_at if room else None,
             quote=agreed.halala,
             rate_per_minute=agreed.rate_per_minute,
             rate_snapshot=agreed.snapshot,
@@ -252,20 +254,9 @@ class JobMaker:
             checkpoint=int(bool(spec.get("enable_checkpoint"))),
             retried_from=retried_from,
         )
-        if status == "pending":
-            job_rows.change(connection, job.id, now, timeout_at=now + claiming.seconds(job) * _SECOND)
         job_rows.add_totals(connection, renter.id, jobs_made=1)
         self._note(connection, job, now)
-        found = job_rows.find(connection, job.id)
-        assert found is not None
-        return Made(found, provider, job_rows.position(connection, found))
-
-    def _insert(self, connection: Connection, now: int, **values: Any) -> Row[Any]:
-        stamps = {"submitted_at": now, "created_at": now, "updated_at": now}
-        made = connection.execute(jobs.insert().values(**values, **stamps))
-        found = job_rows.find(connection, int(made.inserted_primary_key[0]))  # type: ignore[index]
-        assert found is not None
-        return found
+        return Made(job, provider, job_rows.position(connection, job))
 
     def _note(self, connection: Connection, job: Row[Any], now: int) -> None:
         waits = "pending provider assignment" if job.status == "pending" else "queued"
