@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, or_, select, tuple_
 
-from skerry.island.faces.dc1.jobs.changes import touch
+from skerry.island.faces.dc1.jobs.changes import OFFERS, touch
 from skerry.island.faces.dc1.tables import jobs, renters
 from skerry.island.store.prepared import Prepared
 from skerry.island.store.question import Changing, Question, among
@@ -77,12 +77,16 @@ def add(connection: Connection, now: int, **values: Any) -> Row[Any]:
     """A new job; columns that are not named are empty."""
     job = _add.one(connection, **{**_UNSET, "submitted_at": now, "created_at": now, "updated_at": now, **values})
     touch(connection, job.id)
+    if job.status in WAITING:
+        touch(connection, OFFERS)
     return job
 
 
 def change(connection: Connection, job: int, now: int, **values: Any) -> Row[Any]:
     """Set columns of a job, by its number; the job as it is since."""
     touch(connection, job)
+    if values.get("status") in WAITING:
+        touch(connection, OFFERS)
     found = _change(connection, job, updated_at=now, **values)
     assert found is not None
     return found
