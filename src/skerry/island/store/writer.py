@@ -143,16 +143,18 @@ class Writer:
         """Run a batch under one commit; False when it must be redone one by one, nothing of it having been kept."""
 
         def each(connection: Connection) -> None:
+            # Past SQLAlchemy, which takes longer for the three than most of what stands between them.
+            say = _raw(connection).execute if connection.dialect.name == "sqlite" else connection.exec_driver_sql
             for job in batch:
-                connection.exec_driver_sql("SAVEPOINT one")
+                say("SAVEPOINT one")
                 try:
                     job.value = job.work(connection)
                 except DBAPIError:
                     raise
                 except BaseException as error:
                     job.error = self._explain(error)
-                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-                connection.exec_driver_sql("RELEASE SAVEPOINT one")
+                    say("ROLLBACK TO SAVEPOINT one")
+                say("RELEASE SAVEPOINT one")
 
         try:
             self._transaction(each)
