@@ -32,6 +32,12 @@ SERVING = "vllm_serve"
 USUAL_SECONDS = 600
 """`max_duration_seconds` of a job that has none."""
 
+WAIT_SECONDS = 1_800
+"""How long a job is queued before nobody waits for it any more (section 5.4)."""
+
+DISPATCH_WAIT_SECONDS = 600
+"""The same for one that was dispatched."""
+
 
 _MAY_BE: tuple[ColumnElement[bool], ...] = (
     among(jobs.c.status, job_rows.WAITING),
@@ -166,7 +172,7 @@ def release(connection: Connection, job: Row[Any], *, reason: str, source: str, 
         picked_up_at=None,
         assigned_at=None,
         started_at=None,
-        timeout_at=None,
+        timeout_at=now + WAIT_SECONDS * 1_000_000,
         progress_phase=None,
         endpoint_url=None,
         serve_port=None,

@@ -80,6 +80,7 @@ class JobMaker:
         text: str | None = None,
         retried_from: int | None = None,
         room: bool | None = None,
+        patience: int = claiming.WAIT_SECONDS,
         now: int,
     ) -> Made:
         """Check what is left to check, in the network's order, hold the money, and write the job down.
@@ -92,6 +93,7 @@ class JobMaker:
             text: its task spec, where that is not made of the submission.
             retried_from: number of the job that this one repeats.
             room: whether the provider has room for it, where that was decided already.
+            patience: seconds for which it may be queued.
             now: microseconds since 1970.
 
         Raises:
@@ -110,7 +112,12 @@ class JobMaker:
         self._check_funds(connection, renter, price.halala, now)
         image = wanted.image_override
         check_image(wanted, isinstance(image, str) and images.is_approved(connection, image.strip()))
-        return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, room, now)
+        if room is None:
+            room = provider is not None and provider_rows.working(connection, provider.id) < provider.slots
+        if room:
+            patience = claiming.longest(wanted.job_type, wanted.duration_minutes, wanted.max_duration_seconds)
+        timeout_at = now + patience * _SECOND
+        return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, room, timeout_at, now)
 
     def needs(self, connection: Connection, wanted: Submission) -> dict[str, Any]:
         """What a job needs of a provider, as `routing.best` takes it.
@@ -208,18 +215,14 @@ class JobMaker:
         agreed: Quote,
         text: str | None,
         retried_from: int | None,
-        room: bool | None,
+        room: bool,
+        timeout_at: int,
         now: int,
     ) -> Made:
-        if room is None:
-            room = provider is not None and provider_rows.working(connection, provider.id) < provider.slots
         status = "pending" if room else "queued"
         text = self.text_of(wanted) if text is None else text
         job_id = job_rows.new_name(now)
         settling.hold(connection, renter.account_id, job_id, agreed.halala, now=now)
-        timeout_at = (
-            now + claiming.longest(wanted.job_type, wanted.duration_minutes, wanted.max_duration_seconds) * _SECOND
-        )
         job = job_rows.add(
             connection,
             now,
@@ -239,7 +242,7 @@ class JobMaker:
             bundle_id=wanted.bundle_id,
             duration_minutes=repr(wanted.duration_minutes),
             max_duration_seconds=wanted.max_duration_seconds,
-            timeout_at=timeout_at if room else None,
+            timeout_at=timeout_at,
             quote=agreed.halala,
             rate_per_minute=agreed.rate_per_minute,
             rate_snapshot=agreed.snapshot,

@@ -160,6 +160,7 @@ def give_up(
     exit_code: int | None = None,
     result: str | None = None,
     also: Mapping[str, Any] | None = None,
+    blamed: bool = True,
     now: int,
 ) -> int:
     """End a job that failed or was cancelled, and give back all that it holds; the caller has seen that it goes on.
@@ -170,6 +171,7 @@ def give_up(
         event_type: of `events`.
         source: who says so.
         also: further columns of its row.
+        blamed: whether its provider, if it has one, could have done it.
 
     Returns:
         Halala given back.
@@ -181,7 +183,7 @@ def give_up(
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"refund {job.job_id}", now=now)
     values = {"refunded_at": now, "last_error": error, "charged": 0, "provider_earned": 0, "fee": 0, **(also or {})}
     _end(connection, job, None, status, gpu_ms, exit_code, now, result=result, error=error, **values)
-    if status == "failed" and job.provider_id is not None:
+    if status == "failed" and job.provider_id is not None and blamed:
         provider_rows.count(connection, job.provider_id, failed_jobs=1)
     message = error or ("Job was cancelled" if status == "cancelled" else "Job failed")
     events.add(connection, job.id, event_type, status, source, message, payload={"refunded_halala": quote}, now=now)
@@ -198,6 +200,9 @@ def _end(
     now: int,
     **values: Any,
 ) -> None:
+    if job.status == "queued":
+        # Until when it would have waited is nobody's time limit.
+        values["timeout_at"] = None
     since = job_rows.change(
         connection, job.id, now, status=status, completed_at=now, gpu_ms=gpu_ms, exit_code=exit_code, **values
     )
