@@ -7,11 +7,14 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Conflict, EngineError, NotFound
-from skerry.island.engine.records import Image, RunRecord
+from skerry.island.engine.records import Image, Program, RunRecord
 from skerry.island.engine.shell import HOME
 from skerry.island.images.host_image import HOST
+from skerry.island.images.program import program
 from skerry.island.provider import rooms
 from skerry.island.provider.benchmark import benchmark_script
 from skerry.island.provider.course import Course
@@ -146,6 +149,9 @@ class ContainerJobs:
     async def _begin(self, job: ProviderJob, beginning: int, work: _Work, course: Course, seconds: float) -> RunRecord:
         engine, name = self._engine, rooms.room_id(job, beginning)
         image = await self._image(work.image, course)
+        script = work.script.encode("utf-8", "replace")
+        own = script.startswith(b"#!") and b"python" not in script.partition(b"\n")[0]
+        what = await self._program(image, (_SCRIPT,) if own else (*_INTERPRETER, _SCRIPT))
         try:
             await engine.sandboxes.create(
                 engine.account_id,
@@ -162,28 +168,41 @@ class ContainerJobs:
             # It was made before a crash.
             if (known := await self._find(job, beginning)) is not None:
                 return known
-        script = work.script.encode("utf-8", "replace")
-        own = script.startswith(b"#!") and b"python" not in script.partition(b"\n")[0]
         await engine.sandboxes.write_file(
             engine.account_id, name, _SCRIPT, io.BytesIO(script), len(script), beneath=HOME, mode=0o755
         )
-        env = {"PYTHONUNBUFFERED": "1", **image.env, **work.env}
+        env = {"PYTHONUNBUFFERED": "1", **what.env, **work.env}
         try:
             record = await engine.runs.submit(
                 engine.account_id,
                 name,
                 id=name,
-                command=(_SCRIPT,) if own else (*_INTERPRETER, _SCRIPT),
+                command=what.argv,
                 background=True,
                 timeout=seconds,
                 env={**env, "DC1_JOB_ID": job.job_id, "DC1_JOB_TYPE": job.job_type},
-                cwd=HOME,
+                cwd=what.cwd,
+                user=what.user,
                 metered=False,
             )
         except Conflict:
             record = await engine.runs.get(engine.account_id, name, name)
         course.phase("generating")
         return record
+
+    async def _program(self, image: Image, argv: tuple[str, ...]) -> Program:
+        """A program in place of the image's own, where and as whom the image says.
+
+        Raises:
+            Invalid: the image has no such user.
+        """
+        if image.id == HOST:
+            return Program(argv=argv, env=image.env, cwd=HOME, user="")
+        images = self._engine.images
+        config = await asyncio.to_thread(images.config, image.id)
+        place = config.working_dir or HOME
+        config = msgspec.structs.replace(config, entrypoint=argv, command=(), working_dir=place)
+        return await asyncio.to_thread(program, image.name, config, images.rootfs(image.id))
 
     def _limits(self) -> Limits:
         node, options = self._engine.nodes.local, self._options
