@@ -24,6 +24,9 @@ _GOES_ON = ("pending", "assigned", "pulling", "running")
 # Made once, because making a statement takes longer than running it.
 _by_number = Question(select(jobs).where(jobs.c.id == bindparam("number")))
 _by_name = Question(select(jobs).where(jobs.c.job_id == bindparam("name")))
+_measure = select(jobs.c.id, jobs.c.renter_id, jobs.c.provider_id, func.length(jobs.c.result).label("length"))
+_measured_by_number = Question(_measure.where(jobs.c.id == bindparam("number")))
+_measured_by_name = Question(_measure.where(jobs.c.job_id == bindparam("name")))
 _UNSET: dict[str, Any] = {column.name: getattr(column.default, "arg", None) for column in jobs.c}
 del _UNSET["id"]
 _add = Question(jobs.insert().values({name: bindparam(name) for name in _UNSET}).returning(*jobs.c))
@@ -58,14 +61,23 @@ def new_name(now: int, prefix: str = "job") -> str:
 
 def find(connection: Connection, ident: str | int) -> Row[Any] | None:
     """A job by its number or its name."""
+    return _found(connection, ident, _by_number, _by_name)
+
+
+def measured(connection: Connection, ident: str | int) -> Row[Any] | None:
+    """Whose a job is, and the `length` of its result in characters, without the result."""
+    return _found(connection, ident, _measured_by_number, _measured_by_name)
+
+
+def _found(connection: Connection, ident: str | int, by_number: Question, by_name: Question) -> Row[Any] | None:
     text = str(ident)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
     if number is not None and number <= _LARGEST_ID:
-        found = _by_number.first(connection, number=number)
+        found = by_number.first(connection, number=number)
         if found is not None:
             return found
     # No name has a NUL, and not every database takes one in a question.
-    return None if "\x00" in text else _by_name.first(connection, name=text)
+    return None if "\x00" in text else by_name.first(connection, name=text)
 
 
 def get(connection: Connection, job: int) -> Row[Any]:
