@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Conflict, EngineError, NoCapacity, NotFound
 from skerry.island.provider.records import ProviderJob
-from skerry.island.store.values import micros
 
 NETWORK = "dc1"
 MOST_BEGINNINGS = 4
@@ -62,29 +61,7 @@ async def take_gpus(engine: Engine, job: ProviderJob, count: int) -> tuple[int, 
         return ()
     if count > len(node.gpus):
         raise NoCapacity(f"{count} GPUs are asked for; this machine has {len(node.gpus)}")
-    name = token(job)
-    now = micros(engine.clock.now())
-
-    def take(connection: Connection) -> tuple[int, ...]:
-        held = engine.capacity.gpus_of(connection, name)
-        if held:
-            return held
-        free = [gpu.index for gpu in engine.capacity.free(connection).gpus]
-        if len(free) < count:
-            raise NoCapacity(f"{count} GPUs are asked for; {len(free)} are free")
-        engine.capacity.take(
-            connection,
-            name,
-            engine.account_id,
-            cpu_millis=0,
-            memory_bytes=0,
-            disk_bytes=0,
-            gpus=free[:count],
-            now=now,
-        )
-        return tuple(free[:count])
-
-    return await engine.store.run(take)
+    return await engine.lending.set_aside(token(job), count)
 
 
 async def leave(engine: Engine, job: ProviderJob, traces: Traces | None = None) -> None:
