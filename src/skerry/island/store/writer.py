@@ -6,7 +6,8 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -112,7 +113,7 @@ class Writer:
         if self._engine.dialect.name != "sqlite":
             with self._engine.begin() as connection:
                 return work(connection)
-        kept = self._kept = self._kept or self._connect()
+        kept = self._kept = self._kept or believing(self._engine)
         raw = _raw(kept)
         raw.execute("BEGIN IMMEDIATE")
         try:
@@ -124,20 +125,6 @@ class Writer:
                 raw.execute("ROLLBACK")
             raise
         return value
-
-    def _connect(self) -> Connection:
-        """A connection on which SQLAlchemy believes a transaction open, so that it neither begins nor ends any.
-
-        Its own beginning and end of one cost as much as all that a small transaction does.
-        """
-        connection = self._engine.connect()
-        try:
-            connection.begin()
-            _raw(connection).execute("ROLLBACK")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _together(self, batch: list[_Job]) -> bool:
         """Run a batch under one commit; False when it must be redone one by one, nothing of it having been kept."""
@@ -161,6 +148,33 @@ class Writer:
         except BaseException:
             return False
         return True
+
+
+def believing(engine: Engine) -> Connection:
+    """A connection on which SQLAlchemy believes a transaction open, so that it neither begins nor ends any.
+
+    Its own beginning and end of one cost as much as all that a small transaction does.
+    """
+    connection = engine.connect()
+    try:
+        connection.begin()
+        _raw(connection).execute("ROLLBACK")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def snapshot(kept: Connection) -> Iterator[None]:
+    """Read one state of the database over such a connection."""
+    raw = _raw(kept)
+    raw.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:

@@ -40,6 +40,7 @@ class LocalPlatform:
         self._engine = engine
         self._changes = changes
         self._provider_id = provider_id
+        self._likely = True
         self._open = ExitStack()
         self._watch = self._open.enter_context(changes.watching(OFFERS))
 
@@ -57,9 +58,11 @@ class LocalPlatform:
         """Take the next job."""
         async with _translated():
             # Offers are mostly another provider's, or too many: those must not queue for a transaction in vain.
-            if not await self._engine.store.read(claiming.waits, self._provider_id):
+            # Where one was found just now, there mostly is another.
+            if not self._likely and not await self._engine.store.read(claiming.waits, self._provider_id):
                 return None
             row = await self._changes.run(provider_polls.claim_next, self._provider_id, now=self._now())
+            self._likely = row is not None
         return None if row is None else job_of(row)
 
     async def progress(self, job: ProviderJob, phase: str) -> None:
