@@ -52,7 +52,7 @@ def test_it_is_found_where_there_are_its_program_and_a_gpu(monkeypatch: pytest.M
     assert [engine.name for engine in engines.find([])] == ["llama.cpp"]
     program.unlink()
     assert [engine.name for engine in engines.find([0])] == ["llama.cpp"]
-    monkeypatch.setattr(llama, "find", lambda: None)
+    monkeypatch.setattr(llama, "find", lambda gpus: None)
     assert engines.available([0]) == llama.MISSING
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import pwd
 from typing import Any
 
 import pytest
 
+from skerry.island.images.define import Overrides
 from skerry.island.images.registry import Registry
 from skerry.island.provider.records import Outcome
 from skerry.networks.dc1.signing import sign_task_spec
@@ -119,6 +122,20 @@ async def test_memory_is_bounded(lab: ProviderLab) -> None:
     row = await lab.done(script(lab, "x = [b'x' * (1 << 20) for _ in range(2000)]\nprint(len(x))"))
     assert row.status == "failed"
     assert "memory" in (outcome(row).error or "").lower(), outcome(row)
+
+
+async def test_an_image_says_where_and_as_whom(lab: ProviderLab) -> None:
+    await lab.engine.images.define("mine", "host", overrides=Overrides(working_dir="/tmp", user="nobody"))
+    text = 'import os\nprint(os.getcwd(), os.environ["USER"], os.getuid())\n'
+    row = await lab.done(script(lab, text, params={"image_override": "mine"}))
+    where, whom, number = outcome(row).result.split()
+    # A sandbox of a plain user's island has only one user id, which counts as root there.
+    several = os.geteuid() == 0
+    assert (where, whom, int(number)) == ("/tmp", "nobody", pwd.getpwnam("nobody").pw_uid if several else 0)
+    await lab.engine.images.define("broken", "host", overrides=Overrides(user="no-such-user"))
+    row = await lab.done(script(lab, text, params={"image_override": "broken"}))
+    assert "no-such-user" in (outcome(row).error or "")
+    await lab.clean()
 
 
 async def test_an_image_that_is_not_to_be_had(lab: ProviderLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,23 @@ class Capacity:
         _fit(wanted, self.free(connection))
         rows.add(connection, wanted)
 
+    def take_gpus(self, connection: Connection, id: str, account_id: str, count: int, *, now: int) -> tuple[int, ...]:
+        """Set GPUs aside, whichever are free, and nothing else; those that the id has already, where it has some.
+
+        Raises:
+            NoCapacity: fewer are free.
+        """
+        rows.lock_node(connection, self._node.id)
+        held = self.gpus_of(connection, id)
+        if held:
+            return held
+        free = [gpu.index for gpu in self.free(connection).gpus]
+        if len(free) < count:
+            raise NoCapacity(f"{count} GPUs are asked for; {len(free)} are free")
+        chosen = tuple(free[:count])
+        self.take(connection, id, account_id, cpu_millis=0, memory_bytes=0, disk_bytes=0, gpus=chosen, now=now)
+        return chosen
+
     def release(self, connection: Connection, id: str) -> bool:
         """Give an allocation back; False when there is none."""
         return rows.remove(connection, id)

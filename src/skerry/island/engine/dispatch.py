@@ -294,6 +294,8 @@ class Dispatcher:
 
     def _settle(self, connection: Connection, job: Job, wall_ns: int, now: int) -> Money:
         """Close the lease of the last attempt; what all of them have cost."""
+        if not job.request.metered:
+            return Money(0, self._core.node.cpu_hour.currency)
         taken = self._leases.close(connection, job.exec_id, wall_ns, now)
         if taken is None or job.record.attempts > 1:
             return self._leases.spent(connection, job.record)

@@ -19,6 +19,7 @@ from skerry.island.engine.errors import Unavailable
 from skerry.island.engine.idempotency import Idempotency
 from skerry.island.engine.leases import Leases
 from skerry.island.engine.ledger import Ledger
+from skerry.island.engine.lending import Lending
 from skerry.island.engine.nodes import Nodes
 from skerry.island.engine.ports import Ports
 from skerry.island.engine.reconcile import reconcile
@@ -74,6 +75,7 @@ class Engine:
         self.idempotency = Idempotency(core.store, core.clock)
         self.nodes = Nodes(core.node)
         self.capacity = Capacity(core.node, core.settings.cpu_floor_millis)
+        self.lending = Lending(core, self.capacity, self.account_id)
         self.leases = Leases(core)
         self._states = SessionStates(core)
         self._activity = Activity(core.clock)
@@ -127,6 +129,7 @@ class Engine:
             used.on_lost(_log_lost)
             chosen = used
             await used.start()
+            await engine.lending.sweep()
             await reconcile(core, engine.leases, engine._dispatcher, engine._activity)
             # The lists of addresses that ports have count at the SSH server's entrance too.
             await engine.ports.start()

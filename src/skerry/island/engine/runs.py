@@ -259,8 +259,10 @@ class Runs:
         if stream not in ("stdout", "stderr"):
             raise Invalid(f"there is no stream {stream!r}; use stdout or stderr")
         attempt = 0
+        job: Job | None = None
         while True:
-            job = self._dispatcher.jobs.get(run_id)
+            # One that is over is not among them any more, but knows its end.
+            job = self._dispatcher.jobs.get(run_id) or job
             record = job.record if job is not None else await self._core.store.read(rows.get, run_id)
             if record is None:
                 raise NotFound(f"there is no run {run_id}")

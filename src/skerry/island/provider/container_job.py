@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from skerry.island.engine import output
+import msgspec
+
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import Conflict, EngineError, NotFound
-from skerry.island.engine.records import Image, RunRecord
+from skerry.island.engine.records import Image, Program, RunRecord
 from skerry.island.engine.shell import HOME
 from skerry.island.images.host_image import HOST
+from skerry.island.images.program import program
 from skerry.island.provider import rooms
 from skerry.island.provider.benchmark import benchmark_script
 from skerry.island.provider.course import Course
 from skerry.island.provider.params import WORKER_IMAGE, environment
 from skerry.island.provider.records import Level, Outcome, ProviderJob, failure
+from skerry.island.provider.rooms import Traces
 from skerry.island.provider.stdout import Lines, result_text
 from skerry.island.provider.task_specs import CONTAINER_TYPE, parsed
 from skerry.island.sandbox.driver import SandboxError
@@ -33,11 +35,14 @@ WORKER_IMAGES = ("dc1/", "dcp/")
 
 _SCRIPT = f"{HOME}/job.py"
 _MOST_OUTPUT = 64 * MIB
+_LITTLE = 64 * 1024
 _SAID = 1_000
 # The script's own first line decides; a plain script is Python, whichever name the image has for it.
 _FIND_PYTHON = """\
-found=$(command -v python3 || command -v python) || { echo "there is no Python in this image" >&2; exit 127; }
-exec "$found" -u "$0"
+command -v python3 >/dev/null && exec python3 -u "$0"
+command -v python >/dev/null && exec python -u "$0"
+echo "there is no Python in this image" >&2
+exit 127
 """
 _INTERPRETER = ("/bin/sh", "-c", _FIND_PYTHON)
 
@@ -84,8 +89,13 @@ class ContainerJobs:
         self._engine = engine
         self._options = options
 
-    async def carry(self, job: ProviderJob, course: Course) -> Outcome:
+    async def carry(self, job: ProviderJob, course: Course, traces: Traces | None = None) -> Outcome:
         """Run the job's program, or follow it where it runs already, to its end.
+
+        Args:
+            job: which.
+            course: hears of it.
+            traces: what there is of it, where this process alone began it; noted here.
 
         Raises:
             EngineError: something of this machine's stands in the way.
@@ -93,11 +103,15 @@ class ContainerJobs:
         found = work_of(job)
         if isinstance(found, str):
             return failure(found)
+        traces = traces or Traces(begun=rooms.MOST_BEGINNINGS)
+        traces.gpus = True
         gpus = await rooms.take_gpus(self._engine, job, int(job.container_spec.get("gpu_count") or 1))
+        traces.gpus = bool(gpus)
         work = _Work(found.image, found.script, found.env, gpus)
         lost = False
         for beginning in range(1, rooms.MOST_BEGINNINGS + 1):
-            record = await self._find(job, beginning)
+            record = await self._find(job, beginning) if beginning <= traces.begun else None
+            traces.begun, traces.going = max(traces.begun, beginning), True
             if record is None:
                 left = self._left(job)
                 if left <= 0:
@@ -113,6 +127,7 @@ class ContainerJobs:
                         raise
                     return failure(error.message)
             ended = await self._follow(record, course)
+            traces.going = False
             if ended.cause not in ("lost", "stopped") or beginning == rooms.MOST_BEGINNINGS:
                 return await self._judge(job, ended, len(gpus), beginning - 1)
             lost = ended.cause == "lost"
@@ -134,8 +149,10 @@ class ContainerJobs:
     async def _begin(self, job: ProviderJob, beginning: int, work: _Work, course: Course, seconds: float) -> RunRecord:
         engine, name = self._engine, rooms.room_id(job, beginning)
         image = await self._image(work.image, course)
-        # Conflict: it was made before a crash.
-        with contextlib.suppress(Conflict):
+        script = work.script.encode("utf-8", "replace")
+        own = script.startswith(b"#!") and b"python" not in script.partition(b"\n")[0]
+        what = await self._program(image, (_SCRIPT,) if own else (*_INTERPRETER, _SCRIPT))
+        try:
             await engine.sandboxes.create(
                 engine.account_id,
                 id=name,
@@ -147,28 +164,45 @@ class ContainerJobs:
                 metered=False,
                 gpus=work.gpus,
             )
-        script = work.script.encode("utf-8", "replace")
-        own = script.startswith(b"#!") and b"python" not in script.partition(b"\n")[0]
+        except Conflict:
+            # It was made before a crash.
+            if (known := await self._find(job, beginning)) is not None:
+                return known
         await engine.sandboxes.write_file(
             engine.account_id, name, _SCRIPT, io.BytesIO(script), len(script), beneath=HOME, mode=0o755
         )
-        env = {"PYTHONUNBUFFERED": "1", **image.env, **work.env}
+        env = {"PYTHONUNBUFFERED": "1", **what.env, **work.env}
         try:
             record = await engine.runs.submit(
                 engine.account_id,
                 name,
                 id=name,
-                command=(_SCRIPT,) if own else (*_INTERPRETER, _SCRIPT),
+                command=what.argv,
                 background=True,
                 timeout=seconds,
                 env={**env, "DC1_JOB_ID": job.job_id, "DC1_JOB_TYPE": job.job_type},
-                cwd=HOME,
+                cwd=what.cwd,
+                user=what.user,
                 metered=False,
             )
         except Conflict:
             record = await engine.runs.get(engine.account_id, name, name)
         course.phase("generating")
         return record
+
+    async def _program(self, image: Image, argv: tuple[str, ...]) -> Program:
+        """A program in place of the image's own, where and as whom the image says.
+
+        Raises:
+            Invalid: the image has no such user.
+        """
+        if image.id == HOST:
+            return Program(argv=argv, env=image.env, cwd=HOME, user="")
+        images = self._engine.images
+        config = await asyncio.to_thread(images.config, image.id)
+        place = config.working_dir or HOME
+        config = msgspec.structs.replace(config, entrypoint=argv, command=(), working_dir=place)
+        return await asyncio.to_thread(program, image.name, config, images.rootfs(image.id))
 
     def _limits(self) -> Limits:
         node, options = self._engine.nodes.local, self._options
@@ -207,7 +241,8 @@ class ContainerJobs:
         async with asyncio.TaskGroup() as tasks:
             for stream, level in streams:
                 tasks.create_task(self._tell(record, course, stream, level))
-        return await self._engine.runs.wait(record.id)
+            ended = tasks.create_task(self._engine.runs.wait(record.id))
+        return ended.result()
 
     async def _tell(self, record: RunRecord, course: Course, stream: str, level: Level) -> None:
         name = f"{record.id}.{stream}"
@@ -219,13 +254,12 @@ class ContainerJobs:
         course.output(lines.end(), name, level)
 
     async def _judge(self, job: ProviderJob, ended: RunRecord, gpus: int, restarts: int) -> Outcome:
-        files = self._engine.driver.run_files(ended.sandbox_id, ended.id)
-        written, complaints = await output.read(files.stdout), await output.read(files.stderr)
+        written, complaints = await self._engine.runs.output(ended)
         error = _error(job, ended, complaints, self._limits())
         elapsed = await self._elapsed(ended)
         return Outcome(
             success=error is None,
-            result=await asyncio.to_thread(result_text, written),
+            result=result_text(written) if len(written) < _LITTLE else await asyncio.to_thread(result_text, written),
             error=error,
             gpu_seconds=round(elapsed * max(1, gpus), 3),
             exit_code=None if ended.cause in ("lost", "stopped") else ended.exit_code,

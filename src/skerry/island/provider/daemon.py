@@ -113,9 +113,12 @@ class Daemon:
                 ModelStore(known.home, extra=(*options.models, *known.extra), hub_cache=known.hub_cache),
                 settings=LlmSettings(default_model=options.default_model),
                 gpus=[gpu.index for gpu in engine.nodes.local.gpus],
+                lender=engine.lending,
             )
+            engine.lending.on_wanted(llm.yield_gpu)
             ending.push_async_callback(llm.close)
-            pictures = DiffusionWorkers(options.data_dir)
+            pictures = DiffusionWorkers(options.data_dir, lender=engine.lending)
+            engine.lending.on_wanted(pictures.yield_gpu)
             ending.push_async_callback(pictures.aclose)
             client = AsyncDC1(
                 base_url=options.account.base_url,

@@ -15,6 +15,7 @@ from skerry.island.provider.image_job import ImageJobs, Pictures
 from skerry.island.provider.params import IMAGE_MODELS, LLM_MODELS, SERVE_MODELS
 from skerry.island.provider.platform import Platform
 from skerry.island.provider.records import IMAGE_TYPE, TEXT_TYPES, HostStatus, Outcome, ProviderJob
+from skerry.island.provider.rooms import Traces
 from skerry.island.provider.serving_job import Servers, ServingJobs
 from skerry.island.provider.text_job import LanguageModels, TextJobs
 
@@ -65,6 +66,8 @@ class Executor:
         self._engine = engine
         self._measure = measure
         self._options = options = options or ExecutorOptions()
+        self._earlier: frozenset[str] = frozenset()
+        self._traces: dict[str, Traces] = {}
         clock = engine.clock.monotonic
         self._containers = ContainerJobs(engine, options.containers)
         self._texts = TextJobs(models, options.llm_models, clock)
@@ -73,7 +76,7 @@ class Executor:
 
     async def refusal(self, job: ProviderJob) -> str | None:
         """Why a job cannot begin here now; None where it can, and where it goes on already."""
-        if await rooms.exists(self._engine, job):
+        if self._is_earlier(job) and await rooms.exists(self._engine, job):
             return None
         status = await self._measure()
         return no_room(job.job_type, status, needs=self._options.free_mib, free_disk=self._options.free_disk)
@@ -97,7 +100,8 @@ class Executor:
         if job.job_type in TEXT_TYPES and job.params is not None:
             return await self._texts.carry(job, course)
         # A platform that tells no parameters sends the program that does the work.
-        return await self._containers.carry(job, course)
+        traces = None if self._is_earlier(job) else self._traces.setdefault(rooms.token(job), Traces())
+        return await self._containers.carry(job, course, traces)
 
     def seconds_left(self, job: ProviderJob) -> float:
         """How long a job may still be carried, with some slack: what carries it watches the time too."""
@@ -113,17 +117,24 @@ class Executor:
     async def release(self, job: ProviderJob) -> None:
         """End and remove what is left of a job here."""
         await self._servings.release(job)
-        await rooms.leave(self._engine, job)
+        name = rooms.token(job)
+        await rooms.leave(self._engine, job, None if self._is_earlier(job) else self._traces.get(name, Traces()))
+        self._traces.pop(name, None)
         self._bookmark(job).unlink(missing_ok=True)
 
     async def sweep(self, keep: Iterable[ProviderJob]) -> None:
         """Remove what a crash has left of every job but these."""
         kept = list(keep)
         await rooms.sweep(self._engine, kept)
+        self._earlier = frozenset(map(rooms.token, kept))
         living = {self._bookmark(job) for job in kept}
         for path in (self._engine.settings.data_dir / _BOOKMARKS).glob("dc1-*.json"):
             if path not in living:
                 path.unlink(missing_ok=True)
+
+    def _is_earlier(self, job: ProviderJob) -> bool:
+        """Whether an earlier process may have begun this try of a job."""
+        return rooms.token(job) in self._earlier
 
     def _bookmark(self, job: ProviderJob) -> Path:
         return self._engine.settings.data_dir / _BOOKMARKS / f"{rooms.token(job)}.json"

@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import NoCapacity, NotFound
 from skerry.island.provider.records import ProviderJob
-from skerry.island.store.values import micros
 
 NETWORK = "dc1"
 MOST_BEGINNINGS = 4
@@ -22,6 +22,21 @@ _GRACE = 2.0
 _PREFIX = "dc1-"
 
 log = logging.getLogger("skerry.provider")
+
+
+@dataclass(slots=True)
+class Traces:
+    """What there is of one try of a job that this process began, so that nobody has to look.
+
+    Args:
+        begun: how often its program was begun, each time in a sandbox of its own.
+        going: whether it may be going on.
+        gpus: whether GPUs were set aside.
+    """
+
+    begun: int = 0
+    going: bool = False
+    gpus: bool = False
 
 
 def token(job: ProviderJob) -> str:
@@ -46,43 +61,30 @@ async def take_gpus(engine: Engine, job: ProviderJob, count: int) -> tuple[int, 
         return ()
     if count > len(node.gpus):
         raise NoCapacity(f"{count} GPUs are asked for; this machine has {len(node.gpus)}")
-    name = token(job)
-    now = micros(engine.clock.now())
-
-    def take(connection: Connection) -> tuple[int, ...]:
-        held = engine.capacity.gpus_of(connection, name)
-        if held:
-            return held
-        free = [gpu.index for gpu in engine.capacity.free(connection).gpus]
-        if len(free) < count:
-            raise NoCapacity(f"{count} GPUs are asked for; {len(free)} are free")
-        engine.capacity.take(
-            connection,
-            name,
-            engine.account_id,
-            cpu_millis=0,
-            memory_bytes=0,
-            disk_bytes=0,
-            gpus=free[:count],
-            now=now,
-        )
-        return tuple(free[:count])
-
-    return await engine.store.run(take)
+    return await engine.lending.set_aside(token(job), count)
 
 
-async def leave(engine: Engine, job: ProviderJob) -> None:
-    """End what goes on of a job, remove its sandboxes, give its GPUs back; what is gone already stays gone."""
-    for beginning in range(1, MOST_BEGINNINGS + 1):
+async def leave(engine: Engine, job: ProviderJob, traces: Traces | None = None) -> None:
+    """End what goes on of a job, remove its sandboxes, give its GPUs back; what is gone already stays gone.
+
+    Args:
+        engine: whose.
+        job: which try of which job.
+        traces: what there is of it; None where that has to be found out.
+    """
+    most = MOST_BEGINNINGS if traces is None else traces.begun
+    for beginning in range(1, most + 1):
         name = room_id(job, beginning)
         begun = False
-        with contextlib.suppress(NotFound):
-            await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
-            begun = True
+        if traces is None or traces.going:
+            with contextlib.suppress(NotFound):
+                await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
+                begun = True
         # Where a program was never begun, it was not begun again either.
         if not await engine.removals.discard(engine.account_id, name) and not begun:
             break
-    await engine.store.run(engine.capacity.release, token(job))
+    if traces is None or traces.gpus:
+        await engine.store.run(engine.capacity.release, token(job))
 
 
 async def sweep(engine: Engine, keep: Iterable[ProviderJob]) -> None:

@@ -15,7 +15,7 @@ MOST_RESULT = 2 * MIB
 MOST_MARKED = 24 * MIB
 """Bytes that a result behind the marker may have beyond that: pictures are reported so."""
 
-_MARKER = re.compile(rb"^" + MARKER.encode(), re.MULTILINE)
+_MARKER = MARKER.encode()
 _PHASE = re.compile(r"\[(?:dcp|dc1)-phase\]\s*([A-Za-z_]+)\s*$")
 _ENDS = re.compile(rb"[\r\n]")
 _MOST_LINE = 64 * 1024
@@ -52,10 +52,9 @@ def result_text(output: bytes, limit: int = MOST_RESULT) -> str:
 
 def _result(output: bytes, limit: int) -> bytes:
     """From the last marker to the end; only its line where that is too much; nothing where there is none."""
-    start = -1
-    for found in _MARKER.finditer(output):
-        start = found.start()
-    if start < 0:
+    # Searched for as plain bytes: a pattern would hold everybody up where the output is long.
+    start = output.rfind(b"\n" + _MARKER) + 1
+    if not output.startswith(_MARKER, start):
         return b""
     rest = output[start:]
     if len(rest) > limit:

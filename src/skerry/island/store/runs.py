@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from skerry.island.engine.records import RunRecord
 from skerry.island.store.prepared import Prepared, insertion
+from skerry.island.store.question import Question
 from skerry.island.store.tables import attempts, runs
 from skerry.island.store.values import decode_labels, encode, maybe_moment, maybe_money, micros, moment
 
@@ -26,6 +27,7 @@ _insert = insertion(
     },
 )
 _OPEN = ("pending", "running")
+_by_id = Question(select(runs).where(runs.c.id == bindparam("of_id")))
 _end = Prepared(
     runs.update()
     .where(runs.c.id == bindparam("of_id"), runs.c.ended_at.is_(None))
@@ -68,7 +70,7 @@ def add(connection: Connection, record: RunRecord, request: bytes, currency: str
 
 def get(connection: Connection, run_id: str) -> RunRecord | None:
     """A run by id."""
-    row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
+    row = _by_id.first(connection, of_id=run_id)
     return None if row is None else _record(row)
 
 

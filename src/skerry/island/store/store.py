@@ -8,6 +8,7 @@ import errno
 import functools
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,12 +22,15 @@ from skerry.island.engine.errors import EngineError, Unavailable
 from skerry.island.promptness import be_prompt
 from skerry.island.store import migrate
 from skerry.island.store.errors import StoreError
-from skerry.island.store.writer import Writer
+from skerry.island.store.writer import Writer, believing, snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _READERS = 4
+_HERE = 4
+"""Connections for those who read in threads of their own."""
+
 _BUSY_MS = 5000
 
 log = logging.getLogger("skerry.store")
@@ -42,6 +46,9 @@ class Store:
         self._reading = reading
         self._writer = Writer(writing, self._explain)
         self._readers = ThreadPoolExecutor(_READERS, "skerry-store-reader", be_prompt)
+        # As the writer does: a file's connection is kept by each thread, which saves the pool's work each time.
+        self._of_thread = threading.local()
+        self._kept: list[Connection] = []
 
     @classmethod
     async def open(cls, url: str) -> Store:
@@ -69,7 +76,7 @@ class Store:
                 if not parsed.database.startswith("file:") and file.parent.is_dir() and not file.exists():
                     # What people ran and said is in it: nobody else on this machine may read it, nor its journal.
                     file.touch(mode=0o600)
-                engines += (_sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", _READERS))
+                engines += (_sqlite(url, "BEGIN IMMEDIATE", 1), _sqlite(url, "BEGIN", _READERS + _HERE))
             else:
                 engines.append(create_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True))
                 engines.append(
@@ -114,8 +121,12 @@ class Store:
 
         def work() -> T:
             try:
-                with self._reading.connect() as connection:
-                    return fn(connection, *args, **kwargs)
+                if self.dialect != "sqlite":
+                    with self._reading.connect() as connection:
+                        return fn(connection, *args, **kwargs)
+                kept = self._keep()
+                with snapshot(kept):
+                    return fn(kept, *args, **kwargs)
             except EngineError:
                 raise
             except Exception as error:
@@ -134,6 +145,13 @@ class Store:
         with self._reading.connect() as connection:
             return fn(connection, *args, **kwargs)
 
+    def _keep(self) -> Connection:
+        kept: Connection | None = getattr(self._of_thread, "kept", None)
+        if kept is None or kept.closed or kept.invalidated:
+            kept = self._of_thread.kept = believing(self._reading)
+            self._kept.append(kept)
+        return kept
+
     async def close(self) -> None:
         """Finish what is queued and disconnect."""
         await asyncio.to_thread(self._close, drop=False)
@@ -145,6 +163,8 @@ class Store:
     def _close(self, *, drop: bool) -> None:
         self._writer.close(drop=drop)
         self._readers.shutdown(wait=True, cancel_futures=True)
+        for kept in self._kept:
+            kept.close()
         self._reading.dispose()
         self._writing.dispose()
 

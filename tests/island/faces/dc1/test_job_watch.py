@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1.jobs.ending import GONE, TIMED_OUT
+from skerry.island.faces.dc1.jobs.ending import GONE, NOT_TAKEN, OUTLIVED, TIMED_OUT
 from tests.island.faces.dc1.hosts import Host, host, row, submit
 from tests.island.faces.dc1.stage import Stage
 
@@ -67,13 +67,65 @@ async def test_jobs_that_were_only_picked_up(stage: Stage, state: str) -> None:
     await stage.audit()
 
 
-async def test_jobs_that_wait_have_time(stage: Stage) -> None:
+async def test_jobs_that_nobody_takes_are_given_up(stage: Stage) -> None:
+    """Queued ones after 30 minutes, dispatched ones after 10; what has a provider when its hold is good no more."""
     mine = await host(stage)
-    pending = (await submit(stage, mine, max_duration_seconds=60))["job_id"]
-    queued = (await submit(stage, None, gpu_requirements={"min_vram_gb": 999}))["job_id"]
-    await pass_time(stage, mine, seconds=86_400)
+    pending = await submit(stage, mine, max_duration_seconds=60)
+    queued = await submit(stage, None, gpu_requirements={"min_vram_gb": 999})
+    body = {"job_type": "benchmark", "duration_minutes": 5, "provider_id": mine.id}
+    dispatched = (await stage.rent("POST", "/api/jobs", body)).json["job"]
+    jobs = [job["job_id"] for job in (dispatched, queued, pending)]
+    assert [(await row(stage, job)).status for job in jobs] == ["queued", "queued", "pending"]
+    assert queued["timeout_at"] is None
+    passed = 0
+    for number, (job, seconds) in enumerate(zip(jobs, (600, 1_800, 1_860), strict=True)):
+        await pass_time(stage, mine, seconds=seconds - passed - 1)
+        assert (await look(stage), (await row(stage, job)).completed_at) == (0, None)
+        stage.clock.advance(1)
+        assert await look(stage) in (0, 1)
+        assert [(await row(stage, each)).status == "failed" for each in jobs] == [it <= number for it in range(3)]
+        passed = seconds
+    output = await stage.rent("GET", f"/api/jobs/{jobs[1]}/output")
+    told = (output.status, output.json["error"], output.json["refunded_halala"])
+    assert told == (410, NOT_TAKEN, queued["cost_halala"])
+    last = (await stage.rent("GET", f"/api/jobs/{jobs[1]}/lifecycle")).json["events"][-1]
+    assert (last["event_type"], last["status"], last["source"]) == ("job.timed_out", "failed", "system")
+    assert (await stage.balance()).amount == 100_000
+    await stage.audit()
+
+
+async def test_nobody_is_given_up_before_providers_could_come_back(stage: Stage) -> None:
+    job = (await submit(stage, None, gpu_requirements={"min_vram_gb": 999}))["job_id"]
+    stage.clock.advance(86_400)
+    # As after a night in which the island was off.
+    watch = stage.face.service.working.watch
+    await watch.stop()
+    watch.start()
+    stage.clock.advance(299)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "queued")
+
+    async def ended() -> bool:
+        stage.clock.advance(0.25)
+        return bool((await row(stage, job)).status == "failed")
+
+    await asyncio.wait_for(stage.lab.until(ended), 30)
+    await stage.audit()
+
+
+async def test_a_job_runs_for_little_longer_than_was_paid(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, "training", duration_minutes=0.1)
+    assert (await row(stage, job)).max_duration_seconds == 1_800
+    stage.clock.advance(65.9)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "running")
+    stage.clock.advance(0.1)
     await look(stage)
-    assert [(await row(stage, job)).status for job in (pending, queued)] == ["pending", "queued"]
+    kept = await row(stage, job)
+    assert (kept.status, kept.error, kept.charged) == ("failed", OUTLIVED, 0)
+    report = await mine.post("/api/providers/job-result", job_id=job, success=True, result="late", gpu_seconds_used=66)
+    assert report.json == {"success": True, "message": "Job already settled (failed)"}
+    assert (await stage.balance()).amount == 100_000
+    await stage.audit()
 
 
 async def test_a_model_is_served_for_as_long_as_was_paid(stage: Stage) -> None:
@@ -130,7 +182,10 @@ async def test_a_provider_that_does_not_come_back(stage: Stage) -> None:
     await look(stage)
     kept = await row(stage, running)
     assert (kept.status, kept.provider_id, kept.retry_count, kept.retry_reason) == ("queued", None, 1, GONE)
-    assert (kept.started_at, kept.picked_up_at, kept.timeout_at) == (None, None, None)
+    assert (kept.started_at, kept.picked_up_at) == (None, None)
+    # It may be queued for another half hour, which is no limit of time to anybody.
+    assert kept.timeout_at == kept.updated_at + 1_800_000_000
+    assert (await stage.rent("GET", f"/api/jobs/{running}")).json["job"]["timeout_at"] is None
     kept = await row(stage, pending)
     assert (kept.status, kept.provider_id, kept.retry_count) == ("queued", None, 0)
     assert {(await other.claim())["job_id"], (await other.claim())["job_id"]} == {running, pending}

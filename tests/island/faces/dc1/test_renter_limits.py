@@ -60,6 +60,21 @@ async def test_limits(strict: Stage, method: str, path: str, body: Any, count: i
     assert (await strict.rent(method, path, body)).status != 429
 
 
+async def test_every_answer_tells_of_the_narrowest_limit(strict: Stage) -> None:
+    """Whatever becomes of a request: `RateLimit-*` of its own route's limit, else of the one that all share."""
+
+    def told(answer: Answer) -> tuple[str, ...]:
+        return tuple(answer.headers[f"ratelimit-{name}"] for name in ("policy", "limit", "remaining", "reset"))
+
+    assert told(await strict.rent("GET", "/api/renters/me")) == ("300;w=60", "300", "299", "60")
+    assert told(await strict.rent("GET", "/api/jobs/nothing")) == ("300;w=60", "300", "298", "60")
+    assert told(await strict.rent("GET", "/nowhere")) == ("300;w=60", "300", "297", "60")
+    refused = await strict.rent("POST", "/api/jobs/submit", {"job_type": "poetry"})
+    assert (refused.status, told(refused)) == (400, ("30;w=60", "30", "29", "60"))
+    unknown = await strict.rent("GET", "/api/jobs", key="dc1-renter-" + "0" * 32)
+    assert (unknown.status, told(unknown)) == (403, ("300;w=60", "300", "299", "60"))
+
+
 async def test_rotations_are_three_a_day(strict: Stage) -> None:
     _, key = await register(strict)
     for _ in range(3):

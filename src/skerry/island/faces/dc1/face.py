@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -92,42 +93,46 @@ class DC1Face:
         if scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
             return
-        extra: Sequence[Header] = ()
+        told = _Told()
         try:
             if scope["method"] == "OPTIONS":
-                answer, extra = Answer(b"", 204), _PREFLIGHT
+                answer, told.headers = Answer(b"", 204), _PREFLIGHT
             else:
-                answer, extra = await self._answer(scope, receive)
+                answer = await self._answer(scope, receive, told)
             # Here, because what cannot be encoded is a defect like any other.
             body = answer.value if _ready(answer) else wire.encode(answer.value)
         except ClientGone:
             return
         except Exception as error:
             fault = errors.fault_of(error)
-            answer, extra = Answer(fault.body, fault.status), fault.headers
+            # A refusal for too many requests tells of the limit itself.
+            answer = Answer(fault.body, fault.status)
+            told.headers = fault.headers if fault.status == 429 and fault.headers else (*told.headers, *fault.headers)
             body = wire.encode(answer.value)
-        await _reply(scope, receive, send, answer, body, extra)
+        await _reply(scope, receive, send, answer, body, told.headers)
 
     def _resources(self) -> Sequence[Resource]:
         return [System(self._engine), *self.service.resources()]
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[Answer, tuple[Header, ...]]:
+    async def _answer(self, scope: Scope, receive: Receive, told: _Told) -> Answer:
         raw = raw_path(scope)
         address = requests.address_of(scope)
         headers = requests.headers_of(scope)
         query = requests.query_of(scope)
         served = await self.service.served(scope, receive, raw)
         if served is not None:
-            return served, ()
+            return served
         self._limits.take(limits.CROWD, address)
-        self._limits.take(limits.EVERYTHING, headers.get("x-renter-key") or headers.get("x-provider-key") or address)
+        who = headers.get("x-renter-key") or headers.get("x-provider-key") or address
+        told.headers = self._limits.take(limits.EVERYTHING, who)
         route, values = self._routes.find(scope["method"], raw)
         body, json = await requests.read(scope, receive)
         where = {**query, "key": values.pop(0)} if route.keyed else query
         shown = presented(route.access, headers, where, json) if route.access.role != "anybody" else ""
-        early = self._take(route, Caller(key_id=key_rows.digest(shown) if shown else ""), address, raw, early=True)
+        nobody = Caller(key_id=key_rows.digest(shown) if shown else "")
+        told.headers = self._take(route, nobody, address, raw, early=True) or told.headers
         caller = await self._authentication.admit(route.access, headers, where, json)
-        told = self._take(route, caller, address, raw, early=False) or early
+        told.headers = self._take(route, caller, address, raw, early=False) or told.headers
         call = Call(
             caller=caller,
             address=address,
@@ -138,7 +143,7 @@ class DC1Face:
             root=root_of(scope),
             now=micros(self._engine.clock.now()),
         )
-        return await route.handler(call, *values), told
+        return await route.handler(call, *values)
 
     def _take(self, route: Route, caller: Caller, address: str, raw: bytes, *, early: bool) -> tuple[Header, ...]:
         """Count a request against its route's limits: by address or by what was presented before anybody is known."""
@@ -168,6 +173,13 @@ class DC1Face:
             return self._engine.vault.open(sealed, context) == key.encode()
         except Unreadable:
             return False
+
+
+@dataclass(slots=True)
+class _Told:
+    """Headers about the limit that a request counted against, the narrowest so far, whatever becomes of it."""
+
+    headers: Sequence[Header] = ()
 
 
 def _who(limit: Limit, caller: Caller, address: str, raw: bytes) -> str:

@@ -9,9 +9,10 @@ import string
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from skerry.island.faces.dc1.tables import keys
+from skerry.island.store.question import Question
 
 NETWORK = "dc1"
 RENTER_PREFIX = "dc1-renter-"
@@ -25,6 +26,7 @@ SCOPED = "renter_scoped"
 PERMITTED = "renter_permitted"
 PAYOUTS = "provider_payouts"
 _BASE62 = string.ascii_letters + string.digits
+_by_digest = Question(select(keys).where(keys.c.digest == bindparam("digest"), keys.c.revoked_at.is_(None)))
 
 
 def make(kind: str) -> str:
@@ -80,8 +82,7 @@ def add(
 
 def find(connection: Connection, key: str) -> Row[Any] | None:
     """A key that was not revoked, expired or not."""
-    query = select(keys).where(keys.c.digest == digest(key), keys.c.revoked_at.is_(None))
-    return connection.execute(query).first()
+    return _by_digest.first(connection, digest=digest(key))
 
 
 def live(connection: Connection, kind: str, owner_id: int, now: int) -> list[Row[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,7 @@ from skerry.island.workers.image import environment, models
 from skerry.island.workers.image.choices import MODELS, STATE, DiffusionChoices
 from skerry.island.workers.image.process import HubFailed, OnPhase, PictureProcess
 from skerry.island.workers.image.values import Model, Order, Picture, choose_seed
+from skerry.island.workers.lender import Lender, OwnGpus, visible
 
 log = logging.getLogger("skerry.diffusion")
 
@@ -28,6 +30,7 @@ class _Seat:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.process: PictureProcess | None = None
+        self.lease = ""
         self.held = True
         self.uses = 0
 
@@ -42,6 +45,7 @@ class DiffusionWorkers:
         clock: measures idleness.
         python: in place of the environment's; it runs `script`.
         script: what a process runs.
+        lender: of GPUs, where others use them too; each process has one then, where the machine has any.
 
     Example:
         >>> async with DiffusionWorkers(data_dir) as workers:
@@ -58,6 +62,7 @@ class DiffusionWorkers:
         clock: Clock | None = None,
         python: Path | None = None,
         script: Path | None = None,
+        lender: Lender | None = None,
     ) -> None:
         self.choices = DiffusionChoices.from_env(environ) if choices is None else choices
         self._state = data_dir / STATE
@@ -65,6 +70,8 @@ class DiffusionWorkers:
         self._clock = SystemClock() if clock is None else clock
         self._python = python
         self._script = script
+        self._lender = lender or OwnGpus()
+        self._leases = itertools.count(1)
         self._turn = asyncio.Condition()
         self._seats: dict[str, _Seat] = {}
         self._drawing: set[asyncio.Task[Picture]] = set()
@@ -153,6 +160,17 @@ class DiffusionWorkers:
                 raise Unavailable(_CLOSED) from None
             raise
 
+    async def yield_gpu(self) -> bool:
+        """Unload a model that is not used from a GPU; whether there was one."""
+        async with self._turn:
+            idle = [seat for seat in self._seats.values() if not seat.held and seat.lease]
+            if not idle or self._closed:
+                return False
+            seat = min(idle, key=lambda other: other.uses)
+            seat.held = True
+        await self._clear(seat)
+        return True
+
     async def aclose(self) -> None:
         """End every process; whoever waits for a picture is told so."""
         async with self._turn:
@@ -183,7 +201,7 @@ class DiffusionWorkers:
                 await self._unload(seat)
                 if (waiting := on_phase("loading_model")) is not None:
                     await waiting
-                seat.process = await self._load(python, model)
+                seat.process = await self._load(python, seat)
             drawn = await seat.process.draw(order, on_phase)
             return Picture(
                 png=drawn.png,
@@ -199,13 +217,25 @@ class DiffusionWorkers:
                 withheld=drawn.withheld,
             )
 
-    async def _load(self, python: Path, model: Model) -> PictureProcess:
+    async def _load(self, python: Path, seat: _Seat) -> PictureProcess:
+        model, environ = seat.model, dict(self._environ)
+        if self._lender.gpus:
+            seat.lease = f"picture-{next(self._leases)}"
+        try:
+            if seat.lease:
+                environ |= visible(await self._lender.take(seat.lease, 1))
+            return await self._start(python, model, environ)
+        except BaseException:
+            await asyncio.shield(self._unload(seat))
+            raise
+
+    async def _start(self, python: Path, model: Model, environ: Mapping[str, str]) -> PictureProcess:
         if model.folder is not None:
             task: dict[str, object] = {"folder": str(model.folder.absolute())}
         else:
             task = {"hub": model.name, "hub_room_bytes": self.choices.hub_room_bytes}
         more = {} if self._script is None else {"script": self._script}
-        return await PictureProcess.start(python, model.name, task, self.choices, self._environ, **more)
+        return await PictureProcess.start(python, model.name, task, self.choices, environ, **more)
 
     @contextlib.asynccontextmanager
     async def _seat(self, model: Model) -> AsyncIterator[_Seat]:
@@ -245,6 +275,7 @@ class DiffusionWorkers:
             seat.held = False
             seat.uses += 1
             if seat.process is None or not seat.process.alive:
+                await self._unload(seat)
                 self._seats.pop(seat.model.name, None)
             elif not self._closed:
                 task = asyncio.get_running_loop().create_task(self._idle(seat, seat.uses))
@@ -259,6 +290,10 @@ class DiffusionWorkers:
             if seat.held or seat.uses != uses or self._seats.get(seat.model.name) is not seat:
                 return
             seat.held = True
+        await self._clear(seat)
+
+    async def _clear(self, seat: _Seat) -> None:
+        """Unload the model of a seat that is held for this, and do away with the seat."""
         try:
             await self._unload(seat)
         finally:
@@ -267,11 +302,13 @@ class DiffusionWorkers:
                 self._seats.pop(seat.model.name, None)
                 self._turn.notify_all()
 
-    @staticmethod
-    async def _unload(seat: _Seat) -> None:
+    async def _unload(self, seat: _Seat) -> None:
         if seat.process is not None:
             process, seat.process = seat.process, None
             await process.close()
+        if seat.lease:
+            await self._lender.give(seat.lease)
+            seat.lease = ""
 
     @property
     def _directories(self) -> tuple[Path, ...]:

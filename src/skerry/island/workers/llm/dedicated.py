@@ -142,6 +142,7 @@ class DedicatedServers:
         if server.process is not None:
             await server.process.stop()
         self._room.give(server.claim)
+        await self._room.settled()
 
     async def aclose(self) -> None:
         """End all."""

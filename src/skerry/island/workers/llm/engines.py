@@ -14,7 +14,7 @@ def find(gpus: Sequence[int] = ()) -> list[Engine]:
     Args:
         gpus: `index`es of its GPUs.
     """
-    here: list[Engine | None] = [vllm.find(gpus), llama.find()]
+    here: list[Engine | None] = [vllm.find(gpus), llama.find(gpus)]
     return [engine for engine in here if engine is not None]
 
 

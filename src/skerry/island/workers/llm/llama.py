@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from skerry.island.engine.errors import Invalid
+from skerry.island.workers.lender import visible
 from skerry.island.workers.llm import gguf
 from skerry.island.workers.llm.models import Model
 from skerry.island.workers.llm.values import Launch, Need, Order
@@ -39,6 +41,8 @@ class LlamaCpp:
     name: str = NAME
     format: Literal["gguf", "weights"] = "gguf"
     chooses_port: bool = True
+    gpus: int = 0
+    """That one process takes: one where the library was built for them, and the machine has one."""
 
     def context_of(self, model: Model, wanted: int) -> int:
         """As wanted, but no more than the model was trained on."""
@@ -50,7 +54,7 @@ class LlamaCpp:
         found = header(model)
         cached = context * parallel * found.cache_width * _CACHE_BYTES[dtype]
         weights = max(found.weights_bytes, model.size_bytes)
-        return Need(memory_bytes=weights + cached + _PROCESS + _BATCH * 4 * found.vocabulary)
+        return Need(memory_bytes=weights + cached + _PROCESS + _BATCH * 4 * found.vocabulary, gpus=self.gpus)
 
     def most_text(self, model: Model, context: int) -> int | None:
         """As many of the longest token as the context holds."""
@@ -77,6 +81,8 @@ class LlamaCpp:
             "warmup": order.model.size_bytes >= _SMALL,
         }
         env = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        if self.gpus:
+            env |= visible(order.gpus)
         return Launch(
             argv=(sys.executable, "-I", "-B", str(_CHILD)),
             env={**env, "LC_ALL": "C.UTF-8"},
@@ -86,14 +92,23 @@ class LlamaCpp:
         )
 
 
-def find() -> LlamaCpp | None:
-    """The engine, if it is installed; it is not loaded for this."""
-    if find_spec(PACKAGE) is None:
+def find(gpus: Sequence[int] = ()) -> LlamaCpp | None:
+    """The engine, if it is installed; it is not loaded for this.
+
+    Args:
+        gpus: `index`es of this machine's.
+    """
+    package = find_spec(PACKAGE)
+    if package is None:
         return None
+    folders = [Path(folder) for folder in package.submodule_search_locations or ()]
+    # Wheels keep the libraries that they bring beside the package.
+    places = [place for folder in folders for place in (folder, folder.with_name(f"{folder.name}.libs"))]
+    takes = int(bool(gpus) and any(True for place in places for _ in place.glob("**/*cuda*")))
     try:
-        return LlamaCpp(metadata.version(PACKAGE))
+        return LlamaCpp(metadata.version(PACKAGE), gpus=takes)
     except metadata.PackageNotFoundError:
-        return LlamaCpp("unknown")
+        return LlamaCpp("unknown", gpus=takes)
 
 
 def header(model: Model) -> gguf.Header:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from skerry.island.engine.errors import NoCapacity, Unsupported
+from skerry.island.workers.lender import Lender
 from skerry.island.workers.llm.values import Need
 from skerry.units import KIB, format_size
 
 _SHARE = 0.75
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _RETRY_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +30,7 @@ class Claim:
         need: how much.
         leave: ends the process; None for one that may not be made to leave.
         gpus: `index`es of those that it has.
+        lease: by which name they are lent.
         idle_since: monotonic seconds; None while it is used.
     """
 
@@ -33,6 +38,7 @@ class Claim:
     need: Need
     leave: Callable[[], Awaitable[None]] | None = None
     gpus: tuple[int, ...] = ()
+    lease: str = ""
     idle_since: float | None = field(default=None)
 
 
@@ -42,13 +48,14 @@ class Room:
     Args:
         memory_bytes: for all of them together.
         processes: at most so many at once.
-        gpus: `index`es of those that may be used.
+        lender: of GPUs.
     """
 
-    def __init__(self, *, memory_bytes: int, processes: int, gpus: Sequence[int] = ()) -> None:
+    def __init__(self, *, memory_bytes: int, processes: int, lender: Lender) -> None:
         self.memory_bytes = memory_bytes
         self.processes = processes
-        self._gpus = tuple(gpus)
+        self._lender = lender
+        self._leases = itertools.count(1)
         self._claims: list[Claim] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -60,7 +67,7 @@ class Room:
 
     def fits(self, need: Need) -> bool:
         """Whether there would be enough with nothing else loaded."""
-        return need.memory_bytes <= self.memory_bytes and need.gpus <= len(self._gpus)
+        return need.memory_bytes <= self.memory_bytes and need.gpus <= len(self._lender.gpus)
 
     def check(self, name: str, need: Need) -> None:
         """Refuse what can never be loaded here.
@@ -68,8 +75,8 @@ class Room:
         Raises:
             Unsupported: it needs more than there is.
         """
-        if need.gpus > len(self._gpus):
-            raise Unsupported(f"{name} needs {need.gpus} GPU, and there are {len(self._gpus)} here")
+        if need.gpus > len(self._lender.gpus):
+            raise Unsupported(f"{name} needs {need.gpus} GPU, and there are {len(self._lender.gpus)} here")
         if need.memory_bytes > self.memory_bytes:
             raise Unsupported(
                 f"{name} needs about {format_size(need.memory_bytes)} of memory, and models may use "
@@ -120,14 +127,14 @@ class Room:
         for claim in going:
             assert claim.leave is not None
             self._claims.remove(claim)
-            self._end(claim.leave)
-        free = [index for index in self._gpus if not any(index in claim.gpus for claim in self._claims)]
-        mine = Claim(name, need, leave, tuple(free[: need.gpus]))
+            self._end(claim)
+        mine = Claim(name, need, leave)
         self._claims.append(mine)
         # Their memory is only free when they have gone.
         try:
-            while self._leaving:
-                await asyncio.wait(set(self._leaving))
+            await self.settled()
+            if need.gpus:
+                await self._lend(mine, deadline)
         except BaseException:
             self.give(mine)
             raise
@@ -138,6 +145,7 @@ class Room:
         if claim in self._claims:
             self._claims.remove(claim)
             self._changed.set()
+            self._later(self._back(claim))
 
     def holds(self, claim: Claim) -> bool:
         """Whether a claim stands; one that was made to leave does not."""
@@ -157,19 +165,53 @@ class Room:
         assert claim.leave is not None
         if claim in self._claims:
             self._claims.remove(claim)
-            self._end(claim.leave)
+            self._end(claim)
             self._changed.set()
+
+    async def yield_gpu(self) -> bool:
+        """Make the claim leave that has been idle longest with a GPU; whether there was one."""
+        idle = [claim for claim in self._claims if claim.gpus and claim.idle_since is not None and claim.leave]
+        if not idle:
+            return False
+        self.dismiss(min(idle, key=lambda claim: claim.idle_since or 0.0))
+        await self.settled()
+        return True
 
     async def settled(self) -> None:
         """Return when all that were made to leave have gone."""
         while self._leaving:
             await asyncio.wait(set(self._leaving))
 
-    def _end(self, leave: Callable[[], Awaitable[None]]) -> None:
-        async def end() -> None:
-            await leave()
+    async def _lend(self, mine: Claim, deadline: float) -> None:
+        """Have GPUs lent that others of this machine, such as jobs in sandboxes, may have at the moment."""
+        mine.lease = f"llm-{next(self._leases)}"
+        while True:
+            try:
+                mine.gpus = await self._lender.take(mine.lease, mine.need.gpus)
+                return
+            except NoCapacity as error:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise NoCapacity(
+                        f"there is no room for {mine.name} now: {error.message}", retry_after=_RETRY_SECONDS
+                    ) from None
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
 
-        task = asyncio.ensure_future(end())
+    def _end(self, claim: Claim) -> None:
+        async def end() -> None:
+            assert claim.leave is not None
+            await claim.leave()
+            await self._back(claim)
+
+        self._later(end())
+
+    async def _back(self, claim: Claim) -> None:
+        """Give GPUs back, also where it is not known whether they were lent."""
+        if claim.lease:
+            await self._lender.give(claim.lease)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
@@ -189,7 +231,7 @@ class Room:
         return (
             len(staying) < self.processes
             and sum(claim.need.memory_bytes for claim in staying) + need.memory_bytes <= self.memory_bytes
-            and sum(len(claim.gpus) for claim in staying) + need.gpus <= len(self._gpus)
+            and sum(claim.need.gpus for claim in staying) + need.gpus <= len(self._lender.gpus)
         )
 
 

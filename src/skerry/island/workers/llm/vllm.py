@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skerry.island.engine.errors import Invalid
+from skerry.island.workers.lender import visible
 from skerry.island.workers.llm.models import Model
 from skerry.island.workers.llm.values import Launch, Need, Order
 from skerry.units import GIB
@@ -77,7 +78,7 @@ class Vllm:
             command += ["--chat-template", _TEMPLATE]
         env = {name: os.environ[name] for name in _PASSED if name in os.environ}
         env |= {
-            "CUDA_VISIBLE_DEVICES": ",".join(map(str, order.gpus)),
+            **visible(order.gpus),
             "LC_ALL": "C.UTF-8",
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from skerry.island.engine.errors import Invalid, NotFound, Unavailable
+from skerry.island.workers.lender import Lender, OwnGpus
 from skerry.island.workers.llm import engines, hub, requests
 from skerry.island.workers.llm.assembly import PIECES, Assembly
 from skerry.island.workers.llm.choice import Choice, Chooser, Fetch
@@ -85,6 +86,7 @@ class LlmWorkers:
         settings: LlmSettings | None = None,
         found: Sequence[Engine] | None = None,
         gpus: Sequence[int] = (),
+        lender: Lender | None = None,
         fetch: Fetch | None = None,
     ) -> LlmWorkers:
         """Prepare; no model is loaded yet, and no engine needs to be here.
@@ -94,6 +96,7 @@ class LlmWorkers:
             settings: choices of the owner.
             found: the engines to use, the preferred one first; those that are installed by default.
             gpus: `index`es of this machine's.
+            lender: of GPUs, where others use them too.
             fetch: how to get a model that is not here; as the settings say by default.
         """
         chosen = settings or LlmSettings()
@@ -102,7 +105,7 @@ class LlmWorkers:
         room = Room(
             memory_bytes=default_memory() if chosen.memory_bytes is None else chosen.memory_bytes,
             processes=chosen.processes,
-            gpus=gpus,
+            lender=lender or OwnGpus(gpus),
         )
         here = await asyncio.to_thread(engines.find, gpus) if found is None else found
         return cls(
@@ -351,6 +354,10 @@ class LlmWorkers:
     async def models(self) -> list[Model]:
         """Every model that is here."""
         return await asyncio.to_thread(self.store.ls, None)
+
+    async def yield_gpu(self) -> bool:
+        """Unload the model that has been idle longest on a GPU; whether there was one."""
+        return await self._room.yield_gpu()
 
     async def close(self) -> None:
         """End every process."""

@@ -26,6 +26,9 @@ from skerry.island.store.store import Store
 P = ParamSpec("P")
 T = TypeVar("T")
 
+OFFERS = 0
+"""Stands where a job's number does for those who wait for any job to wait for a provider; no job has it."""
+
 _TOUCHED = "dc1_touched"
 
 
@@ -95,7 +98,7 @@ class Changes:
 
     @contextmanager
     def watching(self, job: int | None = None) -> Iterator[Watch]:
-        """Wait for a job, by its number, or for any job; nothing that happens within is missed."""
+        """Wait for a job, by its number, for any job, or for `OFFERS`; nothing that happens within is missed."""
         watch = Watch()
         self._watches.setdefault(job, set()).add(watch)
         try:

@@ -13,7 +13,7 @@ from skerry.island.faces.dc1.access import ANYBODY, RENTER_JOBS
 from skerry.island.faces.dc1.authentication import Authentication
 from skerry.island.faces.dc1.call import Answer, Call, Caller, Route
 from skerry.island.faces.dc1.errors import Fault
-from skerry.island.faces.dc1.jobs import ending, job_access, quoting, replays, routing, submission
+from skerry.island.faces.dc1.jobs import claiming, ending, job_access, quoting, replays, routing, submission
 from skerry.island.faces.dc1.jobs.changes import Changes
 from skerry.island.faces.dc1.jobs.control import promotion, settled
 from skerry.island.faces.dc1.jobs.job_making import JobMaker, Made
@@ -90,7 +90,16 @@ class Dispatch:
         # The price is agreed before anybody is chosen, so it is the one without a GPU.
         price = quoting.quote(self._settings, wanted.job_type, wanted.duration_minutes, wanted.pricing_class, None)
         room = None if provider is None else _idle(connection, provider)
-        made = self._maker.make(connection, renter, wanted, provider=provider, price=price, room=room, now=call.now)
+        made = self._maker.make(
+            connection,
+            renter,
+            wanted,
+            provider=provider,
+            price=price,
+            room=room,
+            patience=claiming.DISPATCH_WAIT_SECONDS,
+            now=call.now,
+        )
         body = _told(made)
         replays.keep(connection, call, _ROUTE, key, 201, body)
         return Answer(body, 201)

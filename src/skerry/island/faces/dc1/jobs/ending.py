@@ -15,10 +15,11 @@ from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import claiming, events, job_rows, job_views
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.money.settling import Shares
-from skerry.island.faces.dc1.providers import provider_rows
 
 TIMED_OUT = "Job timed out — provider may be offline or model too large"
 GONE = "The provider of this job has disappeared"
+NOT_TAKEN = "No provider took this job in time"
+OUTLIVED = "Job timed out: it ran longer than its duration_minutes; submit it again with more of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,16 @@ def cancel(connection: Connection, job: Row[Any], *, source: str, charge_serving
 
 
 def fail(
-    connection: Connection, job: Row[Any], error: str, *, source: str, event_type: str = events.FAILED, now: int
+    connection: Connection,
+    job: Row[Any],
+    error: str,
+    *,
+    source: str,
+    event_type: str = events.FAILED,
+    blamed: bool = True,
+    now: int,
 ) -> Ended:
-    """Let a job fail that has not ended; all that it holds goes back."""
+    """Let a job fail that has not ended; all that it holds goes back. Its provider is `blamed` or not."""
     back = settling.give_up(
         connection,
         job,
@@ -73,6 +81,7 @@ def fail(
         source=source,
         gpu_ms=gpu_ms(job, now) if job.started_at is not None else 0,
         result=job.result,
+        blamed=blamed,
         now=now,
     )
     return _ended(connection, job, back, now)
@@ -102,6 +111,17 @@ def time_over(connection: Connection, job: Row[Any], *, now: int) -> Ended:
     return fail(connection, job, TIMED_OUT, source="system", event_type=events.TIMED_OUT, now=now)
 
 
+def outlived(connection: Connection, job: Row[Any], *, now: int) -> Ended:
+    """A job has run for longer than was paid for."""
+    return fail(connection, job, OUTLIVED, source="system", event_type=events.TIMED_OUT, now=now)
+
+
+def not_taken(connection: Connection, job: Row[Any], *, now: int) -> Ended:
+    """Nobody has begun a job for so long that it is not waited for any more."""
+    blamed = job.status == "pending"
+    return fail(connection, job, NOT_TAKEN, source="system", event_type=events.TIMED_OUT, blamed=blamed, now=now)
+
+
 def provider_gone(connection: Connection, job: Row[Any], *, now: int) -> Ended | None:
     """A provider does not come back to its job: another one may have it, as often as jobs are tried again.
 
@@ -109,7 +129,14 @@ def provider_gone(connection: Connection, job: Row[Any], *, now: int) -> Ended |
         How it ended; None for a job that waits again.
     """
     if job.status in job_rows.WAITING and job.picked_up_at is None:
-        job_rows.change(connection, job.id, now, status="queued", provider_id=None, timeout_at=None)
+        job_rows.change(
+            connection,
+            job.id,
+            now,
+            status="queued",
+            provider_id=None,
+            timeout_at=now + claiming.WAIT_SECONDS * 1_000_000,
+        )
         events.add(connection, job.id, events.REQUEUED, "queued", "system", GONE, now=now)
         return None
     if job.retry_count >= job_views.MAX_RETRIES:
@@ -133,6 +160,5 @@ def gpu_ms(job: Row[Any], now: int) -> int:
 
 
 def _ended(connection: Connection, job: Row[Any], refunded: int, now: int) -> Ended:
-    provider = None if job.provider_id is None else provider_rows.find(connection, job.provider_id)
-    promoted = claiming.promote(connection, provider, now=now)
+    promoted = claiming.promote(connection, job.provider_id, now=now)
     return Ended(job_rows.get(connection, job.id), str(job.status), refunded, promoted)

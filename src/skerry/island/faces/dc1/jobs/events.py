@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 from skerry.island.faces.dc1 import wire
 from skerry.island.faces.dc1.jobs.changes import touch
 from skerry.island.faces.dc1.tables import events
-from skerry.island.store.prepared import Prepared, insertion
+from skerry.island.store.prepared import Prepared
 
 SUBMITTED = "job.submitted"
 STATUS = "job.status.changed"
@@ -19,8 +19,16 @@ ENDPOINT_READY = "job.endpoint.ready"
 PAUSED, RESUMED = "job.paused", "job.resumed"
 COMPLETED, FAILED, TIMED_OUT, CANCELLED = "job.completed", "job.failed", "job.timed_out", "job.cancelled"
 RETRIED, RETRY_SCHEDULED, REQUEUED = "job.retried", "job.retry.scheduled", "job.requeued"
-_last = Prepared(select(func.max(events.c.sequence_no)).where(events.c.job == bindparam("number")))
-_insert = insertion(events)
+_GIVEN = [column for column in events.c if column.name != "sequence_no"]
+_next = func.coalesce(func.max(events.c.sequence_no), 0) + 1
+_add = Prepared(
+    events.insert().from_select(
+        [*(column.name for column in _GIVEN), "sequence_no"],
+        select(*(bindparam(f"new_{column.name}", type_=column.type) for column in _GIVEN), _next).where(
+            events.c.job == bindparam("number")
+        ),
+    )
+)
 
 
 def add(
@@ -45,19 +53,18 @@ def add(
         now: microseconds since 1970.
     """
     touch(connection, job)
-    last = _last(connection, number=job).scalar()
-    _insert(
+    _add(
         connection,
-        job=job,
-        sequence_no=(last or 0) + 1,
-        event_type=event_type,
-        status=status,
-        source=source,
-        error_category=error_category,
-        error_code=error_code,
-        message=message,
-        payload=None if payload is None else wire.text(payload),
-        occurred_at=now,
+        number=job,
+        new_job=job,
+        new_event_type=event_type,
+        new_status=status,
+        new_source=source,
+        new_error_category=error_category,
+        new_error_code=error_code,
+        new_message=message,
+        new_payload=None if payload is None else wire.text(payload),
+        new_occurred_at=now,
     )
 
 

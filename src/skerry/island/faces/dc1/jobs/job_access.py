@@ -30,6 +30,20 @@ def readable(connection: Connection, caller: Caller, ident: str) -> Row[Any]:
     return job
 
 
+def length(connection: Connection, caller: Caller, ident: str) -> int:
+    """Characters of the result of a job that may be read, which is not read for this; 0 without one.
+
+    Raises:
+        Fault: as `readable`.
+    """
+    job = job_rows.measured(connection, ident)
+    if job is None:
+        raise Fault(404, "Job not found")
+    if not (owns(caller, job) or carries(caller, job) or caller.admin):
+        raise Fault(*FORBIDDEN)
+    return int(job.length or 0)
+
+
 def owned(connection: Connection, caller: Caller, ident: str) -> Row[Any]:
     """The same for its renter and the operator alone."""
     job = known(connection, ident)

@@ -20,7 +20,6 @@ from skerry.island.faces.dc1.jobs.submission import Submission, check_image, com
 from skerry.island.faces.dc1.jobs.templates import TEMPLATES
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.providers import provider_rows
-from skerry.island.faces.dc1.tables import jobs
 from skerry.island.provider.container_specs import ContainerSpecError, default_spec, normal_spec
 from skerry.island.provider.params import IMAGE_MODELS, LLM_MODELS, SERVE_MODELS
 from skerry.island.provider.task_specs import compact, task_spec
@@ -81,6 +80,7 @@ class JobMaker:
         text: str | None = None,
         retried_from: int | None = None,
         room: bool | None = None,
+        patience: int = claiming.WAIT_SECONDS,
         now: int,
     ) -> Made:
         """Check what is left to check, in the network's order, hold the money, and write the job down.
@@ -93,21 +93,31 @@ class JobMaker:
             text: its task spec, where that is not made of the submission.
             retried_from: number of the job that this one repeats.
             room: whether the provider has room for it, where that was decided already.
+            patience: seconds for which it may be queued.
             now: microseconds since 1970.
 
         Raises:
             Fault: the first check that it does not pass.
         """
         spec = self._container(connection, wanted)
-        if provider is None:
-            provider = self._provider(connection, wanted, spec, now)
+        if provider is None and wanted.provider_id is not None:
+            provider = routing.chosen(connection, wanted.provider_id, wanted.min_vram_gb, now=now)
+        elif provider is None:
+            provider = routing.best(connection, **_needs(wanted, spec), now=now)
+            # Whoever was found has room.
+            room = provider is not None
         if price is None:
             rank = spec["pricing_class"]
             price = quote(self._settings, wanted.job_type, wanted.duration_minutes, rank, provider)
         self._check_funds(connection, renter, price.halala, now)
         image = wanted.image_override
         check_image(wanted, isinstance(image, str) and images.is_approved(connection, image.strip()))
-        return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, room, now)
+        if room is None:
+            room = provider is not None and provider_rows.working(connection, provider.id) < provider.slots
+        if room:
+            patience = claiming.longest(wanted.job_type, wanted.duration_minutes, wanted.max_duration_seconds)
+        timeout_at = now + patience * _SECOND
+        return self._write(connection, renter, wanted, spec, provider, price, text, retried_from, room, timeout_at, now)
 
     def needs(self, connection: Connection, wanted: Submission) -> dict[str, Any]:
         """What a job needs of a provider, as `routing.best` takes it.
@@ -134,7 +144,7 @@ class JobMaker:
 
     def test(self, connection: Connection, provider: Row[Any], spec: str, *, now: int) -> Row[Any]:
         """A job of the operator's own that tries a provider out and costs nothing."""
-        return self._insert(
+        return job_rows.add(
             connection,
             now,
             job_id=job_rows.new_name(now, "test"),
@@ -178,11 +188,6 @@ class JobMaker:
             spec["prewarm_requested"] = True
         return spec
 
-    def _provider(self, connection: Connection, wanted: Submission, spec: dict[str, Any], now: int) -> Row[Any] | None:
-        if wanted.provider_id is not None:
-            return routing.chosen(connection, wanted.provider_id, wanted.min_vram_gb, now=now)
-        return routing.best(connection, **_needs(wanted, spec), now=now)
-
     def _check_funds(self, connection: Connection, renter: Row[Any], halala: int, now: int) -> None:
         balance = settling.balance(connection, renter.account_id)
         if balance <= 0 < halala:
@@ -210,16 +215,15 @@ class JobMaker:
         agreed: Quote,
         text: str | None,
         retried_from: int | None,
-        room: bool | None,
+        room: bool,
+        timeout_at: int,
         now: int,
     ) -> Made:
-        if room is None:
-            room = provider is not None and provider_rows.working(connection, provider.id) < provider.slots
         status = "pending" if room else "queued"
         text = self.text_of(wanted) if text is None else text
         job_id = job_rows.new_name(now)
         settling.hold(connection, renter.account_id, job_id, agreed.halala, now=now)
-        job = self._insert(
+        job = job_rows.add(
             connection,
             now,
             job_id=job_id,
@@ -238,6 +242,7 @@ class JobMaker:
             bundle_id=wanted.bundle_id,
             duration_minutes=repr(wanted.duration_minutes),
             max_duration_seconds=wanted.max_duration_seconds,
+            timeout_at=timeout_at,
             quote=agreed.halala,
             rate_per_minute=agreed.rate_per_minute,
             rate_snapshot=agreed.snapshot,
@@ -252,20 +257,9 @@ class JobMaker:
             checkpoint=int(bool(spec.get("enable_checkpoint"))),
             retried_from=retried_from,
         )
-        if status == "pending":
-            job_rows.change(connection, job.id, now, timeout_at=now + claiming.seconds(job) * _SECOND)
         job_rows.add_totals(connection, renter.id, jobs_made=1)
         self._note(connection, job, now)
-        found = job_rows.find(connection, job.id)
-        assert found is not None
-        return Made(found, provider, job_rows.position(connection, found))
-
-    def _insert(self, connection: Connection, now: int, **values: Any) -> Row[Any]:
-        stamps = {"submitted_at": now, "created_at": now, "updated_at": now}
-        made = connection.execute(jobs.insert().values(**values, **stamps))
-        found = job_rows.find(connection, int(made.inserted_primary_key[0]))  # type: ignore[index]
-        assert found is not None
-        return found
+        return Made(job, provider, job_rows.position(connection, job))
 
     def _note(self, connection: Connection, job: Row[Any], now: int) -> None:
         waits = "pending provider assignment" if job.status == "pending" else "queued"

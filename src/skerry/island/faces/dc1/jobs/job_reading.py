@@ -26,6 +26,8 @@ _MOST_OFFSET = 2**31
 _MOST_ACTIVE = 1_000
 _DAY_ONLY = re.compile(r"\d{4}-\d\d-\d\d")
 _DAY_MICROS = 86_400_000_000
+# Lists tell nothing of what may have megabytes in each row.
+_LISTED = tuple(column for column in jobs.c if column.name not in ("params", "task_spec", "result"))
 
 
 class JobReading:
@@ -163,7 +165,7 @@ def _moment(name: str, text: str) -> int:
 
 
 def _with_provider(*conditions: ColumnElement[bool]) -> Any:
-    shown = (jobs, providers.c.name.label("provider_name"), providers.c.profile, providers.c.gpu_model)
+    shown = (*_LISTED, providers.c.name.label("provider_name"), providers.c.profile, providers.c.gpu_model)
     joined = jobs.outerjoin(providers, jobs.c.provider_id == providers.c.id)
     return select(*shown).select_from(joined).where(*conditions).order_by(jobs.c.id.desc())
 

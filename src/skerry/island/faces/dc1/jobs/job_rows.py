@@ -6,10 +6,12 @@ import secrets
 import string
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, or_, select, tuple_
 
-from skerry.island.faces.dc1.jobs.changes import touch
+from skerry.island.faces.dc1.jobs.changes import OFFERS, touch
 from skerry.island.faces.dc1.tables import jobs, renters
+from skerry.island.store.prepared import Prepared
+from skerry.island.store.question import Changing, Question, among
 
 TERMINAL = ("completed", "failed", "cancelled")
 WAITING = ("queued", "pending")
@@ -18,9 +20,38 @@ RANKS = {"priority": 0, "standard": 1, "economy": 2}
 USUAL_PRIORITY = 2
 _BASE36 = string.digits + string.ascii_lowercase
 _LARGEST_ID = 2**31 - 1
+_GOES_ON = ("pending", "assigned", "pulling", "running")
 # Made once, because making a statement takes longer than running it.
-_by_number = select(jobs).where(jobs.c.id == bindparam("number"))
-_by_name = select(jobs).where(jobs.c.job_id == bindparam("name"))
+_by_number = Question(select(jobs).where(jobs.c.id == bindparam("number")))
+_by_name = Question(select(jobs).where(jobs.c.job_id == bindparam("name")))
+_measure = select(jobs.c.id, jobs.c.renter_id, jobs.c.provider_id, func.length(jobs.c.result).label("length"))
+_measured_by_number = Question(_measure.where(jobs.c.id == bindparam("number")))
+_measured_by_name = Question(_measure.where(jobs.c.job_id == bindparam("name")))
+_UNSET: dict[str, Any] = {column.name: getattr(column.default, "arg", None) for column in jobs.c}
+del _UNSET["id"]
+_add = Question(jobs.insert().values({name: bindparam(name) for name in _UNSET}).returning(*jobs.c))
+_change = Changing(jobs)
+_totals = Question(
+    renters.update()
+    .where(renters.c.id == bindparam("of_id"))
+    .values(
+        total_jobs=renters.c.total_jobs + bindparam("more_jobs", type_=renters.c.total_jobs.type),
+        total_spent=renters.c.total_spent + bindparam("more_spent", type_=renters.c.total_spent.type),
+    )
+    .returning(*renters.c)
+)
+
+
+def _ahead(*whose: Any) -> Prepared:
+    first = tuple_(jobs.c.rank, jobs.c.turn, jobs.c.id) < tuple_(
+        *(bindparam(name, type_=Integer) for name in ("rank", "turn", "number"))
+    )
+    counts = or_(among(jobs.c.status, _GOES_ON), and_(jobs.c.status == "queued", first))
+    return Prepared(select(func.count()).select_from(jobs).where(*whose, counts))
+
+
+_ahead_of_anybody = _ahead(jobs.c.provider_id.is_(None))
+_ahead_of_provider = _ahead(jobs.c.provider_id == bindparam("provider"))
 
 
 def new_name(now: int, prefix: str = "job") -> str:
@@ -30,25 +61,47 @@ def new_name(now: int, prefix: str = "job") -> str:
 
 def find(connection: Connection, ident: str | int) -> Row[Any] | None:
     """A job by its number or its name."""
+    return _found(connection, ident, _by_number, _by_name)
+
+
+def measured(connection: Connection, ident: str | int) -> Row[Any] | None:
+    """Whose a job is, and the `length` of its result in characters, without the result."""
+    return _found(connection, ident, _measured_by_number, _measured_by_name)
+
+
+def _found(connection: Connection, ident: str | int, by_number: Question, by_name: Question) -> Row[Any] | None:
     text = str(ident)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
     if number is not None and number <= _LARGEST_ID:
-        found = connection.execute(_by_number, {"number": number}).first()
+        found = by_number.first(connection, number=number)
         if found is not None:
             return found
     # No name has a NUL, and not every database takes one in a question.
-    return None if "\x00" in text else connection.execute(_by_name, {"name": text}).first()
+    return None if "\x00" in text else by_name.first(connection, name=text)
 
 
 def get(connection: Connection, job: int) -> Row[Any]:
     """A job by its number, which is known to be there."""
-    return connection.execute(_by_number, {"number": job}).one()
+    return _by_number.one(connection, number=job)
 
 
-def change(connection: Connection, job: int, now: int, **values: Any) -> None:
-    """Set columns of a job, by its number."""
+def add(connection: Connection, now: int, **values: Any) -> Row[Any]:
+    """A new job; columns that are not named are empty."""
+    job = _add.one(connection, **{**_UNSET, "submitted_at": now, "created_at": now, "updated_at": now, **values})
+    touch(connection, job.id)
+    if job.status in WAITING:
+        touch(connection, OFFERS)
+    return job
+
+
+def change(connection: Connection, job: int, now: int, **values: Any) -> Row[Any]:
+    """Set columns of a job, by its number; the job as it is since."""
     touch(connection, job)
-    connection.execute(jobs.update().where(jobs.c.id == job).values(updated_at=now, **values))
+    if values.get("status") in WAITING:
+        touch(connection, OFFERS)
+    found = _change(connection, job, updated_at=now, **values)
+    assert found is not None
+    return found
 
 
 def rank(pricing_class: str) -> int:
@@ -70,11 +123,10 @@ def position(connection: Connection, job: Row[Any]) -> int | None:
     """Its place behind its provider's work, from 1; None unless it is queued."""
     if job.status != "queued":
         return None
-    same = jobs.c.provider_id == job.provider_id if job.provider_id is not None else jobs.c.provider_id.is_(None)
-    goes_on = jobs.c.status.in_(("pending", "assigned", "pulling", "running"))
-    before = tuple_(jobs.c.rank, jobs.c.turn, jobs.c.id) < (job.rank, job.turn, job.id)
-    query = select(func.count()).select_from(jobs).where(same, or_(goes_on, and_(jobs.c.status == "queued", before)))
-    return int(connection.execute(query).scalar_one()) + 1
+    place = {"rank": job.rank, "turn": job.turn, "number": job.id}
+    if job.provider_id is None:
+        return int(_ahead_of_anybody(connection, **place).scalar()) + 1
+    return int(_ahead_of_provider(connection, provider=job.provider_id, **place).scalar()) + 1
 
 
 def unsettled(connection: Connection, renter_id: int) -> int:
@@ -83,10 +135,6 @@ def unsettled(connection: Connection, renter_id: int) -> int:
     return int(connection.execute(query).scalar() or 0)
 
 
-def add_totals(connection: Connection, renter_id: int, *, jobs_made: int = 0, spent: int = 0) -> None:
-    """Count in a renter's totals."""
-    connection.execute(
-        renters.update()
-        .where(renters.c.id == renter_id)
-        .values(total_jobs=renters.c.total_jobs + jobs_made, total_spent=renters.c.total_spent + spent)
-    )
+def add_totals(connection: Connection, renter_id: int, *, jobs_made: int = 0, spent: int = 0) -> Row[Any]:
+    """Count in a renter's totals; the renter as it is since."""
+    return _totals.one(connection, of_id=renter_id, more_jobs=jobs_made, more_spent=spent)

@@ -155,7 +155,9 @@ def is_serving(job: Row[Any]) -> bool:
 
 
 def timeout_at(job: Row[Any]) -> str | None:
-    """When a job's time is over, as databases write it: with milliseconds until it is claimed."""
+    """When a job's time is over, as databases write it: with milliseconds until it is claimed; none while it queues."""
+    if job.status == "queued":
+        return None
     return wire.stamp(job.timeout_at, millis=job.picked_up_at is None)
 
 

@@ -1,26 +1,44 @@
-"""What time alone does to jobs: their time is over, or their provider does not come back (section 5.4)."""
+"""What time alone does to jobs (section 5.4): their time is over, they were paid for no longer than so, their provider
+does not come back, or nobody takes them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Double, and_, case, cast, func, literal, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dc1.jobs import ending, job_rows
+from skerry.island.faces.dc1.jobs import claiming, ending, job_rows
 from skerry.island.faces.dc1.jobs.changes import Changes, Watch
 from skerry.island.faces.dc1.tables import jobs, providers
 from skerry.island.ground.waiting import first_of, give_up
+from skerry.island.provider.records import CHAT_TYPE
 from skerry.island.store.values import micros
 
 EVERY_SECONDS = 30.0
 GONE_SECONDS = 300
 """Silence of a provider after which its jobs go to others."""
 
+GRACE_SECONDS = 60
+"""How much longer than was paid for a job may run, for what is rounded and for what comes late."""
+
 _TIMED = ("running", "assigned", "pulling")
+_PAID_OTHERWISE = (claiming.SERVING, CHAT_TYPE)
+"""What a served model may run is what was paid for, and the questions of `/v1` are paid for by tokens."""
+
 _BREATH_SECONDS = 1.0
 _SECOND = 1_000_000
+
+_IS_TIMED = jobs.c.status.in_(_TIMED)
+_IS_PAID_BY_TIME = and_(_IS_TIMED, jobs.c.assigned_at.is_not(None), jobs.c.job_type.not_in(_PAID_OTHERWISE))
+_PAID_SECONDS = cast(jobs.c.duration_minutes, Double) * 60 + GRACE_SECONDS
+_WAITS = and_(jobs.c.status.in_(job_rows.WAITING), jobs.c.picked_up_at.is_(None))
+# The hold of a job that was given to a provider is good for so long beyond its time limit (section 5.2).
+_AWAITED_UNTIL = case(
+    (jobs.c.status == "pending", jobs.c.timeout_at + claiming.WAIT_SECONDS * _SECOND),
+    else_=func.coalesce(jobs.c.timeout_at, jobs.c.submitted_at + claiming.WAIT_SECONDS * _SECOND),
+)
 
 log = logging.getLogger("skerry.island.dc1")
 
@@ -70,7 +88,7 @@ class JobWatch:
 
     async def _seconds(self) -> float:
         """How long nothing will be due, as far as is known now."""
-        moment = await self._engine.store.read(next_moment)
+        moment = await self._engine.store.read(next_moment, self._since)
         if moment is None:
             return EVERY_SECONDS
         return min(EVERY_SECONDS, max(0.0, (moment - self._now()) / _SECOND))
@@ -93,7 +111,8 @@ def due(connection: Connection, now: int, since: int) -> bool:
         now: microseconds since 1970.
         since: when this island began to hear of providers.
     """
-    return bool(_overdue(connection, now) or _forsaken(connection, now, since))
+    ways = (_overdue(connection, now), _outlived(connection, now, since), _forsaken(connection, now, since))
+    return any(ways) or bool(_not_taken(connection, now, since))
 
 
 def meet(connection: Connection, now: int, since: int) -> int:
@@ -104,16 +123,50 @@ def meet(connection: Connection, now: int, since: int) -> int:
     forsaken = _forsaken(connection, now, since)
     for number in forsaken:
         ending.provider_gone(connection, job_rows.get(connection, number), now=now)
-    return len(overdue) + len(forsaken)
+    outlived = _outlived(connection, now, since)
+    for number in outlived:
+        ending.outlived(connection, job_rows.get(connection, number), now=now)
+    not_taken = _not_taken(connection, now, since)
+    for number in not_taken:
+        ending.not_taken(connection, job_rows.get(connection, number), now=now)
+    return len(overdue) + len(outlived) + len(forsaken) + len(not_taken)
 
 
-def next_moment(connection: Connection) -> int | None:
+def next_moment(connection: Connection, since: int) -> int | None:
     """When the next job's time is over, microseconds since 1970; None when none has one."""
-    return connection.execute(select(func.min(jobs.c.timeout_at)).where(jobs.c.status.in_(_TIMED))).scalar()
+    moments = [
+        connection.execute(select(func.min(jobs.c.timeout_at)).where(_IS_TIMED)).scalar(),
+        connection.execute(select(func.min(_paid_until(since))).where(_IS_PAID_BY_TIME)).scalar(),
+    ]
+    waiting = connection.execute(select(func.min(_AWAITED_UNTIL)).where(_WAITS)).scalar()
+    if waiting is not None:
+        moments.append(max(int(waiting), since + GONE_SECONDS * _SECOND))
+    return min((int(moment) for moment in moments if moment is not None), default=None)
 
 
 def _overdue(connection: Connection, now: int) -> list[int]:
-    query = select(jobs.c.id).where(jobs.c.status.in_(_TIMED), jobs.c.timeout_at <= now).order_by(jobs.c.id)
+    return _numbers(connection, _IS_TIMED, jobs.c.timeout_at <= now)
+
+
+def _outlived(connection: Connection, now: int, since: int) -> list[int]:
+    return _numbers(connection, _IS_PAID_BY_TIME, _paid_until(since) <= now, jobs.c.timeout_at > now)
+
+
+def _paid_until(since: int) -> ColumnElement[int]:
+    """Until when a job may run for what is held; one that ended while the island was away has a while to be told of."""
+    paid, back = jobs.c.assigned_at + cast(_PAID_SECONDS * _SECOND, BigInteger), since + GONE_SECONDS * _SECOND
+    return case((and_(jobs.c.assigned_at < since, paid < back), literal(back, BigInteger)), else_=paid)
+
+
+def _not_taken(connection: Connection, now: int, since: int) -> list[int]:
+    """Jobs that waited for too long, once there was time for providers to come back after the island was away."""
+    if now - since < GONE_SECONDS * _SECOND:
+        return []
+    return _numbers(connection, _WAITS, now >= _AWAITED_UNTIL)
+
+
+def _numbers(connection: Connection, *conditions: ColumnElement[bool]) -> list[int]:
+    query = select(jobs.c.id).where(*conditions).order_by(jobs.c.id)
     return [int(row.id) for row in connection.execute(query)]
 
 

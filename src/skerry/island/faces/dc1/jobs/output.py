@@ -7,6 +7,7 @@ there at all, as long as there is nothing. `cost_halala` is what was charged, on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from skerry.island.faces.dc1.call import Answer, Call, Route
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import job_access, job_views, results
 from skerry.island.faces.dc1.jobs.claiming import SERVING
+from skerry.island.faces.dc1.jobs.long_answers import LongAnswers, Pieces
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.provider.records import IMAGE_TYPE, TEXT_TYPES
 
@@ -32,6 +34,8 @@ _MESSAGES = {
 }
 _USUAL_ERRORS = {"failed": "Job failed", "cancelled": "Job was cancelled"}
 _LONGEST_PROMPT = 200
+_LONG = 256 << 10
+"""Characters of a result from which on it is made and sent in pieces."""
 
 
 class Output:
@@ -43,6 +47,7 @@ class Output:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._long = LongAnswers()
 
     def routes(self) -> Sequence[Route]:
         """Two reads."""
@@ -54,18 +59,47 @@ class Output:
 
     async def output(self, call: Call, job_id: str) -> Answer:
         """What came of it, or how far it is: 200, 202 while it goes on, 410 when nothing came of it."""
-        return await self._engine.store.read(_output, call, job_id)
+        found = await self._engine.store.read(_output, call, job_id, _LONG)
+        if found is not None:
+            return found
+        leave = await self._long.enter()
+        try:
+            job, name = await self._engine.store.read(_read, call, job_id)
+            accept = call.headers.get("accept", "")
+            made: Answer = await self._long.make(lambda: answer(job, name, accept=accept, root=call.root))
+        except BaseException:
+            leave()
+            raise
+        if isinstance(made.value, bytes):
+            leave()
+            return made
+        return replace(made, value=Pieces(made.value, leave))
 
     async def file(self, call: Call, job_id: str, format: str) -> Answer:
         """The image that a job drew, as a file."""
-        return await self._engine.store.read(_file, call, job_id, format)
+        await self._engine.store.read(job_access.length, call.caller, job_id)
+        leave = await self._long.enter()
+        try:
+            job = await self._engine.store.read(job_access.readable, call.caller, job_id)
+            made: Answer = await self._long.make(lambda: _file(job, format))
+            return made
+        finally:
+            leave()
 
 
-def _output(connection: Connection, call: Call, job_id: str) -> Answer:
+def _output(connection: Connection, call: Call, job_id: str, most: int) -> Answer | None:
+    """The answer as it is sent; None where the result is longer than so many characters."""
+    if job_access.length(connection, call.caller, job_id) > most:
+        return None
+    job, name = _read(connection, call, job_id)
+    made = answer(job, name, accept=call.headers.get("accept", ""), root=call.root)
+    return made if isinstance(made.value, bytes) else replace(made, value=wire.encode(made.value))
+
+
+def _read(connection: Connection, call: Call, job_id: str) -> tuple[Row[Any], str | None]:
     job = job_access.readable(connection, call.caller, job_id)
     provider = None if job.provider_id is None else provider_rows.find(connection, job.provider_id)
-    name = None if provider is None else str(provider.name)
-    return answer(job, name, accept=call.headers.get("accept", ""), root=call.root)
+    return job, None if provider is None else str(provider.name)
 
 
 def answer(job: Row[Any], provider_name: str | None, *, accept: str, root: str) -> Answer:
@@ -247,8 +281,7 @@ def _plain(value: Any) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
-def _file(connection: Connection, call: Call, job_id: str, format: str) -> Answer:
-    job = job_access.readable(connection, call.caller, job_id)
+def _file(job: Row[Any], format: str) -> Answer:
     asked = "jpeg" if format.lower() == "jpg" else format.lower()
     if asked not in FORMATS:
         raise Fault(400, f"Invalid format: {format}. Supported: {', '.join(FORMATS)}")

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import claiming, events, job_rows, job_views
 from skerry.island.faces.dc1.jobs.changes import touch
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.providers import provider_rows
-from skerry.island.faces.dc1.tables import executions, jobs, logs
+from skerry.island.faces.dc1.tables import executions, logs
+from skerry.island.store.prepared import Prepared, insertion
 
 PHASES = ("pulling", "downloading_model", "installing_deps", "loading_model", "generating", "formatting")
 LEVELS = ("info", "warn", "error", "debug")
@@ -35,6 +36,14 @@ MOST_ERROR = 4_000
 NOTHING = settling.Shares(0, 0, 0, 0, 0)
 MOST_TRIES = 2
 """How often a job is tried again when its provider says that the failure will pass."""
+
+_begun = Prepared(
+    select(executions.c.started_at).where(
+        executions.c.job == bindparam("number"), executions.c.attempt == bindparam("attempt")
+    )
+)
+_last_line = Prepared(select(func.max(logs.c.line_no)).where(logs.c.job == bindparam("number")))
+_add_lines = insertion(logs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +189,7 @@ def add_lines(
     kept = [line for line in lines[:MOST_LINES_AT_ONCE] if line.message]
     if not kept:
         raise Fault(400, "No valid log lines provided")
-    last = connection.execute(select(func.max(logs.c.line_no)).where(logs.c.job == job.id)).scalar() or 0
+    last = _last_line(connection, number=job.id).scalar() or 0
     kept = kept[: max(0, MOST_LINES - last)]
     if kept:
         rows = [
@@ -194,7 +203,7 @@ def add_lines(
             }
             for index, line in enumerate(kept)
         ]
-        connection.execute(logs.insert(), rows)
+        _add_lines.many(connection, rows)
         touch(connection, job.id)
     return len(kept), number
 
@@ -230,7 +239,7 @@ def endpoint_ready(
             raise Fault(400, "Cannot resolve provider IP — send provider_ip in body")
         url = f"http://{host}:{port}/v1"
     _carried(job)
-    job_rows.change(
+    since = job_rows.change(
         connection,
         job.id,
         now,
@@ -243,7 +252,7 @@ def endpoint_ready(
     )
     message, told = "Endpoint is ready", {"port": port}
     events.add(connection, job.id, events.ENDPOINT_READY, "running", "daemon", message, payload=told, now=now)
-    return _row(connection, job.id)
+    return since
 
 
 def job_result(connection: Connection, provider_id: int, ident: str | int, report: Report, *, now: int) -> Settled:
@@ -298,8 +307,7 @@ def fail(connection: Connection, provider_id: int | None, ident: str | int, erro
 
 def counted(connection: Connection, job: Row[Any], reported: int | None, now: int) -> int:
     """Milliseconds times GPUs that count: what was reported, and never more than the attempt took on all of them."""
-    query = select(executions.c.started_at).where(executions.c.job == job.id, executions.c.attempt == job.attempt)
-    begun = connection.execute(query).scalar()
+    begun = _begun(connection, number=job.id, attempt=job.attempt).scalar()
     most = 0 if begun is None else max(0, now - begun) // 1_000 * max(1, int(job.gpu_count))
     return most if reported is None else min(max(0, reported), most)
 
@@ -315,11 +323,14 @@ def _end(connection: Connection, job: Row[Any], report: Report, source: str, now
         reported = report.elapsed_ms * max(1, int(job.gpu_count))
     gpu_ms = counted(connection, job, reported, now)
     result = None if report.result is None else storable(connection, report.result)
+    also: dict[str, Any] = {"restart_count": report.restarts}
+    if report.last_error is not None:
+        also["last_error"] = storable(connection, report.last_error[:MOST_ERROR])
     refunded = 0
     if report.success:
         code = 0 if report.exit_code is None else report.exit_code
         shares = settling.complete(
-            connection, job, gpu_ms=gpu_ms, result=result, exit_code=code, source=source, now=now
+            connection, job, gpu_ms=gpu_ms, result=result, exit_code=code, source=source, also=also, now=now
         )
         refunded = shares.refund
     else:
@@ -335,25 +346,22 @@ def _end(connection: Connection, job: Row[Any], report: Report, source: str, now
             gpu_ms=gpu_ms,
             exit_code=report.exit_code,
             result=result,
+            also=also,
             now=now,
         )
-    more: dict[str, Any] = {"restart_count": report.restarts}
-    if report.last_error is not None:
-        more["last_error"] = storable(connection, report.last_error[:MOST_ERROR])
-    job_rows.change(connection, job.id, now, **more)
     return Settled(
-        job=_row(connection, job.id),
+        job=job_rows.get(connection, job.id),
         shares=shares,
         refunded=refunded,
         gpu_ms=gpu_ms,
-        promoted=_promoted(connection, job.provider_id, now),
+        promoted=claiming.promote(connection, job.provider_id, now=now),
     )
 
 
 def _again(connection: Connection, job: Row[Any], error: str, now: int) -> Settled:
     tries = int(job.retry_count) + 1
     text = storable(connection, error[:MOST_ERROR])
-    claiming.release(
+    since = claiming.release(
         connection,
         job,
         reason=f"[retry {tries}/{MOST_TRIES}] {text}",
@@ -364,16 +372,15 @@ def _again(connection: Connection, job: Row[Any], error: str, now: int) -> Settl
         error=f"[retry {tries}/{MOST_TRIES}] {text}",
         last_error=text,
     )
-    promoted = _promoted(connection, job.provider_id, now)
-    return Settled(job=_row(connection, job.id), again=True, promoted=promoted)
+    return Settled(job=since, again=True, promoted=claiming.promote(connection, job.provider_id, now=now))
 
 
 def _late(connection: Connection, job: Row[Any], report: Report, now: int) -> Row[Any]:
     """Keep the output that comes after the news of the end; money and state stay."""
     wanting = job.status == "completed" and job.result is None and report.attempt in (None, int(job.attempt))
     if wanting and report.success and report.result is not None:
-        job_rows.change(connection, job.id, now, result=storable(connection, report.result))
-    return _row(connection, job.id)
+        return job_rows.change(connection, job.id, now, result=storable(connection, report.result))
+    return job
 
 
 def _of(connection: Connection, provider_id: int | None, ident: str | int) -> Row[Any]:
@@ -401,16 +408,6 @@ def _carried(job: Row[Any]) -> Row[Any]:
     if job.status not in job_rows.CLAIMED:
         raise Fault(409, "Job is not running", current_status=job.status)
     return job
-
-
-def _promoted(connection: Connection, provider_id: int | None, now: int) -> Row[Any] | None:
-    if provider_id is None:
-        return None
-    return claiming.promote(connection, provider_rows.find(connection, provider_id), now=now)
-
-
-def _row(connection: Connection, job: int) -> Row[Any]:
-    return connection.execute(select(jobs).where(jobs.c.id == job)).one()
 
 
 def _host(address: Any) -> str | None:

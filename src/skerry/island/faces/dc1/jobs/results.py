@@ -12,7 +12,6 @@ from skerry.island.faces.dc1 import wire
 from skerry.island.provider.task_specs import MARKER
 
 _FORMAT = re.compile(r"[a-z0-9][a-z0-9+.\-]{0,30}")
-_MARKED = re.compile(r"^" + re.escape(MARKER), re.MULTILINE)
 _LEAST_BYTES_PER_PIXEL = 0.05
 _MOST_DEPTH = 100
 TEXT_MEMBERS = (
@@ -29,7 +28,7 @@ IMAGE_MEMBERS = ("width", "height", "steps", "prompt", "model", "seed", "gen_tim
 
 
 def marked(stdout: str) -> dict[str, Any] | None:
-    """The object behind the last marker; None when there is none, and when it is no JSON object.
+    """The object behind the last marker; None when there is none, and when it is no JSON object that can be sent.
 
     The object runs to the end of the output or, where more was written after it, to the end of its line.
 
@@ -37,12 +36,11 @@ def marked(stdout: str) -> dict[str, Any] | None:
         >>> marked('loading\\nDC1_RESULT_JSON:{"device": "cuda:0"}\\n')
         {'device': 'cuda:0'}
     """
-    last = None
-    for found in _MARKED.finditer(stdout):
-        last = found
-    if last is None:
+    # Searched for as a plain text: a pattern would hold everybody up where the output is long.
+    start = stdout.rfind("\n" + MARKER) + 1
+    if not stdout.startswith(MARKER, start):
         return None
-    rest = stdout[last.end() :]
+    rest = stdout[start + len(MARKER) :]
     value = _object(rest)
     return _object(rest.partition("\n")[0]) if value is None else value
 
@@ -104,8 +102,11 @@ def picture(told: dict[str, Any]) -> Picture | None:
 
 
 def _object(text: str) -> dict[str, Any] | None:
+    raw = text.strip().encode("utf-8", "surrogatepass")
+    if wire.too_many(raw):
+        return None
     try:
-        value = wire.decode(text.strip().encode("utf-8", "surrogatepass"))
+        value = wire.decode(raw)
     except wire.Unreadable:
         return None
     # Deeper than this it could be read and not be written again.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.providers import provider_rows
-from skerry.island.faces.dc1.tables import providers
 
 _UNAVAILABLE = ("offline", "disconnected", "paused", "banned", "suspended", "rejected", "pending")
 _MIB_PER_GIB = 1_024
@@ -70,7 +69,7 @@ def best(
         now: microseconds since 1970.
     """
     fitting = []
-    for provider in connection.execute(select(providers).order_by(providers.c.id)):
+    for provider in provider_rows.every(connection):
         if not provider_rows.may_work(provider, now) or compute_type not in provider_rows.supported(provider):
             continue
         if provider.vram_mib < vram_mib or provider.gpu_count < gpu_count:

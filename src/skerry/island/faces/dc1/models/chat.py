@@ -308,7 +308,7 @@ class Chat:
         job_rows.change(connection, job.id, now, **tokens)
         spent = max(0, now - (job.started_at or now)) // 1_000
         shares = settling.complete(connection, job, gpu_ms=spent, result=result, exit_code=0, source="system", now=now)
-        self._promote(connection, job, now)
+        claiming.promote(connection, job.provider_id, now=now)
         return shares.charged
 
     def _give_up(self, connection: Connection, chosen: Chosen, why: str, now: int) -> None:
@@ -316,7 +316,7 @@ class Chat:
         if job is None or job.status in job_rows.TERMINAL:
             return
         settling.give_up(connection, job, "failed", why, event_type=events.FAILED, source="system", now=now)
-        self._promote(connection, job, now)
+        claiming.promote(connection, job.provider_id, now=now)
 
     def _forsake(self, connection: Connection, now: int) -> None:
         """Questions to this machine and to endpoints: they end with the server that asked."""
@@ -324,10 +324,6 @@ class Chat:
         for job in list(connection.execute(query)):
             why = "The island was stopped while it answered"
             settling.give_up(connection, job, "failed", why, event_type=events.FAILED, source="system", now=now)
-
-    def _promote(self, connection: Connection, job: Row[Any], now: int) -> None:
-        provider = None if job.provider_id is None else provider_rows.find(connection, job.provider_id)
-        claiming.promote(connection, provider, now=now)
 
     def _now(self) -> int:
         return micros(self._engine.clock.now())

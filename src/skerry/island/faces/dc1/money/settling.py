@@ -8,22 +8,35 @@ that no repetition moves anything twice.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, bindparam
 
 from skerry.island.engine.errors import PaymentRequired
 from skerry.island.faces.dc1.jobs import events, job_rows
+from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.renters import callbacks
 from skerry.island.faces.dc1.renters.renter_rows import CURRENCY
-from skerry.island.faces.dc1.tables import executions, providers
+from skerry.island.faces.dc1.tables import executions
 from skerry.island.store import ledger
+from skerry.island.store.prepared import Prepared
 from skerry.money import Money
 
 PLATFORM = "dc1:platform"
 _SHARE, _WHOLE = 3, 4
 _MINUTE_MS = 60_000
+_ENDED = ("ended_at", "exit_code", "gpu_ms", "cost")
+_end_attempt = Prepared(
+    executions.update()
+    .where(
+        executions.c.job == bindparam("of_job"),
+        executions.c.attempt == bindparam("of_attempt"),
+        executions.c.ended_at.is_(None),
+    )
+    .values({name: bindparam(f"new_{name}") for name in _ENDED})
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,7 @@ def complete(
     status: str = "completed",
     source: str = "daemon",
     message: str = "",
+    also: Mapping[str, Any] | None = None,
     now: int,
 ) -> Shares:
     """End a job that did its work, and pay for it; the caller has seen in this transaction that it had not ended.
@@ -104,11 +118,13 @@ def complete(
         status: `completed`; `cancelled` for one that is charged all the same.
         source: who says so, for the life cycle.
         message: about its end; empty for the usual words.
+        also: further columns of its row.
         now: microseconds since 1970.
     """
     shares = divide(int(job.quote), gpu_ms, int(job.rate_per_minute), success=True)
     if job.provider_id is None:
         shares = replace(shares, provider=0, fee=shares.charged)
+    renter = None
     if job.account_id is not None:
         held, taken = Money(int(job.quote), CURRENCY), Money(shares.charged, CURRENCY)
         entries = {
@@ -119,13 +135,14 @@ def complete(
         if job.provider_id is not None:
             entries[earnings(job.provider_id)] = Money(shares.provider, CURRENCY)
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"job {job.job_id}", now=now)
-        job_rows.add_totals(connection, job.renter_id, spent=shares.charged)
+        renter = job_rows.add_totals(connection, job.renter_id, spent=shares.charged)
     values: dict[str, Any] = {"charged": shares.charged, "provider_earned": shares.provider, "fee": shares.fee}
     if status == "cancelled" and shares.refund:
         values["refunded_at"] = now
-    _end(connection, job, status, gpu_ms, exit_code, now, result=result, error=None, **values)
+    values |= also or {}
+    _end(connection, job, renter, status, gpu_ms, exit_code, now, result=result, error=None, **values)
     if job.provider_id is not None:
-        _count(connection, job.provider_id, total_jobs=1, total_earned=shares.provider)
+        provider_rows.count(connection, job.provider_id, total_jobs=1, total_earned=shares.provider)
     event_type = events.COMPLETED if status == "completed" else events.CANCELLED
     events.add(connection, job.id, event_type, status, source, message or f"Job {status}", now=now)
     return shares
@@ -142,6 +159,8 @@ def give_up(
     gpu_ms: int = 0,
     exit_code: int | None = None,
     result: str | None = None,
+    also: Mapping[str, Any] | None = None,
+    blamed: bool = True,
     now: int,
 ) -> int:
     """End a job that failed or was cancelled, and give back all that it holds; the caller has seen that it goes on.
@@ -151,6 +170,8 @@ def give_up(
         error: why; None for the usual words.
         event_type: of `events`.
         source: who says so.
+        also: further columns of its row.
+        blamed: whether its provider, if it has one, could have done it.
 
     Returns:
         Halala given back.
@@ -160,32 +181,37 @@ def give_up(
         held = Money(quote, CURRENCY)
         entries = {ledger.holding(job.account_id): -held, ledger.owner(job.account_id): held}
         ledger.transfer(connection, f"settle:{_name(job.job_id)}", entries, memo=f"refund {job.job_id}", now=now)
-    values = {"refunded_at": now, "last_error": error, "charged": 0, "provider_earned": 0, "fee": 0}
-    _end(connection, job, status, gpu_ms, exit_code, now, result=result, error=error, **values)
-    if status == "failed" and job.provider_id is not None:
-        _count(connection, job.provider_id, failed_jobs=1)
+    values = {"refunded_at": now, "last_error": error, "charged": 0, "provider_earned": 0, "fee": 0, **(also or {})}
+    _end(connection, job, None, status, gpu_ms, exit_code, now, result=result, error=error, **values)
+    if status == "failed" and job.provider_id is not None and blamed:
+        provider_rows.count(connection, job.provider_id, failed_jobs=1)
     message = error or ("Job was cancelled" if status == "cancelled" else "Job failed")
     events.add(connection, job.id, event_type, status, source, message, payload={"refunded_halala": quote}, now=now)
     return quote
 
 
 def _end(
-    connection: Connection, job: Row[Any], status: str, gpu_ms: int, exit_code: int | None, now: int, **values: Any
+    connection: Connection,
+    job: Row[Any],
+    renter: Row[Any] | None,
+    status: str,
+    gpu_ms: int,
+    exit_code: int | None,
+    now: int,
+    **values: Any,
 ) -> None:
-    job_rows.change(
+    if job.status == "queued":
+        # Until when it would have waited is nobody's time limit.
+        values["timeout_at"] = None
+    since = job_rows.change(
         connection, job.id, now, status=status, completed_at=now, gpu_ms=gpu_ms, exit_code=exit_code, **values
     )
-    connection.execute(
-        executions.update()
-        .where(executions.c.job == job.id, executions.c.attempt == job.attempt, executions.c.ended_at.is_(None))
-        .values(ended_at=now, exit_code=exit_code, gpu_ms=gpu_ms, cost=values.get("charged"))
+    charged = values["charged"]
+    of_attempt = {"of_job": job.id, "of_attempt": job.attempt}
+    _end_attempt(
+        connection, **of_attempt, new_ended_at=now, new_exit_code=exit_code, new_gpu_ms=gpu_ms, new_cost=charged
     )
-    callbacks.job_ended(connection, job, now)
-
-
-def _count(connection: Connection, provider_id: int, **more: int) -> None:
-    changes = {name: providers.c[name] + amount for name, amount in more.items()}
-    connection.execute(providers.update().where(providers.c.id == provider_id).values(**changes))
+    callbacks.job_ended(connection, since, renter, now)
 
 
 def _name(job_id: str) -> str:

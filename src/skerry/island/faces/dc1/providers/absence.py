@@ -7,7 +7,7 @@ import logging
 from sqlalchemy import Connection, select
 
 from skerry.island.engine.engine import Engine
-from skerry.island.faces.dc1.jobs.changes import Changes
+from skerry.island.faces.dc1.jobs.changes import OFFERS, Changes
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.tables import providers
 from skerry.island.ground.rounds import Rounds
@@ -43,7 +43,7 @@ class Absence:
         gone = await self._engine.store.run(put_offline, now)
         if gone:
             log.info("providers %s have not been heard of for %d s", gone, provider_rows.OFFLINE_SECONDS)
-            self._changes.changed()
+            self._changes.changed(OFFERS)
         return gone
 
 

@@ -15,7 +15,7 @@ from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import claiming, job_rows, job_views, reporting
-from skerry.island.faces.dc1.jobs.changes import Changes
+from skerry.island.faces.dc1.jobs.changes import OFFERS, Changes
 from skerry.island.faces.dc1.jobs.reporting import Line, Report
 from skerry.island.faces.dc1.providers import heartbeat_bodies, heartbeats, provider_polls
 from skerry.island.faces.dc1.tables import jobs
@@ -40,8 +40,9 @@ class LocalPlatform:
         self._engine = engine
         self._changes = changes
         self._provider_id = provider_id
+        self._likely = True
         self._open = ExitStack()
-        self._watch = self._open.enter_context(changes.watching())
+        self._watch = self._open.enter_context(changes.watching(OFFERS))
 
     def close(self) -> None:
         """Be told of nothing more."""
@@ -56,10 +57,12 @@ class LocalPlatform:
     async def claim(self) -> ProviderJob | None:
         """Take the next job."""
         async with _translated():
-            # Whatever changes wakes the loop, mostly its own reports: those must not queue for a transaction in vain.
-            if not await self._engine.store.read(claiming.waits, self._provider_id):
+            # Offers are mostly another provider's, or too many: those must not queue for a transaction in vain.
+            # Where one was found just now, there mostly is another.
+            if not self._likely and not await self._engine.store.read(claiming.waits, self._provider_id):
                 return None
             row = await self._changes.run(provider_polls.claim_next, self._provider_id, now=self._now())
+            self._likely = row is not None
         return None if row is None else job_of(row)
 
     async def progress(self, job: ProviderJob, phase: str) -> None:
@@ -122,7 +125,7 @@ class LocalPlatform:
         """Nothing: only the rows know of jobs."""
 
     async def wait(self, seconds: float) -> None:
-        """Return as soon as any job has changed."""
+        """Return as soon as any job waits for a provider."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._watch.changed()

@@ -43,8 +43,10 @@ class Means:
             settings = replace(settings, hub=alone)
         if "SKERRY_DIFFUSION_HUB" not in os.environ:
             choices = replace(choices, hub=alone)
-        llm = await LlmWorkers.open(ModelStore.of(data), settings=settings, gpus=gpus)
-        pictures = DiffusionWorkers(data, choices=choices, clock=engine.clock)
+        llm = await LlmWorkers.open(ModelStore.of(data), settings=settings, gpus=gpus, lender=engine.lending)
+        pictures = DiffusionWorkers(data, choices=choices, clock=engine.clock, lender=engine.lending)
+        engine.lending.on_wanted(llm.yield_gpu)
+        engine.lending.on_wanted(pictures.yield_gpu)
         unready = await asyncio.to_thread(engines.available, gpus)
         return cls(llm=llm, pictures=pictures, default_model=settings.default_model, unready=unready)
 

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from skerry.island.faces.dc1.tables import jobs, providers
+from skerry.island.store.prepared import Prepared
+from skerry.island.store.question import Question, among
 
 LIVE_SECONDS = 120
 """Age of a heartbeat up to which a provider is live."""
@@ -29,15 +31,28 @@ PREFERENCES = {
 }
 _BUSY = ("pending", "assigned", "pulling", "running", "paused")
 # Made once, because making a statement takes longer than running it.
-_by_number = select(providers).where(providers.c.id == bindparam("number"))
-_working = (
-    select(func.count()).select_from(jobs).where(jobs.c.provider_id == bindparam("number"), jobs.c.status.in_(_BUSY))
+_by_number = Question(select(providers).where(providers.c.id == bindparam("number")))
+_every = Question(select(providers).order_by(providers.c.id))
+_working = Prepared(
+    select(func.count()).select_from(jobs).where(jobs.c.provider_id == bindparam("number"), among(jobs.c.status, _BUSY))
+)
+_TOTALS = ("total_jobs", "failed_jobs", "total_earned")
+_count = Question(
+    providers.update()
+    .where(providers.c.id == bindparam("of_id"))
+    .values({name: providers.c[name] + bindparam(f"more_{name}", type_=providers.c[name].type) for name in _TOTALS})
+    .returning(*providers.c)
 )
 
 
 def find(connection: Connection, provider_id: int) -> Row[Any] | None:
     """A provider by number."""
-    return connection.execute(_by_number, {"number": provider_id}).first()
+    return _by_number.first(connection, number=provider_id)
+
+
+def every(connection: Connection) -> list[Row[Any]]:
+    """All of them, the oldest first."""
+    return _every.all(connection)
 
 
 def of_node(connection: Connection, node_id: str) -> Row[Any] | None:
@@ -106,7 +121,15 @@ def may_work(provider: Row[Any], now: int) -> bool:
 
 def working(connection: Connection, provider_id: int) -> int:
     """How many jobs it has that began or may begin at any moment."""
-    return int(connection.execute(_working, {"number": provider_id}).scalar_one())
+    return int(_working(connection, number=provider_id).scalar())
+
+
+def count(
+    connection: Connection, provider_id: int, *, total_jobs: int = 0, failed_jobs: int = 0, total_earned: int = 0
+) -> Row[Any]:
+    """Count in a provider's totals; the provider as it is since."""
+    more = {"more_total_jobs": total_jobs, "more_failed_jobs": failed_jobs, "more_total_earned": total_earned}
+    return _count.one(connection, of_id=provider_id, **more)
 
 
 def supported(provider: Row[Any]) -> frozenset[str]:

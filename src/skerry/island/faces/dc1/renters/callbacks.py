@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from skerry.island.faces.dc1 import wire
 from skerry.island.faces.dc1.jobs import job_rows
 from skerry.island.faces.dc1.renters import renter_rows
-from skerry.island.faces.dc1.tables import deliveries, jobs, webhooks
+from skerry.island.faces.dc1.tables import deliveries, webhooks
+from skerry.island.store.question import Question
 
 JOB_COMPLETED, JOB_FAILED, BALANCE_LOW = "job.completed", "job.failed", "balance.low"
 EVENTS = (JOB_COMPLETED, JOB_FAILED, BALANCE_LOW)
@@ -25,27 +26,32 @@ PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 """How a job's own callback stands, as its row tells."""
 
 _OF_STATUS = {"completed": JOB_COMPLETED, "failed": JOB_FAILED}
+_of_renter = Question(select(webhooks).where(webhooks.c.renter_id == bindparam("renter")))
 
 
-def job_ended(connection: Connection, job: Row[Any], now: int) -> None:
+def job_ended(connection: Connection, job: Row[Any], renter: Row[Any] | None, now: int) -> None:
     """A job completed or failed; one that was cancelled is nobody's news.
 
     Args:
-        job: its row, from before or after its end, which is read again.
+        job: its row since its end.
+        renter: whose it is, where that is at hand.
         now: microseconds since 1970.
     """
-    found = job_rows.find(connection, job.id)
-    event = None if found is None else _OF_STATUS.get(found.status)
-    if found is None or event is None or found.renter_id is None:
+    event = _OF_STATUS.get(job.status)
+    if event is None or job.renter_id is None:
         return
-    renter = renter_rows.find(connection, found.renter_id)
+    renter = renter or renter_rows.find(connection, job.renter_id)
     if renter is None:
         return
-    body = wire.text(job_told(found, event, now))
+    hooks = _wanting(connection, renter.id, event)
+    if not renter.webhook_url and not hooks:
+        return
+    body = wire.text(job_told(job, event, now))
     if renter.webhook_url:
-        _add(connection, renter.id, event, body, now, job=found.id)
-        connection.execute(jobs.update().where(jobs.c.id == found.id).values(webhook_status=PENDING))
-    _add_registered(connection, renter.id, event, body, now, job=found.id)
+        _add(connection, renter.id, event, body, now, job=job.id)
+        job_rows.change(connection, job.id, now, webhook_status=PENDING)
+    for hook in hooks:
+        _add(connection, renter.id, event, body, now, job=job.id, webhook_id=hook.id)
 
 
 def held(connection: Connection, account_id: str, amount: int, left: int, now: int) -> None:
@@ -69,7 +75,8 @@ def held(connection: Connection, account_id: str, amount: int, left: int, now: i
         "balance_sar": wire.sar(left),
         "threshold_halala": LOW_HALALA,
     }
-    _add_registered(connection, renter.id, BALANCE_LOW, wire.text(told), now)
+    for hook in _wanting(connection, renter.id, BALANCE_LOW):
+        _add(connection, renter.id, BALANCE_LOW, wire.text(told), now, webhook_id=hook.id)
 
 
 def job_told(job: Row[Any], event: str, now: int) -> dict[str, Any]:
@@ -114,12 +121,9 @@ def job_told(job: Row[Any], event: str, now: int) -> dict[str, Any]:
     }
 
 
-def _add_registered(
-    connection: Connection, renter_id: int, event: str, body: str, now: int, job: int | None = None
-) -> None:
-    for hook in connection.execute(select(webhooks).where(webhooks.c.renter_id == renter_id)):
-        if event in json.loads(hook.events):
-            _add(connection, renter_id, event, body, now, job=job, webhook_id=hook.id)
+def _wanting(connection: Connection, renter_id: int, event: str) -> list[Row[Any]]:
+    """Registered webhooks that are told of such an event."""
+    return [hook for hook in _of_renter.all(connection, renter=renter_id) if event in json.loads(hook.events)]
 
 
 def _add(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.tables import renters
+from skerry.island.store.question import Question
 
 CURRENCY = "SAR"
 OPENING_HALALA = 1_000
 """What a new renter has."""
 
+_by_number = Question(select(renters).where(renters.c.id == bindparam("number")))
+_by_account = Question(select(renters).where(renters.c.account_id == bindparam("account")))
+
 
 def find(connection: Connection, renter_id: int) -> Row[Any] | None:
     """A renter by number."""
-    return connection.execute(select(renters).where(renters.c.id == renter_id)).first()
+    return _by_number.first(connection, number=renter_id)
 
 
 def active(connection: Connection, renter_id: int) -> Row[Any]:
@@ -33,7 +37,7 @@ def active(connection: Connection, renter_id: int) -> Row[Any]:
 
 def of_account(connection: Connection, account_id: str) -> Row[Any] | None:
     """The renter that an account is."""
-    return connection.execute(select(renters).where(renters.c.account_id == account_id)).first()
+    return _by_account.first(connection, account=account_id)
 
 
 def by_email(connection: Connection, email: str) -> Row[Any] | None:
