@@ -13,10 +13,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from skerry.island import admin
-from skerry.island.asgi import Receive, Scope, Send
+from skerry.island.asgi import Receive, Scope, Send, header
 from skerry.island.engine.engine import Engine
 from skerry.island.gateway import Face, TunnelProxy, host_of, refuse, split_label
 from skerry.times import rfc3339
+
+SIGNED_NETWORK = "dispersed"
+"""Known by its signature where the prefix is missing: clients that put their paths in the place of a base URL's own,
+as the web's URL rules have it, lose it. What they signed is what they sent."""
+
+_SIGNATURE = b"x-signature"
 
 
 def default_faces(engine: Engine) -> list[Face]:
@@ -58,7 +64,8 @@ class App:
                 Route("/", self._index),
                 Route("/healthz", self._health),
                 *admin.routes(engine),
-            ]
+            ],
+            exception_handlers={404: self._nothing},
         )
 
     async def start(self) -> None:
@@ -114,7 +121,9 @@ class App:
         # By the undecoded path, because faces cut their prefix from that.
         head = scope["raw_path"].split(b"?")[0].removeprefix(b"/").partition(b"/")[0].decode("latin-1")
         face = self.faces.get(head)
-        if face is not None:
+        if face is None and head == "v1" and _signed(scope) and SIGNED_NETWORK in self.faces:
+            await self.faces[SIGNED_NETWORK](scope, receive, send)
+        elif face is not None:
             await face({**scope, "root_path": scope.get("root_path", "") + "/" + head}, receive, send)
         elif scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
@@ -134,14 +143,29 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _index(self, request: Request) -> Response:
-        base = f"{request.url.scheme}://{request.url.netloc}"
         lines = ["This is an island: your own compute network.", ""]
-        lines += [f"{name}: {base}/{name}" for name in self.faces]
+        lines += [f"{name}: {base}" for name, base in self._bases(request).items()]
         return PlainTextResponse("\n".join(lines) + "\n")
+
+    async def _nothing(self, request: Request, _: Exception) -> Response:
+        """404 in the words of every network at once: most likely a client's base URL lacks its network."""
+        bases = ", ".join(self._bases(request).values())
+        text = f"There is no such path here; every network has a base URL of its own: {bases}"
+        body = {"code": "not_found", "message": text, "detail": text, "error": text}
+        return Response(msgspec.json.encode(body), 404, media_type="application/json")
+
+    def _bases(self, request: Request) -> dict[str, str]:
+        return {name: f"{request.url.scheme}://{request.url.netloc}/{name}" for name in self.faces}
 
     async def _health(self, request: Request) -> Response:
         state: dict[str, Any] = {"status": "ok", "timestamp": rfc3339(self.engine.clock.now())}
         return Response(msgspec.json.encode(state), media_type="application/json")
+
+
+def _signed(scope: Scope) -> bool:
+    """Whether a request is signed, or is what a browser asks before it sends one that is."""
+    announced = header(scope["headers"], b"access-control-request-headers") or ""
+    return header(scope["headers"], _SIGNATURE) is not None or _SIGNATURE.decode() in announced.lower()
 
 
 def create_app(engine: Engine, *, faces: Sequence[Face] | None = None) -> App:
