@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from skerry.island import admin
+from skerry.island import admin, browsers
 from skerry.island.asgi import Receive, Scope, Send, header
 from skerry.island.engine.engine import Engine
 from skerry.island.gateway import Face, TunnelProxy, host_of, refuse, split_label
@@ -111,20 +111,19 @@ class App:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         label = split_label(host_of(scope), self._suffixes)
+        if label in self.faces:
+            await _ask(self.faces[label], scope, receive, send)
+            return
         if label is not None:
-            face = self.faces.get(label)
-            if face is not None:
-                await face(scope, receive, send)
-            else:
-                await self._proxy(scope, receive, send, label)
+            await self._proxy(scope, receive, send, label)
             return
         # By the undecoded path, because faces cut their prefix from that.
         head = scope["raw_path"].split(b"?")[0].removeprefix(b"/").partition(b"/")[0].decode("latin-1")
-        face = self.faces.get(head)
-        if face is None and head == "v1" and _signed(scope) and SIGNED_NETWORK in self.faces:
-            await self.faces[SIGNED_NETWORK](scope, receive, send)
-        elif face is not None:
-            await face({**scope, "root_path": scope.get("root_path", "") + "/" + head}, receive, send)
+        if head in self.faces:
+            below = {**scope, "root_path": scope.get("root_path", "") + "/" + head}
+            await _ask(self.faces[head], below, receive, send)
+        elif head == "v1" and SIGNED_NETWORK in self.faces and _signed(scope):
+            await _ask(self.faces[SIGNED_NETWORK], scope, receive, send)
         elif scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
         else:
@@ -160,6 +159,13 @@ class App:
     async def _health(self, request: Request) -> Response:
         state: dict[str, Any] = {"status": "ok", "timestamp": rfc3339(self.engine.clock.now())}
         return Response(msgspec.json.encode(state), media_type="application/json")
+
+
+async def _ask(face: Face, scope: Scope, receive: Receive, send: Send) -> None:
+    if browsers.asks_first(scope):
+        await browsers.consent(send)
+    else:
+        await face(scope, receive, browsers.open_to_pages(send))
 
 
 def _signed(scope: Scope) -> bool:

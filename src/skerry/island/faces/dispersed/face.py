@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Iterable
 from email.utils import format_datetime
 
 from sqlalchemy import Connection
@@ -56,16 +55,6 @@ from skerry.networks.dispersed.verification import query_pairs
 NETWORK = "dispersed"
 COLLECT_SECONDS = 600.0
 
-_CORS = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"x-request-id, x-idempotent-replayed, retry-after, date"),
-)
-_PREFLIGHT = (
-    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
-    # Callers add headers of their own, such as trace contexts; Authorization is the one that `*` leaves out.
-    (b"access-control-allow-headers", b"Authorization, *"),
-    (b"access-control-max-age", b"600"),
-)
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _log = logging.getLogger("skerry.island.dispersed")
@@ -162,10 +151,6 @@ class DispersedFace:
         if scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
             return
-        if scope["method"] == "OPTIONS" and header(scope["headers"], b"access-control-request-method") is not None:
-            # A browser asks before it sends, and signs nothing of that.
-            await self._reply(scope, send, Done(status=204, body=b""), _PREFLIGHT)
-            return
         extra: list[tuple[bytes, bytes]] = []
         try:
             done = await self._answer(scope, receive)
@@ -244,9 +229,9 @@ class DispersedFace:
             raise Fault(405, "METHOD_NOT_ALLOWED", "This path answers GET, HEAD", headers=headers)
         return Done(status=200, body=wire.encode({"status": "ok", "timestamp": wire.moment_text(self._now())}))
 
-    async def _reply(self, scope: Scope, send: Send, done: Done, extra: Iterable[tuple[bytes, bytes]]) -> None:
+    async def _reply(self, scope: Scope, send: Send, done: Done, extra: list[tuple[bytes, bytes]]) -> None:
         date = format_datetime(self._engine.clock.now(), usegmt=True).encode()
-        headers = [(b"date", date), (b"x-request-id", secrets.token_hex(8).encode()), *_CORS, *extra]
+        headers = [(b"date", date), (b"x-request-id", secrets.token_hex(8).encode()), *extra]
         if done.status != 204:
             headers.append((b"content-type", b"application/json"))
             headers.append((b"content-length", str(len(done.body)).encode()))

@@ -47,15 +47,6 @@ from skerry.island.faces.octaspace.sessions.vpn_work import VpnWork
 from skerry.island.gateway import Tunnel
 from skerry.island.store.values import micros
 
-_CORS: tuple[Header, ...] = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"x-request-id, retry-after, content-disposition"),
-)
-_PREFLIGHT: tuple[Header, ...] = (
-    (b"access-control-allow-methods", b"GET, POST, PATCH, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, User-Agent"),
-    (b"access-control-max-age", b"600"),
-)
 _REQUEST_ID_BYTES = 8
 
 log = logging.getLogger("skerry.island.octaspace")
@@ -166,10 +157,7 @@ class OctaSpaceFace:
             return
         extra: Sequence[Header] = ()
         try:
-            if scope["method"] == "OPTIONS":
-                answer, extra = Answer(b"", 204), _PREFLIGHT
-            else:
-                answer = await self._answer(scope, receive)
+            answer = await self._answer(scope, receive)
             # Here, because what cannot be encoded is a defect like any other.
             body = _encoded(answer)
         except ClientGone:
@@ -236,7 +224,6 @@ async def _reply(scope: Scope, send: Send, answer: Answer, body: bytes, extra: S
     headers = [
         (b"x-request-id", secrets.token_hex(_REQUEST_ID_BYTES).encode()),
         (b"cache-control", b"no-store"),
-        *_CORS,
         *answer.headers,
         *extra,
     ]
