@@ -18,6 +18,7 @@ from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import routes, tables, wire
 from skerry.island.faces.arker.call import Call, Route, Router
 from skerry.island.faces.arker.errors import ArkerFault, envelope, from_engine, new_reference, unexpected
+from skerry.island.faces.arker.patience import Patience
 from skerry.island.faces.arker.pty import Pty, wish_of
 from skerry.island.faces.arker.running import Running
 from skerry.island.faces.arker.service import NETWORK, Service
@@ -111,14 +112,22 @@ class ArkerFace:
 
     async def _api(self, scope: Scope, receive: Receive, send: Send, raw: bytes) -> None:
         legacy = raw.startswith(b"/api/")
+        patience = Patience(send)
         try:
-            answer = await self._answer(scope, receive, raw)
+            # A run in the foreground takes as long as its caller wishes.
+            async with patience if raw.endswith(b"/run") else contextlib.nullcontext():
+                answer = await self._answer(scope, receive, raw)
         except ClientGone:
             return
         except Exception as error:
-            await _refuse(send, _fault(error), legacy=legacy)
+            fault = _fault(error)
+            if patience.begun:
+                await patience.finish(envelope(fault.code, fault.message, legacy=legacy))
+            else:
+                await _refuse(send, fault, legacy=legacy)
             return
-        await _reply(send, 200, msgspec.json.encode(answer))
+        body = msgspec.json.encode(answer)
+        await (patience.finish(body) if patience.begun else _reply(send, 200, body))
 
     async def _answer(self, scope: Scope, receive: Receive, raw: bytes) -> Any:
         for prefix, router, legacy in self._mounts:

@@ -73,7 +73,7 @@ def build() -> Any:
         text_encoder=CLIPTextModel(text),
         unet=UNet2DConditionModel(
             sample_size=32,
-            # What a prompt is compared with grows by the fourth power of the picture's side: only the coarsest level is.
+            # Attention grows by the fourth power of a picture's side, so only the coarsest level has it.
             block_out_channels=(16, 16, 32, 64),
             layers_per_block=1,
             down_block_types=(*("DownBlock2D",) * 3, "CrossAttnDownBlock2D"),
