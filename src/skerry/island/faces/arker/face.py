@@ -107,27 +107,23 @@ class ArkerFace:
             await self._websocket(scope, receive, send, raw)
         elif raw.startswith(b"/_store/"):
             await self._store(scope, receive, send, raw)
+        elif raw.endswith(b"/run"):
+            # In the foreground it takes as long as its caller wishes.
+            async with Patience(send) as patience:
+                await self._api(scope, receive, patience.send, raw)
         else:
             await self._api(scope, receive, send, raw)
 
     async def _api(self, scope: Scope, receive: Receive, send: Send, raw: bytes) -> None:
         legacy = raw.startswith(b"/api/")
-        patience = Patience(send)
         try:
-            # A run in the foreground takes as long as its caller wishes.
-            async with patience if raw.endswith(b"/run") else contextlib.nullcontext():
-                answer = await self._answer(scope, receive, raw)
+            answer = await self._answer(scope, receive, raw)
         except ClientGone:
             return
         except Exception as error:
-            fault = _fault(error)
-            if patience.begun:
-                await patience.finish(envelope(fault.code, fault.message, legacy=legacy))
-            else:
-                await _refuse(send, fault, legacy=legacy)
+            await _refuse(send, _fault(error), legacy=legacy)
             return
-        body = msgspec.json.encode(answer)
-        await (patience.finish(body) if patience.begun else _reply(send, 200, body))
+        await _reply(send, 200, msgspec.json.encode(answer))
 
     async def _answer(self, scope: Scope, receive: Receive, raw: bytes) -> Any:
         for prefix, router, legacy in self._mounts:

@@ -8,7 +8,9 @@ goes wrong after that is an error inside a 200, which clients read as one (proto
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from types import TracebackType
+from typing import Any
 
 from skerry.island.asgi import Send
 
@@ -16,44 +18,49 @@ BEAT_SECONDS = 60.0
 
 
 class Patience:
-    """Within it an answer is awaited; it costs a quick one nothing but a timer.
+    """Within it one request is answered, through its `send`; a quick answer costs nothing but a timer.
 
     Args:
         send: the ASGI send function.
-
-    Attributes:
-        begun: whether the answer's head is out, and only the rest of its body may follow.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._timer: asyncio.TimerHandle
         self._beating: asyncio.Task[None] | None = None
-        self.begun = False
+        self._begun = False
 
     async def __aenter__(self) -> Patience:
-        self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._start)
+        self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._begin)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        await self._end()
 
-    def _start(self) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """The answer; of one that has begun, its head is dropped, whatever it says."""
+        if message["type"] == "http.response.start":
+            await self._end()
+            if self._begun:
+                return
+        await self._send(message)
+
+    def _begin(self) -> None:
         self._beating = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:
-        self.begun = True
+        # Here: a task that is cancelled before its first step has sent nothing.
+        self._begun = True
         headers = [(b"content-type", b"application/json")]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         while True:
             await self._send({"type": "http.response.body", "body": b" ", "more_body": True})
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def finish(self, body: bytes) -> None:
-        """The rest of an answer that has begun."""
-        await self._send({"type": "http.response.body", "body": body})
+    async def _end(self) -> None:
+        self._timer.cancel()
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
