@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import socket
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from skerry.island.faces.arker import patience
+from skerry.island.faces.arker.errors import ArkerFault
+from skerry.island.faces.arker.running import Running
 from skerry.island.island import Island
 
 if TYPE_CHECKING:
@@ -91,6 +95,23 @@ def test_a_timeout_is_milliseconds_and_ends_with_124(raw: Raw, background: bool)
     assert (answer["stdout"], answer["exit_code"], answer["completed"]) == ("before\n", 124, True)
     assert answer["stderr"] == "skerry: ended after 0.3 seconds, its time limit\n"
     assert raw.out(vm, "echo still here", timeout=60_000) == "still here\n"
+
+
+def test_a_long_run_gives_signs_of_life(raw: Raw, vm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node's fetch waits five minutes for a header, and would then send the command again."""
+    monkeypatch.setattr(patience, "BEAT_SECONDS", 0.05)
+    slow = raw.request("POST", f"/v1/vms/{vm}/run", {"command": "sleep 0.2; echo slow"})
+    assert (slow.status, slow.body[:2], set(slow.json)) == (200, b"  ", COMPLETED)
+    assert (slow.json["stdout"], slow.headers["content-type"]) == ("slow\n", "application/json")
+
+    async def lost(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0.1)
+        raise ArkerFault("unavailable", "the host is moved")
+
+    monkeypatch.setattr(Running, "run", lost)
+    failed = raw.request("POST", f"/v1/vms/{vm}/run", {"command": "true"})
+    assert (failed.status, failed.body[:1]) == (200, b" ")
+    assert failed.json == {"code": "unavailable", "message": "the host is moved"}
 
 
 def test_a_background_run_is_followed_by_its_id(raw: Raw) -> None:

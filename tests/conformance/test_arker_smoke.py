@@ -44,7 +44,7 @@ def _wanted() -> list[dict[str, str]]:
         return [target]
     return [
         {"name": "normal", "baseUrl": "{url}/arker", "source": "ubuntu"},
-        {"name": "burst", "baseUrl": "{url}/arker/api", "source": "arkuntu"},
+        {"name": "burst", "baseUrl": "{url}/arker/api", "source": "01KQH2ADR3DCAJF06N4R453WPJ_uswe"},
         {"name": "named runtime", "baseUrl": "{url}/arker", "source": "ubuntu", "runtime": "bash"},
     ]
 

@@ -135,6 +135,9 @@ def test_unknown_paths_and_wrong_methods(raw: Raw) -> None:
         assert (answer.status, answer.headers["allow"]) == (405, allow)
         if method != "HEAD":
             assert answer.json["code"] == "method_not_allowed"
+        assert answer.headers["access-control-allow-origin"] == "*"
+    asked = {"origin": "https://example.test", "access-control-request-method": "POST"}
+    assert raw.request("OPTIONS", "/v1/vms/x/run", headers=asked, key=None).status == 204
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skerry.errors import ConfigurationError
-from skerry.island import Island, Settings
+from skerry.island import Island, Settings, libraries
 from skerry.island.environment import SETTINGS
 
 
@@ -131,6 +131,12 @@ def test_bad_settings_leave_nothing_behind() -> None:
     with pytest.raises(ConfigurationError, match="allow_remote"):
         Island(host="0.0.0.0").start()
     assert threading.active_count() <= before
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "LIBRARIES", ("starlette", "no_such_library"))
+    with pytest.raises(ConfigurationError, match=r"needs no_such_library; get it: pip install 'skerry\[island\]'"):
+        Island().start()
 
 
 def test_settings_are_reachable_beside_it() -> None:

@@ -107,6 +107,10 @@ def test_it_starts_says_where_and_leaves_nothing(
     assert set(state) == {"pid", "url", "started_at", "version", "idle_exit"}
     assert state["pid"] == process.popen.pid
     assert call(state["url"], "GET", "/healthz")[0] == 200
+    # A base URL without a network: every client finds its own word for what is wrong in the body.
+    status, told = call(state["url"], "GET", "/v1/vms")
+    assert (status, told["code"]) == (404, "not_found")
+    assert f"{state['url']}/dispersed" in told["message"] == told["error"] == told["detail"]
     key = json.loads((data_dir / "credentials.json").read_text())["keys"]["arker"]
     vm = call(state["url"], "POST", "/arker/v1/vms/ubuntu/fork", {}, key)[1]["vm_id"]
     body = {"command": "sleep 600", "background": True}

@@ -18,6 +18,7 @@ import click
 from skerry.cli import exits, island_link, output
 from skerry.cli.options import data_dir_option
 from skerry.errors import ConfigurationError
+from skerry.island import libraries
 
 if TYPE_CHECKING:
     from skerry.island.sandbox.spec import Barriers
@@ -78,9 +79,8 @@ def _machine(directory: Path) -> Iterator[Check]:
 
 
 def _libraries() -> Iterator[Check]:
-    absent = [name for name in ("starlette", "uvicorn", "sqlalchemy", "alembic", "websockets") if not find_spec(name)]
-    if absent:
-        yield Check("libraries", "failed", f"{', '.join(absent)} not installed: pip install 'skerry[island]'")
+    if missing := libraries.absent():
+        yield Check("libraries", "failed", f"{', '.join(missing)} not installed: pip install 'skerry[island]'")
     else:
         yield Check("libraries", "ok", "the island extra is installed")
 

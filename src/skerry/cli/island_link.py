@@ -12,13 +12,12 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExceededError, ServerError
-from skerry.island import environment
+from skerry.island import environment, libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,17 +220,6 @@ def alive(pid: int) -> bool:
     return state not in {b"Z", b"X"}
 
 
-def require_island() -> None:
-    """Check, without importing them, that the server's libraries are installed.
-
-    Raises:
-        ConfigurationError: they are not; the message has the line that installs them.
-    """
-    missing = [name for name in ("starlette", "uvicorn", "sqlalchemy", "alembic") if not find_spec(name)]
-    if missing:
-        raise ConfigurationError(f"the island needs {', '.join(missing)}; get it: pip install 'skerry[island]'")
-
-
 def need(directory: Path) -> Link:
     """The running island, or an error that says how to start one."""
     link = find(directory)
@@ -266,7 +254,7 @@ def start(
         ServerError: it ended at once; the message carries the end of its log.
         DeadlineExceededError: it runs but does not answer.
     """
-    require_island()
+    libraries.require()
     from skerry.island.store.layout import explained
 
     log = directory / "server.log"

@@ -15,6 +15,7 @@ import click
 from skerry.cli import exits, island_link, output
 from skerry.cli.options import Duration, data_dir_option
 from skerry.errors import ConfigurationError, ConflictError, DeadlineExceededError
+from skerry.island import libraries
 
 STOP_DEADLINE = 60.0
 
@@ -64,7 +65,7 @@ def up(
         )
         return exits.OK
 
-    island_link.require_island()
+    libraries.require()
     from skerry.island.server import Server, serve
     from skerry.island.settings import Settings
 
@@ -183,7 +184,7 @@ def reset(*, yes: bool, directory: Path, form: str) -> int:
     if pid is not None:
         stop(pid, force=True)
 
-    island_link.require_island()
+    libraries.require()
     from skerry.island.erase import erase
 
     erase(directory)

@@ -12,11 +12,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from skerry.island import admin
-from skerry.island.asgi import Receive, Scope, Send
+from skerry.island import admin, browsers
+from skerry.island.asgi import Receive, Scope, Send, header
 from skerry.island.engine.engine import Engine
 from skerry.island.gateway import Face, TunnelProxy, host_of, refuse, split_label
 from skerry.times import rfc3339
+
+SIGNED_NETWORK = "dispersed"
+"""Known by its signature where the prefix is missing: clients that put their paths in the place of a base URL's own,
+as the web's URL rules have it, lose it. What they signed is what they sent."""
+
+_SIGNATURE = b"x-signature"
 
 
 def default_faces(engine: Engine) -> list[Face]:
@@ -58,7 +64,8 @@ class App:
                 Route("/", self._index),
                 Route("/healthz", self._health),
                 *admin.routes(engine),
-            ]
+            ],
+            exception_handlers={404: self._nothing},
         )
 
     async def start(self) -> None:
@@ -104,18 +111,19 @@ class App:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         label = split_label(host_of(scope), self._suffixes)
+        if label in self.faces:
+            await _ask(self.faces[label], scope, receive, send)
+            return
         if label is not None:
-            face = self.faces.get(label)
-            if face is not None:
-                await face(scope, receive, send)
-            else:
-                await self._proxy(scope, receive, send, label)
+            await self._proxy(scope, receive, send, label)
             return
         # By the undecoded path, because faces cut their prefix from that.
         head = scope["raw_path"].split(b"?")[0].removeprefix(b"/").partition(b"/")[0].decode("latin-1")
-        face = self.faces.get(head)
-        if face is not None:
-            await face({**scope, "root_path": scope.get("root_path", "") + "/" + head}, receive, send)
+        if head in self.faces:
+            below = {**scope, "root_path": scope.get("root_path", "") + "/" + head}
+            await _ask(self.faces[head], below, receive, send)
+        elif head == "v1" and SIGNED_NETWORK in self.faces and _signed(scope):
+            await _ask(self.faces[SIGNED_NETWORK], scope, receive, send)
         elif scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
         else:
@@ -134,14 +142,36 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _index(self, request: Request) -> Response:
-        base = f"{request.url.scheme}://{request.url.netloc}"
         lines = ["This is an island: your own compute network.", ""]
-        lines += [f"{name}: {base}/{name}" for name in self.faces]
+        lines += [f"{name}: {base}" for name, base in self._bases(request).items()]
         return PlainTextResponse("\n".join(lines) + "\n")
+
+    async def _nothing(self, request: Request, _: Exception) -> Response:
+        """404 in the words of every network at once: most likely a client's base URL lacks its network."""
+        bases = ", ".join(self._bases(request).values())
+        text = f"There is no such path here; every network has a base URL of its own: {bases}"
+        body = {"code": "not_found", "message": text, "detail": text, "error": text}
+        return Response(msgspec.json.encode(body), 404, media_type="application/json")
+
+    def _bases(self, request: Request) -> dict[str, str]:
+        return {name: f"{request.url.scheme}://{request.url.netloc}/{name}" for name in self.faces}
 
     async def _health(self, request: Request) -> Response:
         state: dict[str, Any] = {"status": "ok", "timestamp": rfc3339(self.engine.clock.now())}
         return Response(msgspec.json.encode(state), media_type="application/json")
+
+
+async def _ask(face: Face, scope: Scope, receive: Receive, send: Send) -> None:
+    if browsers.asks_first(scope):
+        await browsers.consent(send)
+    else:
+        await face(scope, receive, browsers.open_to_pages(send))
+
+
+def _signed(scope: Scope) -> bool:
+    """Whether a request is signed, or is what a browser asks before it sends one that is."""
+    announced = header(scope["headers"], b"access-control-request-headers") or ""
+    return header(scope["headers"], _SIGNATURE) is not None or _SIGNATURE.decode() in announced.lower()
 
 
 def create_app(engine: Engine, *, faces: Sequence[Face] | None = None) -> App:

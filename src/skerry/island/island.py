@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skerry.errors import ConfigurationError
-from skerry.island import environment
+from skerry.island import environment, libraries
 from skerry.island.clock import Clock
 from skerry.island.settings import Settings
 
@@ -185,9 +185,14 @@ class Island:
         return {**self.engine.credentials, **kept}
 
     def start(self) -> Island:
-        """Begin to answer; after `stop` or `kill`, on the same data and port."""
+        """Begin to answer; after `stop` or `kill`, on the same data and port.
+
+        Raises:
+            ConfigurationError: the island extra is not installed, or a setting cannot be used.
+        """
         if self._running is not None:
             return self
+        libraries.require()
         from skerry.island.server import Means, start_in_thread
 
         if self._settings is None:

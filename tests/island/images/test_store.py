@@ -101,6 +101,7 @@ async def test_removal(store: ImageStore, archive: Path) -> None:
     image = await store.import_tar(archive, "one:1")
     second = await store.import_tar(archive, "two:2")
     assert (second.id, second.name) == (image.id, "two:2")
+    assert [(each.id, each.name) for each in store.list()[1:]] == [(image.id, "one:1"), (image.id, "two:2")]
     store.alias("short", "one:1")
     with pytest.raises(Invalid):
         store.remove("host")

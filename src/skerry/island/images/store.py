@@ -83,9 +83,12 @@ class ImageStore:
         return self._trees.of(entry)
 
     def list(self) -> list[Image]:
-        """Every image, `host` first, the others by name."""
-        others = sorted(self._index.read().images.values(), key=lambda entry: (entry.name, entry.id))
-        return [self._host.current()[0], *map(_image, others)]
+        """Every name of every image, `host` first, the others by name; equal content may have several."""
+        table = self._index.read()
+        others = [
+            replace(_image(entry), name=name) for entry in table.images.values() for name in _familiar(table, entry)
+        ]
+        return [self._host.current()[0], *sorted(others, key=lambda image: (image.name, image.id))]
 
     def get(self, name: str) -> Image:
         """The image of a name or id.
@@ -484,6 +487,12 @@ def _nameable(name: str) -> Reference:
     if name == HOST or reference.digest:
         raise Invalid(f"an image cannot be named {name!r}")
     return reference
+
+
+def _familiar(table: Table, entry: Entry) -> Sequence[str]:
+    """The names that people gave an image, which digests are not; one that has none is called after its origin."""
+    given = [parse_reference(name).familiar for name in table.names_of(entry.id) if "@" not in name]
+    return given or [entry.name]
 
 
 def _image(entry: Entry) -> Image:

@@ -112,6 +112,8 @@ def test_goldens_are_those_the_machine_can_give() -> None:
     assert goldens.find(found, found[0].vm_id) is found[0]
     assert goldens.find(found, " ArkUntu ") is found[3]
     assert goldens.find(found, "Ubuntu") is None
+    # As clients before 0.3 and the network's own read-me name it.
+    assert goldens.find(found, "01KQBYKEV5WJ7YB010603T1DCT_d8c0") is found[3]
     assert len({golden.vm_id for golden in found}) == len(found)
 
 

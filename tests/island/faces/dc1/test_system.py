@@ -27,7 +27,16 @@ async def test_unknown_paths_and_bodies(stage: Stage) -> None:
     assert (answer.status, answer.json) == (404, {"error": "Not found"})
     answer = await stage.send("GET", "/api/health", {"Content-Type": "application/json"}, b"{")
     assert (answer.status, answer.json) == (400, {"error": "Invalid JSON"})
-    assert (await stage.send("OPTIONS", "/api/jobs/submit")).status == 204
+    asked = {"origin": "https://example.test", "access-control-request-method": "POST"}
+    assert (await stage.send("OPTIONS", "/api/jobs/submit", asked)).status == 204
+
+
+async def test_json_that_curl_calls_a_form(stage: Stage) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b' {"name": "Ann", "email": "ann@example.org"}', b"name=Bob&email=bob%40example.org"):
+        answer = await stage.send("POST", "/api/renters/register", form, body)
+        assert answer.status == 201, answer.json
+    assert (await stage.send("POST", "/api/renters/register", form, b"{a=1")).json == {"error": "Invalid JSON"}
 
 
 async def test_a_trailing_slash_of_the_base_url(stage: Stage) -> None:

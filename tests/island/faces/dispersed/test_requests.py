@@ -36,6 +36,32 @@ async def test_unknown_paths_and_methods(stage: Stage) -> None:
         assert (await stage.send("GET", path, {})).code == "MISSING_AUTH_HEADERS"
 
 
+async def test_a_signed_request_finds_the_network_without_its_prefix(stage: Stage) -> None:
+    """`new URL("/v1/me", base)` leaves nothing of a path that the base URL has."""
+    expected = await stage.ok("GET", "/v1/me")
+    stage.mount = ""
+    assert await stage.ok("GET", "/v1/me") == expected
+    await stage.fails(404, "NOT_FOUND", "GET", "/v1/nothing")
+
+
+@pytest.mark.parametrize("mount", ["/dispersed", ""])
+async def test_browsers_may_ask_from_anywhere(stage: Stage, mount: str) -> None:
+    stage.mount = mount
+    asked = {
+        "origin": "https://example.test",
+        "access-control-request-method": "PUT",
+        "access-control-request-headers": "content-type,x-api-key,x-nonce,x-request-id,x-signature,x-time",
+    }
+    answer = await stage.send("OPTIONS", "/v1/jobs/x/cancel", asked)
+    assert (answer.status, answer.body) == (204, b"")
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= set(answer.headers["access-control-allow-methods"].split(", "))
+    assert "*" in answer.headers["access-control-allow-headers"].split(", ")
+    refused = await stage.ask("GET", "/v1/nothing", headers={"origin": "https://example.test"})
+    for told in (answer, refused):
+        assert told.headers["access-control-allow-origin"] == "*"
+        assert told.headers["access-control-expose-headers"] == "*"
+
+
 async def test_head_is_get_without_its_body(stage: Stage) -> None:
     answer = await stage.ask("HEAD", KEYS)
     assert (answer.status, answer.body) == (200, b"")

@@ -59,7 +59,8 @@ class Stage(stage.Stage):
     async def send(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One exchange, exactly as given, with what every answer of the face carries."""
         answer = await self.exchange(method, target, headers or {}, body)
-        assert answer.headers["x-request-id"]
+        # A browser is answered before a network is asked.
+        assert method == "OPTIONS" or answer.headers["x-request-id"]
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.status == 204 or "content-length" in answer.headers
         return answer

@@ -58,7 +58,8 @@ async def test_what_has_ended_is_gone(stage: Stage) -> None:
     await stage.ready(uuid)
     await stage.ok("GET", f"/services/{uuid.upper()}/stop")
     for method, path in (("GET", "info"), ("GET", "logs"), ("POST", "stop"), ("GET", "stop")):
-        assert await stage.fails(404, "NOT_FOUND", method, f"/services/{uuid}/{path}") == "Service not found"
+        told = await stage.fails(404, "NOT_FOUND", method, f"/services/{uuid}/{path}")
+        assert told == "Service not found: it has ended: Stopped"
     assert (await stage.ok("GET", f"/services/{uuid}/logs?recent=true"))["system"]
 
 
@@ -233,6 +234,8 @@ async def test_an_unknown_image_fails_the_start_and_costs_nothing(stage: Stage) 
     assert (ended["termination_reason"], ended["charge_amount"], ended["duration"]) == (4, 0, 0)
     logs = await stage.ok("GET", f"/services/{uuid}/logs?recent=true")
     assert "no-such-image:1" in logs["system"][-1]["msg"]
+    told = await stage.fails(404, "NOT_FOUND", "GET", f"/services/{uuid}/info")
+    assert told == f"Service not found: it has ended: {logs['system'][-1]['msg'].strip()}"
     assert await stage.balance() == balance
     assert (await stage.ok("GET", f"/nodes/{node}"))["state"] == "idle"
 

@@ -106,8 +106,9 @@ async def test_browsers_may_ask_from_anywhere(stage: Stage) -> None:
         )
         assert answer.status == 204
         allowed = answer.headers["access-control-allow-headers"].lower()
-        assert all(name in allowed for name in ("authorization", "content-type", "user-agent"))
-        assert set(answer.headers["access-control-allow-methods"].split(", ")) == {"GET", "POST", "PATCH", "OPTIONS"}
+        assert all(name in allowed for name in ("authorization", "content-type", "user-agent", "*"))
+        methods = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+        assert set(answer.headers["access-control-allow-methods"].split(", ")) == methods
         assert answer.body == b""
 
 

@@ -18,6 +18,7 @@ from skerry.island.engine.records import Caller
 from skerry.island.faces.arker import routes, tables
 from skerry.island.faces.arker.call import Call, Route, Router
 from skerry.island.faces.arker.errors import ArkerFault, envelope, fault_of
+from skerry.island.faces.arker.patience import Patience
 from skerry.island.faces.arker.pty import Pty, wish_of
 from skerry.island.faces.arker.running import Running
 from skerry.island.faces.arker.service import NETWORK, Service
@@ -101,6 +102,10 @@ class ArkerFace:
             await self._websocket(scope, receive, send, raw)
         elif raw.startswith(b"/_store/"):
             await self._store(scope, receive, send, raw)
+        elif raw.endswith(b"/run"):
+            # In the foreground it takes as long as its caller wishes.
+            async with Patience(send) as patience:
+                await self._api(scope, receive, patience.send, raw)
         else:
             await self._api(scope, receive, send, raw)
 

@@ -30,15 +30,7 @@ from skerry.island.store import ledger
 from skerry.island.store.values import micros
 
 NETWORK = key_rows.NETWORK
-_CORS: tuple[Header, ...] = ((b"access-control-allow-origin", b"*"), (b"x-content-type-options", b"nosniff"))
-_PREFLIGHT: tuple[Header, ...] = (
-    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, X-Renter-Key, X-Provider-Key, X-Admin-Token, X-Idempotency-Key",
-    ),
-    (b"access-control-max-age", b"600"),
-)
+_NO_SNIFFING: Header = (b"x-content-type-options", b"nosniff")
 
 
 class DC1Face:
@@ -95,10 +87,7 @@ class DC1Face:
             return
         told = _Told()
         try:
-            if scope["method"] == "OPTIONS":
-                answer, told.headers = Answer(b"", 204), _PREFLIGHT
-            else:
-                answer = await self._answer(scope, receive, told)
+            answer = await self._answer(scope, receive, told)
             # Here, because what cannot be encoded is a defect like any other.
             body = answer.value if _ready(answer) else wire.encode(answer.value)
         except ClientGone:
@@ -197,7 +186,7 @@ def _ready(answer: Answer) -> bool:
 async def _reply(
     scope: Scope, receive: Receive, send: Send, answer: Answer, body: Any, extra: Sequence[Header]
 ) -> None:
-    headers = [*_CORS, *answer.headers, *extra]
+    headers = [_NO_SNIFFING, *answer.headers, *extra]
     if isinstance(body, bytes):
         await reply(scope, send, answer.status, headers, body, answer.media)
         return

@@ -70,9 +70,9 @@ def forbidden(message: str) -> Fault:
     return Fault(403, "FORBIDDEN", message)
 
 
-def not_found(what: str) -> Fault:
-    """404, such as `Node not found`."""
-    return Fault(404, "NOT_FOUND", f"{what} not found")
+def not_found(what: str, why: str | None = None) -> Fault:
+    """404, such as `Node not found`; with what is known of why, `Service not found: it has ended`."""
+    return Fault(404, "NOT_FOUND", f"{what} not found" + ("" if why is None else f": {why}"))
 
 
 def invalid(message: str) -> Fault:

@@ -45,16 +45,7 @@ from skerry.island.ground.answers import Answer, Header, reply
 from skerry.island.ground.windows import PerMinute
 from skerry.island.store.values import micros
 
-_USUAL: tuple[Header, ...] = (
-    (b"cache-control", b"no-store"),
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"x-request-id, retry-after, content-disposition"),
-)
-_PREFLIGHT: tuple[Header, ...] = (
-    (b"access-control-allow-methods", b"GET, POST, PATCH, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, User-Agent"),
-    (b"access-control-max-age", b"600"),
-)
+_NO_STORE: Header = (b"cache-control", b"no-store")
 _REQUEST_ID_BYTES = 8
 
 
@@ -163,10 +154,7 @@ class OctaSpaceFace:
             return
         extra: Sequence[Header] = ()
         try:
-            if scope["method"] == "OPTIONS":
-                answer, extra = Answer(b"", 204), _PREFLIGHT
-            else:
-                answer = await self._answer(scope, receive)
+            answer = await self._answer(scope, receive)
             # Here, because what cannot be encoded is a defect like any other.
             body = _encoded(answer)
         except ClientGone:
@@ -175,7 +163,7 @@ class OctaSpaceFace:
             fault = errors.fault_of(error)
             answer, extra = Answer(errors.envelope(fault), fault.status), fault.headers
             body = _encoded(answer)
-        headers = [_request_id(), *_USUAL, *answer.headers, *extra]
+        headers = [_request_id(), _NO_STORE, *answer.headers, *extra]
         await reply(scope, send, answer.status, headers, body, answer.media)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:

@@ -73,10 +73,11 @@ def build() -> Any:
         text_encoder=CLIPTextModel(text),
         unet=UNet2DConditionModel(
             sample_size=32,
-            block_out_channels=(32, 64),
+            # Attention grows by the fourth power of a picture's side, so only the coarsest level has it.
+            block_out_channels=(16, 16, 32, 64),
             layers_per_block=1,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            down_block_types=(*("DownBlock2D",) * 3, "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", *("UpBlock2D",) * 3),
             cross_attention_dim=64,
             attention_head_dim=8,
             norm_num_groups=8,
@@ -88,6 +89,7 @@ def build() -> Any:
             latent_channels=4,
             layers_per_block=1,
             norm_num_groups=8,
+            mid_block_add_attention=False,
         ),
         scheduler=DDIMScheduler(
             beta_start=0.00085,

@@ -118,7 +118,9 @@ class Sessions:
     async def _active(self, call: Call, uuid: str) -> Row[Any]:
         session = await self._known(call, uuid)
         if session.finished_at is not None:
-            raise not_found("Service")
+            # A loop that waits for it to be ready learns of its end here, and nowhere why.
+            told = await self._engine.store.read(session_rows.told, session.uuid)
+            raise not_found("Service", f"it has ended: {told[-1].message.strip()}")
         return session
 
     async def _known(self, call: Call, uuid: str) -> Row[Any]:
