@@ -13,6 +13,7 @@ from skerry.networks.dc1 import (
     Balance,
     Cancellation,
     Claim,
+    Completion,
     DC1DecodeError,
     JobLogs,
     JobTimeoutError,
@@ -112,6 +113,11 @@ def test_whatever_the_answer_says_it_is(kind: str, body: bytes, expected: Any) -
 def test_pages_for_people_are_no_answer(headers: tuple[tuple[str, str], ...]) -> None:
     with pytest.raises(DC1DecodeError):
         anything(Response(200, headers, b"<html>"))
+
+
+@pytest.mark.parametrize("choices", [5, {}, [], ["x"], [{"message": 1}], [{"message": {"content": [1]}}], [{}]])
+def test_an_answer_without_text_has_none(choices: Any) -> None:
+    assert reader(Completion)(_json({"choices": choices})).text == ""
 
 
 def test_no_name_is_no_gpu() -> None:

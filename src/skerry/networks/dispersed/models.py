@@ -66,7 +66,7 @@ class Job(Stored, frozen=True, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         """Whether it has ended, well or not."""
-        return self.status in TERMINAL
+        return isinstance(self.status, str) and self.status in TERMINAL
 
     @property
     def timeout_assign_at(self) -> datetime | None:
@@ -130,7 +130,7 @@ class JobRun(Stored, frozen=True, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         """Whether it has ended, well or not."""
-        return self.status in TERMINAL
+        return isinstance(self.status, str) and self.status in TERMINAL
 
     @property
     def duration(self) -> float | None:

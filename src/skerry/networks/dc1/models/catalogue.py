@@ -198,11 +198,12 @@ class Completion(Model, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """The first answer's text; nothing where it has none."""
-        if not self.choices:
+        first = next(iter(self.choices), None) if isinstance(self.choices, list) else None
+        if not isinstance(first, ChatChoice):
             return ""
-        first = self.choices[0]
         said = first.message or first.delta
-        return (said.content if said is not None else first.text) or ""
+        text = said.content if isinstance(said, ChatMessage) else first.text
+        return text if isinstance(text, str) else ""
 
     @property
     def cost(self) -> Money | None:
