@@ -40,7 +40,7 @@ generated:
 
 suite: setup ## The tests alone
 	@sh tools/test_packages.sh
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 format: setup ## Format and mend what can be mended by a machine
 	$(BIN)/ruff check --fix .

@@ -21,9 +21,9 @@ def skerry(tmp_path: Path) -> Iterator[Skerry]:
     command("down", "--force")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skerry]:
-    """The command with an island that runs for the whole module."""
+    """The command with an island that runs for all who need no other."""
     command = Skerry(tmp_path_factory.mktemp("cli") / "island")
     started = command("up", "--detach")
     try:

@@ -36,23 +36,45 @@ def with_blocks(language: str) -> list[Path]:
     return [document for document in DOCUMENTS if blocks(document, language)]
 
 
+MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+
+
+class Reader:
+    """Whoever follows the documents, with an island; what the last one has left is used by the next."""
+
+    def __init__(self, command: Skerry) -> None:
+        self.command = command
+        self._variables: dict[str, str] = {}
+        self._left: list[int] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What he has after `skerry up --detach` and `eval "$(skerry env)"`, with a model that DC1's pages ask."""
+        if not self._left or self._left != self._written():
+            for words in (("up", "--detach"), ("model", "demo", "--replace", MODEL)):
+                done = self.command(*words)
+                assert done.status == 0, done.stderr
+            self._variables = self.command("env", "-o", "json").json["variables"]
+            self._left = self._written()
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**self.command.environment, **self._variables, "PATH": path}
+
+    def _written(self) -> list[int]:
+        """When the island was started, its keys and the model made; 0 for what is not there."""
+        files = [self.command.data_dir / name for name in ("server.json", "credentials.json", f"models/{MODEL}.gguf")]
+        return [path.stat().st_mtime_ns if path.exists() else 0 for path in files]
+
+
 @pytest.fixture(scope="module")
-def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skerry]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     command = Skerry(tmp_path_factory.mktemp("docs") / "island")
-    yield command
+    yield Reader(command)
     command("down", "--force")
 
 
 @pytest.fixture
-def environment(island: Skerry) -> dict[str, str]:
-    """What a reader has after `skerry up --detach` and `eval "$(skerry env)"`, with a model that DC1's pages ask."""
-    started = island("up", "--detach")
-    assert started.status == 0, started.stderr
-    made = island("model", "demo", "--replace", "TinyLlama/TinyLlama-1.1B-Chat-v1.0")
-    assert made.status == 0, made.stderr
-    variables = island("env", "-o", "json").json["variables"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**island.environment, **variables, "PATH": path}
+def environment(reader: Reader) -> dict[str, str]:
+    return reader.environment
 
 
 @pytest.mark.parametrize("document", with_blocks("python"), ids=name_of)
