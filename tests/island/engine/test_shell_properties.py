@@ -22,7 +22,9 @@ ODD = st.lists(
     ),
     max_size=30,
 ).map(b"".join)
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+# A shell takes as long to start for many values as for one.
+MANY = st.lists(ODD, min_size=1, max_size=12)
+SLOW = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def text(raw: bytes) -> str:
@@ -35,22 +37,24 @@ def run(session: Session, script: bytes):
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
 @SLOW
-@given(value=ODD)
-def test_bash_scalars(locale: str, value: bytes) -> None:
+@given(values=MANY)
+def test_bash_scalars(locale: str, values: list[bytes]) -> None:
     session = Session(BASH, env={"LANG": locale})
-    run(session, b"plain=" + quote(value) + b"; export shown=" + quote(value))
-    assert session.state.env["shown"] == text(value)
+    named = [(b"%d" % index, quote(value)) for index, value in enumerate(values)]
+    run(session, b"\n".join(b"plain%s=%s; export shown%s=%s" % (n, value, n, value) for n, value in named))
+    for index, value in enumerate(values):
+        assert session.state.env[f"shown{index}"] == text(value)
+    full = b"\n".join(b"[[ $plain%s == %s && $shown%s == %s ]] || exit 1" % (n, v, n, v) for n, v in named)
+    short = b"\n".join(b'[ "$plain%s" = %s ] && [ "$shown%s" = %s ] || exit 2' % (n, v, n, v) for n, v in named)
     for _ in range(2):
-        outcome = run(session, b"[[ $plain == " + quote(value) + b" && $shown == " + quote(value) + b" ]]; A=$((A+1))")
+        outcome = run(session, full + b"\nA=$((A+1))")
         assert session("echo same").out == "same\n"
-        assert run(session, b'[ "$plain" = ' + quote(value) + b' ] && [ "$shown" = ' + quote(value) + b" ]").code == 0
+        assert run(session, short).code == 0
         assert outcome.code == 0
 
 
 @SLOW
-@given(
-    values=st.lists(ODD, min_size=1, max_size=5), keys=st.lists(ODD.filter(bool), min_size=1, max_size=5, unique=True)
-)
+@given(values=MANY, keys=st.lists(ODD.filter(bool), min_size=1, max_size=12, unique=True))
 def test_bash_arrays(values: list[bytes], keys: list[bytes]) -> None:
     session = Session(BASH)
     items = b" ".join(map(quote, values))
@@ -68,16 +72,18 @@ def test_bash_arrays(values: list[bytes], keys: list[bytes]) -> None:
 
 
 @SLOW
-@given(value=ODD)
-def test_sh_exported(value: bytes) -> None:
+@given(values=MANY)
+def test_sh_exported(values: list[bytes]) -> None:
     session = Session(DASH)
-    run(session, b"export shown=" + quote(value))
-    assert session.state.env["shown"] == text(value)
-    assert run(session, b'[ "$shown" = ' + quote(value) + b" ]").code == 0
+    named = [(b"%d" % index, quote(value)) for index, value in enumerate(values)]
+    run(session, b"\n".join(b"export shown%s=%s" % pair for pair in named))
+    for index, value in enumerate(values):
+        assert session.state.env[f"shown{index}"] == text(value)
+    assert run(session, b"\n".join(b'[ "$shown%s" = %s ] || exit 1' % pair for pair in named)).code == 0
 
 
 @SLOW
-@given(names=st.dictionaries(st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True), ODD, max_size=6))
+@given(names=st.dictionaries(st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True), ODD, max_size=12))
 def test_many_names(names: dict[str, bytes]) -> None:
     # Names with a meaning of their own to the shell are another matter.
     chosen = {f"v_{name}": value for name, value in names.items()}
