@@ -27,8 +27,8 @@ async def look(stage: Stage) -> int:
 async def pass_time(stage: Stage, *hosts: Host, seconds: float) -> None:
     """Let time go by, in which these providers are heard of."""
     while seconds > 0:
-        stage.clock.advance(min(60.0, seconds))
-        seconds -= 60.0
+        stage.clock.advance(min(240.0, seconds))
+        seconds -= 240.0
         for one in hosts:
             await one.beat()
 
