@@ -19,6 +19,7 @@ from skerry import Arker
 from skerry.networks.dc1 import DC1
 from skerry.networks.dispersed import Dispersed
 from tests.faults.nursery import Child, Nursery
+from tests.processes import alive
 
 DEADLINE = 30.0
 
@@ -125,14 +126,6 @@ class ServerProcess:
         for pid in self.agents():
             os.kill(pid, signal.SIGKILL)
             eventually(lambda pid=pid: not alive(pid), f"the death of sandbox process {pid}")  # type: ignore[misc]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists that is more than a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")

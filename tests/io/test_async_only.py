@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -114,9 +113,8 @@ async def test_bounded_without_limits_just_awaits() -> None:
 async def test_a_cancelled_deadline_stops_a_wait_before_it_starts() -> None:
     deadline = Deadline()
     deadline.cancel()
-    began = time.monotonic()
-    await async_sleep(LONG, deadline)
-    assert time.monotonic() - began < LONG
+    async with asyncio.timeout(60):
+        await async_sleep(LONG, deadline)
     await async_sleep(0.001, Deadline())
 
 

@@ -23,6 +23,7 @@ from skerry.island.sandbox.egress import EgressProxy
 from skerry.island.sandbox.handle import AgentSandbox
 from skerry.island.sandbox.process import ProcessDriver
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, GpuDevice, Limits, NetworkPolicy, SandboxSpec, Volume
+from tests import processes
 from tests.island.sandbox import sandbox_lab
 
 pytestmark = [
@@ -156,10 +157,16 @@ async def test_a_shell_waits_here_too(lab: Lab) -> None:
     agent = lab.driver._live["box"].pid
 
     def waiting() -> list[int]:
-        return [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
+        return processes.children(agent)
 
-    await sandbox_lab.until(lambda: len(waiting()) == 1)
-    (pid,) = waiting()
+    found: list[int] = []
+
+    def ready() -> bool:
+        found[:] = waiting()
+        return processes.asleep(found)
+
+    await sandbox_lab.until(ready)
+    (pid,) = found
     out = await lab.output(box, "", state=b"cd /home/user && pwd; echo $$", **wish)
     assert out == f"{lab.state}/sandboxes/box/upper/home/user\n{pid}"
     await sandbox_lab.until(lambda: len(waiting()) == 1)
@@ -291,9 +298,7 @@ async def test_nothing_outlives_a_kill(lab: Lab) -> None:
     await sandbox_lab.until(all_started)
     assert not await lab.driver.suspend("box"), "daemons keep a sandbox awake"
     await lab.driver.kill("box")
-    names = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
-    lines = [path.read_bytes() for path in names if path.exists()]
-    assert not any(b"sleep\x0098" in line for line in lines)
+    assert not any(b"sleep\x0098" in processes.command(pid) for pid in processes.every())
     assert await lab.output(await lab.driver.open("box"), "echo again") == "again"
     assert await lab.driver.suspend("box")
     await lab.driver.remove("box")

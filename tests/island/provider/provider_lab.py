@@ -18,7 +18,7 @@ from skerry.units import MIB
 from tests.island.provider.memory_platform import SECRET, MemoryPlatform, Row
 
 PATIENCE = 60.0
-LOOP = LoopOptions(heartbeat=0.5, poll=0.2, look=0.1, pauses=(0.05, 0.1), patience=0.1, told=5.0)
+LOOP = LoopOptions(heartbeat=0.5, poll=0.2, look=0.1, pauses=(0.05, 0.1), patience=0.1, told=30.0)
 CONTAINERS = ContainerOptions(memory_bytes=512 * MIB, disk_bytes=512 * MIB, pids=64, pauses=(0.05, 0.05, 0.05))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from skerry.island.images.registry import Registry
 from skerry.island.provider.records import Outcome
 from skerry.networks.dc1.signing import sign_task_spec
+from tests.held import Held
 from tests.island.provider.memory_platform import SECRET, Row
 from tests.island.provider.provider_lab import ProviderLab
 
@@ -34,7 +36,7 @@ async def test_a_script_runs_and_its_output_is_the_result(lab: ProviderLab) -> N
     assert row.status == "completed", row.outcome
     assert outcome(row).result == '[dc1-phase] loading_model\nمرحبا you\nDC1_RESULT_JSON:{"answer": 42}\n'
     assert outcome(row).exit_code == 0
-    assert 0 < outcome(row).gpu_seconds < 30
+    assert outcome(row).gpu_seconds > 0
     assert outcome(row).gpu_seconds == round(outcome(row).gpu_seconds, 3)
     assert "loading_model" in row.phases
     assert sorted((line.level, line.message) for line in row.lines) == [("info", "مرحبا you"), ("warn", "careful")]
@@ -91,7 +93,7 @@ async def test_a_job_that_takes_too_long_is_ended(lab: ProviderLab) -> None:
     row = await lab.done(script(lab, text, max_duration_seconds=2))
     assert row.status == "failed"
     assert outcome(row).error == "Job timed out: it may run for 2 seconds (max_duration_seconds)"
-    assert outcome(row).gpu_seconds < 20
+    assert outcome(row).gpu_seconds >= 2
     await lab.clean()
 
 
@@ -148,14 +150,18 @@ async def test_a_program_survives_its_provider(lab: ProviderLab) -> None:
 
 
 async def test_a_program_that_ended_while_nobody_watched(lab: ProviderLab) -> None:
-    row = script(lab, "import time\nprint('on', flush=True)\ntime.sleep(0.5)\nprint('off')")
+    program = Held("print('on', flush=True)", "print('off')")
+    row = script(lab, program.python)
     await lab.said(row, "on")
     await lab.loop.close()
-    await lab.engine.runs.wait((await lab.engine.runs.list(lab.engine.account_id))[0].id)
+    await asyncio.to_thread(program.release)
+    ended = await lab.engine.runs.wait((await lab.engine.runs.list(lab.engine.account_id))[0].id)
+    taken = await lab.engine.driver.result(ended.sandbox_id, ended.id)
+    assert taken is not None
     await lab.crash()
     await lab.done(row)
     assert outcome(row).result == "on\noff\n"
-    assert outcome(row).gpu_seconds < 5
+    assert outcome(row).gpu_seconds == round(taken.wall_ns / 1e9, 3)
     assert row.reports == 1
 
 

@@ -15,6 +15,7 @@ from skerry.island.provider.loop import HANDED_BACK
 from skerry.island.provider.platform import PlatformUnavailable
 from skerry.island.provider.records import Card, HostStatus, Outcome, ProviderJob
 from skerry.units import GIB
+from tests.held import Held
 from tests.island.provider.memory_platform import MemoryPlatform, Row
 from tests.island.provider.provider_lab import CONTAINERS, ProviderLab
 
@@ -60,11 +61,13 @@ async def test_only_so_many_jobs_at_once(tmp_path: Path) -> None:
 
 
 async def test_an_outage_delays_the_report_and_no_more(lab: ProviderLab) -> None:
-    row = script(lab, "import time\nprint('on', flush=True)\ntime.sleep(0.5)\nprint('off')")
+    program = Held("print('on', flush=True)", "print('off')")
+    row = script(lab, program.python)
     await lab.said(row, "on")
     lab.platform.down = True
-    # Longer than all of the first tries, so that the slot is free again and the report still to come.
-    await asyncio.sleep(1.5)
+    await asyncio.to_thread(program.release)
+    (run,) = await lab.engine.runs.list(lab.engine.account_id)
+    await lab.engine.runs.wait(run.id)
     assert row.status == "running"
     lab.platform.down = False
     await lab.done(row)
@@ -111,11 +114,13 @@ async def test_a_job_that_was_given_to_somebody_else_is_dropped(lab: ProviderLab
 
 
 async def test_draining_lets_jobs_end_and_takes_no_more(lab: ProviderLab) -> None:
-    row = script(lab, "import time\nprint('on', flush=True)\ntime.sleep(0.5)")
+    program = Held("print('on', flush=True)", "print('off')")
+    row = script(lab, program.python)
     await lab.said(row, "on")
-    draining = asyncio.ensure_future(lab.loop.drain(30.0))
+    draining = asyncio.ensure_future(lab.loop.drain(60.0))
     await lab.until(lambda: lab.platform.heartbeats[-1].draining)
     later = script(lab, "print(1)")
+    await asyncio.to_thread(program.release)
     assert await draining
     assert row.status == "completed"
     assert later.status == "queued"
@@ -165,7 +170,7 @@ async def test_jobs_without_their_workers_say_what_is_missing(lab: ProviderLab) 
 
 
 async def test_killed_again_and_again_a_job_is_done_once(lab: ProviderLab) -> None:
-    text = "import time\nfor n in range(12):\n print('step', n, flush=True)\n time.sleep(0.25)\nprint('end')"
+    text = "import time\nfor n in range(12):\n print('step', n, flush=True)\n time.sleep(0.1)\nprint('end')"
     row = script(lab, text)
     for step in (0, 3, 6):
         await lab.said(row, f"step {step}")

@@ -99,7 +99,7 @@ async def test_a_model_is_served_until_its_time_is_used_up(tmp_path: Path) -> No
         assert found["openai_compatible"] is True
         assert found["model"] == MODEL
         assert row.outcome is not None
-        assert 2 < row.outcome.gpu_seconds < 20
+        assert row.outcome.gpu_seconds > 2
         assert workers.servings() == []
 
 

@@ -17,8 +17,10 @@ from skerry.island.sandbox.agent_spawn import Spawner
 from skerry.island.sandbox.handle import AgentSandbox
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, Limits, SandboxSpec
 from skerry.island.sandbox.warm import has_room
+from tests import processes
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import ENV, PATIENCE, Lab, alive, until
+from tests.processes import asleep, state
 
 pytestmark = pytest.mark.anyio
 
@@ -41,28 +43,13 @@ async def run(lab: Lab, box: AgentSandbox, text: str, **fields: Any) -> tuple[Ex
 
 def children(lab: Lab, id: str = "box") -> list[int]:
     """Processes that the agent has started and that live, by their number on this machine."""
-    agent = lab.pid(id)
-    found = [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
-    return [pid for pid in found if alive(pid)]
+    return processes.children(lab.pid(id))
 
 
 def inside(pid: int) -> int:
     """The number by which the sandbox knows a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
-
-
-def state(pid: int) -> str:
-    """What the kernel says that a process does."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def asleep(pids: list[int]) -> bool:
-    """Whether there is one process, which waits for something; one that ends meanwhile does not."""
-    try:
-        return len(pids) == 1 and state(pids[0]) == "S"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def stop(pid: int) -> None:
