@@ -5,7 +5,7 @@ BIN = .venv/bin
 
 GATES = types public-types layers style generated
 
-.PHONY: help setup run test check $(GATES) suite format api sync bench clean
+.PHONY: help setup run test check $(GATES) suite format api sync schema bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +35,6 @@ style:
 	$(BIN)/ruff format --check .
 generated:
 	$(PYTHON) tools/generate_sync.py --check
-	$(PYTHON) tools/generate_schema.py --check
 	$(PYTHON) tools/check_tree.py
 
 suite: setup ## The tests alone
@@ -46,12 +45,14 @@ format: setup ## Format and mend what can be mended by a machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-sync: setup ## Regenerate the synchronous twins and the schema of a new database
+sync: setup ## Regenerate the synchronous twins
 	$(PYTHON) tools/generate_sync.py
-	$(PYTHON) tools/generate_schema.py
 
 api: setup ## Accept the present public API as the golden one
 	$(PYTHON) tools/public_api.py --write
+
+schema: setup ## Write anew what a new database begins with, after a migration was added
+	$(PYTHON) tools/schema.py --write
 
 bench: setup ## Measure, and print ratios with raw samples
 	$(PYTHON) -m bench

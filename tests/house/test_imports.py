@@ -56,9 +56,14 @@ def test_clients_and_commands_load_no_server_library(code: str) -> None:
     assert not roots(loaded(code)) & (SERVER | ENGINES)
 
 
-def test_the_server_loads_no_engine_of_models() -> None:
-    code = "import skerry.island.island, skerry.island.server, skerry.island.workers.llm.hub"
-    assert not roots(loaded(code)) & ENGINES
+def test_a_server_that_starts_loads_no_engine_of_models_and_nothing_that_only_some_requests_need() -> None:
+    faces = ", ".join(f"skerry.island.faces.{name}.face" for name in ("arker", "dc1", "dispersed", "octaspace"))
+    engine = "skerry.island.engine.engine, skerry.island.images.store, skerry.island.store.migrate"
+    modules = loaded(
+        f"import skerry.island.server, skerry.island.app, skerry.island.workers.llm.hub, {engine}, {faces}"
+    )
+    assert not roots(modules) & (ENGINES | {"alembic", "asyncssh", "cryptography", "mako"})
+    assert "sqlalchemy.dialects.postgresql" not in modules
 
 
 def test_a_client_loads_its_own_kind_only() -> None:

@@ -250,18 +250,19 @@ def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     """
     import uvloop
 
+    server = Server(settings)
+    # uvicorn passes a caught signal on to whoever was there before it; that must not end the process half-way.
+    numbers = _ending_signals()
+    previous = {number: signal.signal(number, _ignore) for number in numbers}
+    # What a start loads and makes stays: to look for rubbish in it, again and again while it grows, finds none.
+    gc.disable()
+
     def ready(server: Server) -> None:
         gc.freeze()
         gc.enable()
         if on_ready is not None:
             on_ready(server)
 
-    # What is loaded at the start stays: looking for garbage in it again and again would take a tenth of the start.
-    gc.disable()
-    server = Server(settings)
-    # uvicorn passes a caught signal on to whoever was there before it; that must not end the process half-way.
-    numbers = _ending_signals()
-    previous = {number: signal.signal(number, _ignore) for number in numbers}
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_foreground(server, ready, numbers))

@@ -1,7 +1,7 @@
 """Brings a database to this version's schema. Revisions are files `NNNN_name.py`, applied in the order of numbers.
 
-An empty SQLite database is given at once what all of them together would make of it, because alembic takes longer to
-load and to work than everything else an island does when it starts for the first time.
+A new SQLite database gets what they come to at once, from `schema.sql` (written by `make schema`): Alembic takes longer
+to load than all else of a first start, and most databases of tests are new.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from skerry.island.store.errors import StoreError
 
-SCHEMA = Path(__file__).parent / "schema.sql"
 _FOLDER = Path(__file__).parent / "migrations"
+SCHEMA = _FOLDER / "schema.sql"
+SEPARATOR = ";\n\n"
 
 
 def latest() -> str:
@@ -36,6 +37,9 @@ def upgrade(engine: Engine) -> None:
         StoreError: the database was made by a later Skerry.
     """
     with engine.begin() as connection:
+        if _is_new(connection):
+            for statement in SCHEMA.read_text().split(SEPARATOR):
+                connection.exec_driver_sql(statement)
         revision = current(connection)
         if revision is not None and revision not in _known():
             raise StoreError(
@@ -43,16 +47,12 @@ def upgrade(engine: Engine) -> None:
                 f"the database was made by a later Skerry (schema {revision}, this one knows {latest()});"
                 " upgrade Skerry or choose another --data-dir",
             )
-        if revision == latest():
-            return
-        if connection.dialect.name == "sqlite" and not inspect(connection).get_table_names():
-            _create(connection)
-        else:
-            revise(connection)
+        if revision != latest():
+            apply(connection)
 
 
-def revise(connection: Connection) -> None:
-    """Apply every revision that is missing, one after the other, in the transaction that goes on."""
+def apply(connection: Connection) -> None:
+    """Run Alembic over every revision that is missing."""
     # Loaded only when there is something to do: it is slow to import.
     from alembic import command
     from alembic.config import Config
@@ -63,10 +63,10 @@ def revise(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _create(connection: Connection) -> None:
-    for statement in SCHEMA.read_text(encoding="utf-8").split(";\n"):
-        connection.exec_driver_sql(statement)
-    connection.execute(text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": latest()})
+def _is_new(connection: Connection) -> bool:
+    if connection.dialect.name != "sqlite":
+        return False
+    return connection.exec_driver_sql("SELECT COUNT(*) FROM sqlite_master").scalar() == 0
 
 
 def _known() -> set[str]:

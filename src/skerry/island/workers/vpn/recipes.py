@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
 from skerry.island.workers.vpn import openvpn, shadowsocks, uplinks, v2ray, wireguard
@@ -106,7 +105,10 @@ def _wireguard(wanted: Wanted) -> Recipe:
 
 
 def _openvpn(wanted: Wanted) -> Recipe:
-    authority, key = _certificates().make_authority(wanted.label), openvpn.make_static_key()
+    # Loaded for the first relay: an island that starts needs none of it.
+    from skerry.island.workers.vpn import certificates
+
+    authority, key = certificates.make_authority(wanted.label), openvpn.make_static_key()
     return Recipe(
         openvpn.profile(authority, key, host=wanted.host, port=wanted.port),
         {
@@ -138,10 +140,12 @@ def _shadowsocks(wanted: Wanted) -> Recipe:
 
 
 def _v2ray(wanted: Wanted) -> Recipe:
+    from skerry.island.workers.vpn import certificates
+
     assert wanted.protocol is not None
     trojan = wanted.protocol == "trojan"
     secret = secrets.token_urlsafe(24) if trojan else str(uuid.uuid4())
-    pair = _certificates().make_self_signed(wanted.label) if trojan else None
+    pair = certificates.make_self_signed(wanted.label) if trojan else None
     return Recipe(
         v2ray.link(wanted.protocol, secret, host=wanted.host, port=wanted.port, label=wanted.label),
         {
@@ -160,10 +164,3 @@ def _proxy(wanted: Wanted, port: int, *, udp: bool) -> dict[str, Any]:
         "tunnel": None,
         "gauge": {"kind": "interface", "interface": interface, "port": port, "udp": udp},
     }
-
-
-def _certificates() -> ModuleType:
-    # Slow to load, and most islands never make one.
-    from skerry.island.workers.vpn import certificates
-
-    return certificates

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 INTERFACE = "wg0"
 PORT = 51820
 """Inside the relay."""
@@ -24,6 +22,8 @@ class Keys:
 
 def make_keys() -> Keys:
     """A fresh pair on Curve25519."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
     key = X25519PrivateKey.generate()
     return Keys(key.private_bytes_raw(), key.public_key().public_bytes_raw())
 
