@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.cli.inside import Run, runner
 
 ID = "5bf3dcb9-09dc-4eed-9f44-560710d02b0f"
 OTHER = "5bf3aaaa-0000-4000-8000-000000000000"
+PATIENCE = 60.0
 pytestmark = pytest.mark.usefixtures("quick")
 
 
@@ -54,7 +56,7 @@ def rented(run: Run) -> Iterator[Callable[..., str]]:
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client here")
 def test_a_machine_from_key_to_stop(run: Run, island: Skerry, identity: Path, rented: Callable[..., str]) -> None:
     public = identity.with_suffix(".pub")
-    assert run("machine", "key", str(public)).text == public.read_text()
+    assert run("machine", "key", "--only", str(public)).text == public.read_text()
     assert run("machine", "key", str(public)).status == 0
     assert run("machine", "key", "--list").text.split()[1] == public.read_text().split()[1]
     assert len(run("machine", "key", "--list", "-o", "json").json["ssh_public_keys"]) == 1
@@ -107,7 +109,10 @@ def test_whoever_is_not_the_island_is_refused(
 
 def test_the_output_of_a_command_and_its_failure(run: Run, rented: Callable[..., str]) -> None:
     machine = rented("--command", "sh -c 'echo out; echo err >&2; sleep 1000'", "--wait")
-    assert run("machine", "logs", machine).text == "out\nerr\n"
+    deadline = time.monotonic() + PATIENCE
+    while (told := run("machine", "logs", machine).text) not in ("out\nerr\n", "err\nout\n"):
+        assert told in ("", "out\n", "err\n")
+        assert time.monotonic() < deadline, told
     assert run("machine", "start", "--image", "host", "--command", "no-such-program", "--wait").status != 0
 
 
@@ -129,7 +134,7 @@ def test_templates_are_named(run: Run) -> None:
 def test_keys_are_added_or_replaced(run: Run, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     second = tmp_path / "second"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", second], check=True)
-    run("machine", "key", str(identity.with_suffix(".pub")))
+    run("machine", "key", "--only", str(identity.with_suffix(".pub")))
     run("machine", "key", str(second.with_suffix(".pub")))
     assert len(run("machine", "key", "--list").text.splitlines()) == 2
     monkeypatch.setenv("HOME", str(tmp_path))

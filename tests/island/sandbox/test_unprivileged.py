@@ -11,13 +11,12 @@ import pytest
 
 USER = 1001
 HERE = Path(__file__).parent
-# About as long each, so that workers can share them. What is nothing but choosing (`select`) or reads the machine's
-# tree (`gpus`) is the same for everybody.
+# About as long each, so that workers can share them.
 SUITES = (
     ("exec", "warm", "files"),
-    ("hostile", "survival"),
+    ("hostile", "survival", "select"),
     ("life", "volumes", "users"),
-    ("escape", "network"),
+    ("escape", "network", "gpus"),
 )
 
 
