@@ -95,9 +95,11 @@ async def test_places_that_cannot_be_written_are_found_before_anything_is_sent(
 
 
 async def test_time_runs_out(plain_server: PlainServer, tmp_path: Path) -> None:
-    async with AsyncOctaSpace(KEY, plain_server.url, timeout_ms=50, retries=1, sleeper=Notes().async_sleep) as client:
+    notes = Notes()
+    async with AsyncOctaSpace(KEY, plain_server.url, timeout_ms=50, retries=1, sleeper=notes.async_sleep) as client:
         with pytest.raises(OctaTimeoutError, match=r"Request timed out after 50ms|in time"):
             await client.services.session("stall").info()
-        assert len(plain_server.asked) == 2
+        # A busy server may not have come to what was asked before time ran out.
+        assert len(notes.slept) == 1
         with pytest.raises(OctaAbortedError, match="deadline has passed"):
             await client.services.session("stall").info(timeout=None, cancel=Deadline(0.05))
