@@ -131,6 +131,33 @@ async def test_a_read_sees_one_moment(store: Store) -> None:
     assert seen == [["a"], ["a"]]
 
 
+async def test_each_read_sees_what_was_written_before_it(store: Store) -> None:
+    """Also by connections that were used before, and of which the last use failed halfway."""
+
+    def broken(connection: Connection) -> None:
+        next(iter(connection.execute(select(accounts.c.id))), None)
+        raise Conflict("no")
+
+    for number in range(12):
+        await store.run(add, f"{number:02}")
+        with pytest.raises(Conflict):
+            await store.read(broken)
+        assert len(await store.read(ids)) == number + 1
+    gate, begun = threading.Event(), threading.Barrier(5)
+
+    def wait(_: Connection) -> None:
+        begun.wait(10)
+        gate.wait(10)
+
+    # Whoever reads in a thread of its own need not wait for those who do it elsewhere.
+    waiting = [asyncio.ensure_future(store.read(wait)) for _ in range(4)]
+    await asyncio.to_thread(begun.wait, 10)
+    if store.dialect == "sqlite":
+        assert len(await asyncio.to_thread(store.read_here, ids)) == 12
+    gate.set()
+    await asyncio.gather(*waiting)
+
+
 async def test_nothing_is_accepted_after_the_end(url: str) -> None:
     store = await Store.open(url)
     queued = [asyncio.ensure_future(store.run(add, id)) for id in "abc"]

@@ -1,5 +1,4 @@
-"""What time alone does to jobs (section 5.4): their time is over, they were paid for no longer than so, their provider
-does not come back, or nobody takes them."""
+"""What time alone does to jobs: their time is over, or what was paid for, or nobody begins them (section 5.4)."""
 
 from __future__ import annotations
 
