@@ -13,16 +13,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from skerry.island import admin, browsers
-from skerry.island.asgi import Receive, Scope, Send, header
+from skerry.island.asgi import Receive, Scope, Send
 from skerry.island.engine.engine import Engine
 from skerry.island.gateway import Face, TunnelProxy, host_of, refuse, split_label
 from skerry.times import rfc3339
-
-SIGNED_NETWORK = "dispersed"
-"""Known by its signature where the prefix is missing: clients that put their paths in the place of a base URL's own,
-as the web's URL rules have it, lose it. What they signed is what they sent."""
-
-_SIGNATURE = b"x-signature"
 
 
 def default_faces(engine: Engine) -> list[Face]:
@@ -122,8 +116,8 @@ class App:
         if head in self.faces:
             below = {**scope, "root_path": scope.get("root_path", "") + "/" + head}
             await _ask(self.faces[head], below, receive, send)
-        elif head == "v1" and SIGNED_NETWORK in self.faces and _signed(scope):
-            await _ask(self.faces[SIGNED_NETWORK], scope, receive, send)
+        elif face := next((face for face in self.faces.values() if face.recognises(scope)), None):
+            await _ask(face, scope, receive, send)
         elif scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
         else:
@@ -166,12 +160,6 @@ async def _ask(face: Face, scope: Scope, receive: Receive, send: Send) -> None:
         await browsers.consent(send)
     else:
         await face(scope, receive, browsers.open_to_pages(send))
-
-
-def _signed(scope: Scope) -> bool:
-    """Whether a request is signed, or is what a browser asks before it sends one that is."""
-    announced = header(scope["headers"], b"access-control-request-headers") or ""
-    return header(scope["headers"], _SIGNATURE) is not None or _SIGNATURE.decode() in announced.lower()
 
 
 def create_app(engine: Engine, *, faces: Sequence[Face] | None = None) -> App:

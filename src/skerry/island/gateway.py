@@ -76,6 +76,9 @@ class Face(Protocol):
     async def busy(self) -> bool:
         """Whether there is work that nobody may be asking about, for which the server must stay."""
 
+    def recognises(self, scope: Scope) -> bool:
+        """Whether a request that names no network is plainly this one's, for clients that drop a base URL's path."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; the path below `root_path` is the network's own."""
 

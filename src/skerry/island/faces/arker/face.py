@@ -95,6 +95,10 @@ class ArkerFace:
         """Whether a pass opens a private tunnel."""
         return self._tunnels.admits(tunnel, token)
 
+    def recognises(self, scope: Scope) -> bool:
+        """None: its clients keep their base URL's path."""
+        return False
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         raw = raw_path(scope)

@@ -80,6 +80,10 @@ class DC1Face:
         """False, for the same reason."""
         return False
 
+    def recognises(self, scope: Scope) -> bool:
+        """None: its clients keep their base URL's path."""
+        return False
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "websocket":

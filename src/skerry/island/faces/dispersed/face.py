@@ -48,6 +48,7 @@ from skerry.island.store.values import micros
 from skerry.networks.dispersed.verification import query_pairs
 
 NETWORK = "dispersed"
+_SIGNATURE = b"x-signature"
 COLLECT_SECONDS = 600.0
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -132,6 +133,15 @@ class DispersedFace:
         now = self._now()
         await self._engine.store.run(admission.forget_nonces, now - admission.NONCE_MICROS)
         await self._engine.store.run(replays.forget, now)
+
+    def recognises(self, scope: Scope) -> bool:
+        """A signed request, or what a browser asks before one: its own clients put their paths in a base URL's place.
+
+        What they signed is what they sent.
+        """
+        announced = header(scope["headers"], b"access-control-request-headers") or ""
+        signed = header(scope["headers"], _SIGNATURE) is not None or _SIGNATURE.decode() in announced.lower()
+        return signed and raw_path(scope).startswith(b"/v1/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

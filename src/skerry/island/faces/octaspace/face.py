@@ -143,6 +143,10 @@ class OctaSpaceFace:
         """False: every HTTP port is public."""
         return False
 
+    def recognises(self, scope: Scope) -> bool:
+        """None: its clients keep their base URL's path."""
+        return False
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "websocket":
