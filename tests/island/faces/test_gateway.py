@@ -151,7 +151,7 @@ async def site() -> AsyncIterator[Site]:
     task = asyncio.create_task(server._serve([listener]))
     await server.answering.wait()
     yield Site(engine, listener.getsockname()[1])
-    server.should_exit = True
+    server.end()
     await task
 
 

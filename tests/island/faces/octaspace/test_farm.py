@@ -100,7 +100,7 @@ async def farm_of(directory: Path, workers: RenderWorkers) -> AsyncIterator[Yard
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
             yield Yard(directory, workers, farm, client)
     finally:
-        server.should_exit = True
+        server.end()
         await task
 
 
