@@ -128,6 +128,13 @@ async def test_a_job_runs_for_little_longer_than_was_paid(stage: Stage) -> None:
     await stage.audit()
 
 
+async def test_a_text_is_bounded_by_what_it_asks_for(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, "llm_inference", duration_minutes=0.1)
+    await pass_time(stage, mine, seconds=600)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "running")
+
+
 async def test_a_model_is_served_for_as_long_as_was_paid(stage: Stage) -> None:
     mine = await host(stage)
     job = await begun(stage, mine, "vllm_serve", duration_minutes=60)

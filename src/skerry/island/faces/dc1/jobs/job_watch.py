@@ -23,14 +23,15 @@ GRACE_SECONDS = 60
 """How much longer than was paid for a job may run, for what is rounded and for what comes late."""
 
 _TIMED = ("running", "assigned", "pulling")
-_PAID_OTHERWISE = (claiming.SERVING, CHAT_TYPE)
-"""What a served model may run is what was paid for, and the questions of `/v1` are paid for by tokens."""
+_BOUNDED_OTHERWISE = (claiming.SERVING, CHAT_TYPE, "llm_inference", "llm-inference", "image_generation")
+"""A served model ends with the time that was paid for. A text or a picture is as long as was asked for, and much of its
+first one's time may go by while a model is fetched, which is no work for the renter alone."""
 
 _BREATH_SECONDS = 1.0
 _SECOND = 1_000_000
 
 _IS_TIMED = jobs.c.status.in_(_TIMED)
-_IS_PAID_BY_TIME = and_(_IS_TIMED, jobs.c.assigned_at.is_not(None), jobs.c.job_type.not_in(_PAID_OTHERWISE))
+_IS_PAID_BY_TIME = and_(_IS_TIMED, jobs.c.assigned_at.is_not(None), jobs.c.job_type.not_in(_BOUNDED_OTHERWISE))
 _PAID_SECONDS = cast(jobs.c.duration_minutes, Double) * 60 + GRACE_SECONDS
 _WAITS = and_(jobs.c.status.in_(job_rows.WAITING), jobs.c.picked_up_at.is_(None))
 # The hold of a job that was given to a provider is good for so long beyond its time limit (section 5.2).
