@@ -177,7 +177,11 @@ def test_who_may_attach(raw: Raw, stranger: Raw, vm: str, session: str, caplog: 
     url = url_of(raw, vm, session)
     caplog.set_level(logging.INFO)
     assert refused(f"{url}?ticket=secret")[0] == 401
-    said = [record for record in caplog.records if "WebSocket" in record.getMessage() or record.levelno > logging.INFO]
+
+    def noted() -> list[logging.LogRecord]:
+        return [it for it in caplog.records if "WebSocket" in it.getMessage() or it.levelno > logging.INFO]
+
+    said = raw.until(noted, "a line in the log")
     assert [(record.levelname, "status 401" in record.getMessage()) for record in said] == [("INFO", True)]
     assert "secret" not in said[0].getMessage()
     assert refused(url, authorization="Bearer ark_live_wrong")[0] == 401

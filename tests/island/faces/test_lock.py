@@ -47,9 +47,9 @@ def test_the_lock_is_not_inherited(tmp_path: Path) -> None:
 def test_an_unusable_directory_says_so(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(ConfigurationError, match="not usable"):
+    with pytest.raises(ConfigurationError, match="not a directory"):
         DataDirectoryLock(file).acquire()
-    with pytest.raises(ConfigurationError, match="not usable"):
+    with pytest.raises(ConfigurationError, match="not a directory"):
         DataDirectoryLock(file / "below").acquire()
 
 

@@ -43,7 +43,8 @@ class Saved:
             "schemaVersion": 2,
             "config": self.blob(self.configuration(), "application/vnd.oci.image.config.v1+json"),
             "layers": [
-                self.blob(gzip.compress(layer), "application/vnd.oci.image.layer.v1.tar+gzip") for layer in self.layers
+                self.blob(gzip.compress(layer, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")
+                for layer in self.layers
             ],
         }
         return self.blob(json.dumps(document).encode(), "application/vnd.oci.image.manifest.v1+json")

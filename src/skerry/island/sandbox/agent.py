@@ -33,7 +33,7 @@ terminal    `run`, `argv`, `env`, `cwd`, `timeout`, `grace`, `columns`, `rows` -
 piped       `run`, `argv`, `env`, `cwd`, `timeout`, `grace` -> `pid`, [write end of its standard input, read ends of
             its output and its errors]; `exit` follows; the agent keeps none of the output
 signal      `run`, `signal`: to the run's whole session
-cancel      `run`, `grace`: SIGTERM now, SIGKILL after `grace` seconds
+cancel      `run`, `grace`, `hang_up`: SIGTERM now, with `hang_up` SIGHUP before it, SIGKILL after `grace` seconds
 watch       `run`, `stream` (`stdout`, `stderr`), `offset` -> `size`, `ended`: answered once the log is longer than
             `offset`, or the run has ended or is unknown
 dial        `host`, `port`, `udp` -> [connected socket]

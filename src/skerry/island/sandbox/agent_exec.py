@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _INLINE_STATE = 48_000
 _RSS_INTERVAL = 0.2
+_POLITELY: tuple[int, ...] = (signal.SIGTERM,)
 
 
 class Run:
@@ -274,8 +275,9 @@ class Runs:
         processes.signal_session(run.pid, request["signal"])
 
     def cancel(self, request: dict[str, Any]) -> None:
-        """End a run: SIGTERM, then SIGKILL. Raises Refusal `not_found`."""
-        self._end(self._running(request), "cancelled", request["grace"])
+        """End a run: SIGHUP if wished, SIGTERM, then SIGKILL. Raises Refusal `not_found`."""
+        first = (signal.SIGHUP, *_POLITELY) if request.get("hang_up") else _POLITELY
+        self._end(self._running(request), "cancelled", request["grace"], first)
 
     def watch(self, client: Client, request: dict[str, Any]) -> None:
         """Answer when a log is longer than `offset`, or the run is over."""
@@ -365,15 +367,15 @@ class Runs:
                 waiting.append(watcher)
         run.watchers = waiting
 
-    def _end(self, run: Run, cause: str, grace: float) -> None:
+    def _end(self, run: Run, cause: str, grace: float, first: tuple[int, ...] = _POLITELY) -> None:
         if self.by_id.get(run.id) is not run:
             return
         # Its end is wished for, whether it has begun or not.
         run.warm = False
         if run.ended_by is None:
             run.ended_by = cause
-        processes.signal_session(run.pid, signal.SIGTERM)
-        processes.signal_session(run.pid, signal.SIGCONT)
+        for number in (*first, signal.SIGCONT):
+            processes.signal_session(run.pid, number)
         self._agent.after(grace, lambda: self._end_hard(run))
 
     def _end_hard(self, run: Run) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import signal
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -128,8 +127,7 @@ class _Held(_Ended):
 
     async def cancel(self) -> None:
         """Hang up, then kill."""
-        await self.signal(signal.SIGHUP)
-        await _ask(self._agent, "cancel", run=self.id, grace=_HANG_UP_SECONDS)
+        await _ask(self._agent, "cancel", run=self.id, grace=_HANG_UP_SECONDS, hang_up=True)
 
 
 class AgentTerminal(_Held):

@@ -24,6 +24,7 @@ async def busy(stage: Stage) -> tuple[int, str, list[Any]]:
     jobs = [await submit(stage, renter_id, provider_id=provider)]
     await complete(stage, jobs[0])
     stage.clock.advance(86_400)
+    await host(stage)
     jobs += [await submit(stage, renter_id, 150, provider_id=provider, model="=cmd|' /C calc'!A0")]
     await complete(stage, jobs[1], 120_000)
     jobs += [await submit(stage, renter_id, provider_id=provider), await submit(stage, renter_id)]

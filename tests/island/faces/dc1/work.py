@@ -10,7 +10,7 @@ from skerry.island.faces.dc1.jobs import events, job_rows
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.renters import renter_rows
-from skerry.island.faces.dc1.tables import jobs
+from skerry.island.faces.dc1.tables import jobs, providers
 from tests.island.faces.dc1.stage import Stage
 
 
@@ -22,11 +22,12 @@ async def register(stage: Stage, email: str = "renter1@example.sa", name: str = 
 
 
 async def host(stage: Stage) -> int:
-    """A provider that is online; its number."""
+    """A provider that is online, and has been heard of just now; its number."""
 
     def work(connection: Connection) -> int:
         known = provider_rows.by_email(connection, "p1@example.sa")
         if known is not None:
+            connection.execute(providers.update().where(providers.c.id == known.id).values(last_heartbeat=stage.now))
             return int(known.id)
         return provider_rows.add(
             connection,
