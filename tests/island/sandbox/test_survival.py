@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from skerry.island.sandbox.agent import VERSION
+from skerry.island.sandbox.live import LiveAgent
+from skerry.island.sandbox.spares import SpareFiles
 from skerry.island.sandbox.spec import SandboxSpec
+from skerry.island.sandbox.warm import WarmShells
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab, alive, until
 
@@ -165,3 +172,23 @@ async def test_stopping_gently_leaves_sandboxes_alive(scratch: Path) -> None:
         assert await found.attach("long") is not None
         assert await second.driver.suspend("box") is False
     assert not alive(agent)
+
+
+async def test_a_run_that_ends_while_its_agent_is_greeted(tmp_path: Path) -> None:
+    """The answer and the end that follows it are read in one go: nobody has had a chance to wait for the end yet."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    threads = ThreadPoolExecutor(1)
+    spares = SpareFiles(tmp_path, threads)
+    live = LiveAgent("box", tmp_path, ours, lambda _: None, spares, WarmShells())
+    counts = dict.fromkeys(("stdout_bytes", "stderr_bytes", "dropped_bytes", "cpu_ns", "max_rss_bytes", "wall_ns"), 0)
+    end = {"event": "exit", "run": "brief", "exit_code": 7, "cause": "exited", "state_bytes": None, **counts}
+    try:
+        theirs.send(json.dumps({"n": 1, "ok": True, "version": VERSION, "runs": ["brief"], "port": None}).encode())
+        theirs.send(json.dumps(end).encode() + b"\n")
+        await live.hello()
+        assert not live.busy
+    finally:
+        live.release()
+        theirs.close()
+        spares.close()
+        threads.shutdown()

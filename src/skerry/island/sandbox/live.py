@@ -112,6 +112,7 @@ class LiveAgent:
         self._shells = shells
         self._program: dict[str, object] | None = None
         self._processes: dict[str, AgentProcess | AgentTerminal | AgentPiped] = {}
+        self._early: dict[str, tuple[dict[str, Any], bytes]] | None = None
         self._startup: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.channel = AgentChannel(connection, on_event=self._event, on_close=self._closed)
 
@@ -147,16 +148,24 @@ class LiveAgent:
             raise SandboxError("start", str(message["error"]))
         return message
 
-    async def hello(self) -> list[str]:
-        """Greet an agent that was found running; returns the ids of its runs.
+    async def hello(self) -> None:
+        """Greet an agent that was found running, and expect the ends of its runs.
 
         Raises:
             SandboxError, TimeoutError: it does not answer.
         """
-        answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
+        # A run may end in the moment after the answer: both packets are then read before whoever waits for it goes on.
+        self._early = {}
+        try:
+            answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
+            for run_id in answer["runs"]:
+                self._expect(str(run_id))
+        finally:
+            early, self._early = self._early, None
+        for message, tail in early.values():
+            self._event(message, tail)
         # One of an older release goes on with what it has, and is followed by one of ours as soon as it is idle.
         self.outdated = answer["version"] != VERSION
-        return [str(run) for run in answer["runs"]]
 
     async def listener(self) -> socket.socket:
         """The socket on which the sandbox's outgoing connections arrive."""
@@ -280,11 +289,11 @@ class LiveAgent:
             raise SandboxError("limits", "the island has no room for more descriptors") from None
 
     def attach(self, run_id: str) -> AgentProcess | None:
-        """The process of a run that goes on here and was started from here or found by `expect`."""
+        """The process of a run that goes on here and was started from here or found by `hello`."""
         found = self._processes.get(run_id)
         return found if isinstance(found, AgentProcess) else None
 
-    def expect(self, run_id: str) -> None:
+    def _expect(self, run_id: str) -> None:
         """A run that an adopted agent says is going on."""
         if run_id not in self._processes:
             self._processes[run_id] = AgentProcess(run_id, runlog.run_files(self._runs, run_id), self)
@@ -292,7 +301,9 @@ class LiveAgent:
     def _event(self, message: dict[str, Any], tail: bytes) -> None:
         if message.get("event") == "exit":
             process = self._processes.pop(str(message["run"]), None)
-            if process is not None:
+            if process is None and self._early is not None:
+                self._early[str(message["run"])] = (message, tail)
+            elif process is not None:
                 process.finish(runlog.from_event(message, tail, process.files))
                 if isinstance(process, AgentProcess):
                     # The end of the run is recorded and told first: this would take the processor from that.

@@ -297,8 +297,7 @@ class NamespaceDriver:
         self._built[sandbox_id] = built
         try:
             live.own(pid)
-            for run_id in await live.hello():
-                live.expect(run_id)
+            await live.hello()
             await self._connect(live, built)
         except (SandboxError, TimeoutError, ProcessLookupError):
             # It neither works nor will: nothing that a caller could do with it is lost by ending it.
