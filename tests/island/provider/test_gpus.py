@@ -5,7 +5,10 @@ The machine is made to believe that it has two; vLLM and the pictures' worker ar
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from skerry.island.engine import gpus
-from skerry.island.engine.errors import NoCapacity
+from skerry.island.engine.errors import NoCapacity, Unavailable
 from skerry.island.engine.records import Gpu
+from skerry.island.ground.waiting import give_up
 from skerry.island.provider import rooms
 from skerry.island.provider.records import ProviderJob
 from skerry.island.workers.image import DiffusionChoices, DiffusionWorkers
@@ -145,3 +149,29 @@ async def test_a_crash_leaves_gpus_to_jobs_alone(lab: Lab) -> None:
     engine = await lab.crash()
     assert await lent(lab) == [1]
     assert await engine.lending.take("llm-1", 1) == (0,)
+
+
+async def test_a_picture_that_was_to_leave_gives_its_gpu_back_also_when_nobody_wants_it_any_more(
+    lab: Lab, tmp_path: Path, ending: AsyncExitStack
+) -> None:
+    add_model(tmp_path, "org/pictures")
+    pictures = pictures_of(lab, tmp_path, ending)
+    await pictures.generate("org/pictures", "a lighthouse", width=64, height=64, steps=1)
+    os.kill(pictures.loaded["org/pictures"], signal.SIGSTOP)
+    wanting = asyncio.ensure_future(rooms.take_gpus(lab.engine, job(1), 2))
+    await until(lambda: pictures.loaded == {})
+    await give_up(wanting)
+    assert await lent(lab) == []
+
+
+async def test_a_full_disk_keeps_no_gpu(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lending, run = lab.engine.lending, lab.engine.store.run
+    await lending.take("llm-1", 2)
+
+    async def full(*_: object, **__: object) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(lab.engine.store, "run", full)
+    await lending.give("llm-1")
+    monkeypatch.setattr(lab.engine.store, "run", run)
+    assert await rooms.take_gpus(lab.engine, job(1), 2) == (0, 1)

@@ -6,15 +6,18 @@ and idle keeps its GPU to be quick, until somebody wants one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy import Connection
 
 from skerry.island.engine.capacity import Capacity
 from skerry.island.engine.core import Core
-from skerry.island.engine.errors import NoCapacity
+from skerry.island.engine.errors import NoCapacity, Unavailable
 
 _PREFIX = "helper-"
+
+log = logging.getLogger("skerry.engine")
 
 
 class Lending:
@@ -30,6 +33,7 @@ class Lending:
         self._core = core
         self._capacity = capacity
         self._account_id = account_id
+        self._owed: set[str] = set()
         self._idle: list[Callable[[], Awaitable[bool]]] = []
 
     @property
@@ -52,6 +56,7 @@ class Lending:
     async def set_aside(self, allocation: str, count: int) -> tuple[int, ...]:
         """The same as an allocation of the caller's own name, which it gives back by `Capacity.release`."""
         while True:
+            await self._return()
             try:
                 return await self._core.store.run(
                     self._capacity.take_gpus, allocation, self._account_id, count, now=self._core.now()
@@ -61,8 +66,17 @@ class Lending:
                     raise
 
     async def give(self, name: str) -> None:
-        """Have back what a name has; harmless when that is nothing."""
-        await self._core.store.run(self._capacity.release, _PREFIX + name)
+        """Have back what a name has; harmless when that is nothing. A full disk only puts it off."""
+        self._owed.add(_PREFIX + name)
+        try:
+            await self._return()
+        except Unavailable as error:
+            log.warning("GPUs of %s cannot be given back now; it is tried again: %s", name, error)
+
+    async def _return(self) -> None:
+        for allocation in list(self._owed):
+            await self._core.store.run(self._capacity.release, allocation)
+            self._owed.discard(allocation)
 
     async def _reclaim(self) -> bool:
         """Have an idle process give back its GPUs; whether one did."""

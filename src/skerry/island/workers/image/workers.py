@@ -305,7 +305,15 @@ class DiffusionWorkers:
     async def _unload(self, seat: _Seat) -> None:
         if seat.process is not None:
             process, seat.process = seat.process, None
-            await process.close()
+            try:
+                await process.close()
+            finally:
+                # Also where whoever wanted the GPU has been given up meanwhile: the process has gone.
+                await asyncio.shield(self._return(seat))
+        else:
+            await self._return(seat)
+
+    async def _return(self, seat: _Seat) -> None:
         if seat.lease:
             await self._lender.give(seat.lease)
             seat.lease = ""
