@@ -7,12 +7,16 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.unsynced import unsynced
 
 
 def pytest_configure() -> None:
     unsynced()
+    # How long an example takes says more of the machine than of what is tested.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
     # What is collected stays to the end; looking for garbage in it takes a third of collecting, and more later.
     gc.disable()
 
