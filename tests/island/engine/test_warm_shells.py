@@ -23,7 +23,7 @@ export -p | grep -vi '_proxy='; declare -F; set -o
 [ "$BASHPID" = "$$" ] && echo itself
 for fd in /proc/$$/fd/*; do echo "${fd##*/} $(readlink "$fd" | sed 's/[0-9]//g')"; done
 cat /proc/$$/oom_score_adj; tr '\0' ' ' < /proc/$$/cmdline; readlink /proc/$$/cwd /proc/$$/exe
-grep -E 'Sig[^Q]|Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups' /proc/$$/status
+while read -r line; do [[ $line =~ Sig[^Q]|Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups ]] && echo "$line"; done < /proc/$$/status
 set -- $(sed 's/.*) //' /proc/$$/stat); [ "$3 $4" = "$$ $$" ] && echo leads its group and its session
 """
 

@@ -23,6 +23,7 @@ from skerry.island.ground.waiting import give_up
 from skerry.island.provider import rooms
 from skerry.island.provider.records import ProviderJob
 from skerry.island.workers.image import DiffusionChoices, DiffusionWorkers
+from skerry.island.workers.image.process import PictureProcess
 from skerry.island.workers.llm import LlmSettings, LlmWorkers, ModelStore, vllm
 from tests.island.diffusion.diffusion_lab import STAND_IN, add_model
 from tests.island.engine.lab import Lab
@@ -152,15 +153,23 @@ async def test_a_crash_leaves_gpus_to_jobs_alone(lab: Lab) -> None:
 
 
 async def test_a_picture_that_was_to_leave_gives_its_gpu_back_also_when_nobody_wants_it_any_more(
-    lab: Lab, tmp_path: Path, ending: AsyncExitStack
+    lab: Lab, tmp_path: Path, ending: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_model(tmp_path, "org/pictures")
     pictures = pictures_of(lab, tmp_path, ending)
     await pictures.generate("org/pictures", "a lighthouse", width=64, height=64, steps=1)
+    close, leaving = PictureProcess.close, asyncio.Event()
+
+    async def closing(process: PictureProcess) -> None:
+        leaving.set()
+        await close(process)
+
+    monkeypatch.setattr(PictureProcess, "close", closing)
     os.kill(pictures.loaded["org/pictures"], signal.SIGSTOP)
     wanting = asyncio.ensure_future(rooms.take_gpus(lab.engine, job(1), 2))
-    await until(lambda: pictures.loaded == {})
+    await leaving.wait()
     await give_up(wanting)
+    assert wanting.cancelled()
     assert await lent(lab) == []
 
 
