@@ -39,7 +39,7 @@ generated:
 
 suite: setup ## The tests alone
 	@sh tools/test_packages.sh
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_FLAGS)
 
 format: setup ## Format and mend what can be mended by a machine
 	$(BIN)/ruff check --fix .
