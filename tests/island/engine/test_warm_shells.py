@@ -23,7 +23,8 @@ export -p | grep -vi '_proxy='; declare -F; set -o
 [ "$BASHPID" = "$$" ] && echo itself
 for fd in /proc/$$/fd/*; do echo "${fd##*/} $(readlink "$fd" | sed 's/[0-9]//g')"; done
 cat /proc/$$/oom_score_adj; tr '\0' ' ' < /proc/$$/cmdline; readlink /proc/$$/cwd /proc/$$/exe
-while read -r line; do [[ $line =~ Sig[^Q]|Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups ]] && echo "$line"; done < /proc/$$/status
+mapfile -t status < /proc/$$/status
+for line in "${status[@]}"; do [[ $line =~ Sig[^Q]|Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups ]] && echo "$line"; done
 set -- $(sed 's/.*) //' /proc/$$/stat); [ "$3 $4" = "$$ $$" ] && echo leads its group and its session
 """
 
