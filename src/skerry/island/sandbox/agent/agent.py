@@ -55,8 +55,6 @@ The record file holds the same, always with the state; an empty or cut record me
 
 from __future__ import annotations
 
-import array
-import fcntl
 import heapq
 import json
 import os
@@ -66,6 +64,7 @@ import socket
 import time
 
 from skerry.island.sandbox.agent import processes
+from skerry.island.sandbox.agent.client import Client
 from skerry.island.sandbox.agent.dial import dial, dial_datagrams
 from skerry.island.sandbox.agent.files import Files
 from skerry.island.sandbox.agent.refusal import Refusal
@@ -77,103 +76,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 3
-LARGEST_PACKET = 60_000
-# Room for the largest packet with its tail, and little enough for `malloc` to have it at hand.
-_RECEIVE = 98_304
-_MOST_FDS = 16
-_FIRST_FD = 16
 # What `json.loads` would find out and build each time.
 _DECODER = json.JSONDecoder()
-
-
-class Client:
-    """One connected server."""
-
-    def __init__(self, agent: Agent, connection: socket.socket) -> None:
-        self.agent = agent
-        self.socket = connection
-        self.waiting: list[tuple[bytes, list[int]]] = []
-        self.gone = False
-        self.held_up = False
-        self.frozen: list[int] | None = None
-        self.program: dict[str, Any] = {}
-        connection.setblocking(False)
-        agent.watch(connection.fileno(), self._ready)
-
-    def reply(self, n: int, answer: dict[str, Any], fds: list[int] | None = None) -> None:
-        """Send a successful answer; the descriptors are the client's from here on."""
-        self.send({"n": n, "ok": True, **answer}, fds or [])
-
-    def send(self, message: dict[str, Any], fds: list[int]) -> None:
-        """Send a packet now or when the server reads again."""
-        self.send_packet(json.dumps(message).encode(), fds)
-
-    def send_packet(self, packet: bytes, fds: list[int]) -> None:
-        """As `send`, of what is encoded already."""
-        if self.gone:
-            _close_all(fds)
-            return
-        if len(packet) > LARGEST_PACKET:
-            memory = os.memfd_create("packet", os.MFD_CLOEXEC)
-            os.write(memory, packet)
-            packet, fds = b'{"big":true}', [memory, *fds]
-        self.waiting.append((packet, fds))
-        if len(self.waiting) == 1:
-            self._flush()
-
-    def _flush(self) -> None:
-        while self.waiting:
-            packet, fds = self.waiting[0]
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-            try:
-                self.socket.sendmsg([packet], ancillary)
-            except BlockingIOError:
-                self.agent.change(self.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
-                self.held_up = True
-                return
-            except OSError:
-                self.leave()
-                return
-            _close_all(fds)
-            self.waiting.pop(0)
-        if self.held_up:
-            self.agent.change(self.socket.fileno(), select.EPOLLIN)
-            self.held_up = False
-
-    def _ready(self, events: int) -> None:
-        if events & select.EPOLLOUT:
-            self._flush()
-        if self.gone or not events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
-            return
-        try:
-            packet, ancillary, _, _ = self.socket.recvmsg(
-                _RECEIVE, socket.CMSG_SPACE(4 * _MOST_FDS), socket.MSG_CMSG_CLOEXEC
-            )
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.leave()
-            return
-        fds = _descriptors(ancillary)
-        if not packet:
-            _close_all(fds)
-            self.leave()
-            return
-        self.agent.handle(self, packet, fds)
-
-    def leave(self) -> None:
-        """The server is gone: take back what only it could finish."""
-        if self.gone:
-            return
-        self.gone = True
-        self.agent.unwatch(self.socket.fileno())
-        self.socket.close()
-        for _, fds in self.waiting:
-            _close_all(fds)
-        self.waiting.clear()
-        if self.frozen is not None:
-            processes.continue_all(self.frozen)
-        self.agent.forget(self)
 
 
 class Agent:
@@ -453,51 +357,5 @@ _OPERATIONS = {
 }
 
 
-def settle(fds: list[int]) -> list[int]:
-    """Move the descriptors an agent keeps above 15, put /dev/null on 0 to 9 and close all others.
-
-    Numbers below 10 are then free to be given to commands without ever meeting one of the agent's own.
-    """
-    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FD) for fd in fds]
-    null = fcntl.fcntl(
-        os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, max(moved, default=15) + 1
-    )
-    os.closerange(0, _FIRST_FD)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in moved and int(name) != null:
-            try:
-                os.close(int(name))
-            except OSError:
-                continue  # the listing's own descriptor
-    for number in range(10):
-        os.dup2(null, number, inheritable=False)
-    os.close(null)
-    return moved
-
-
-def reset_signals() -> None:
-    """Undo what a shell or service manager may have told our ancestors to ignore."""
-    for number in signal.valid_signals():
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # SIGKILL, SIGSTOP and those the C library keeps
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def _nothing(*_: object) -> None:
     """SIGCHLD needs a handler to wake the loop; the work is done there."""
-
-
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return list(fds)
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

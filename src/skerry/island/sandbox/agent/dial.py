@@ -9,7 +9,8 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from skerry.island.sandbox.agent.agent import Agent, Client
+    from skerry.island.sandbox.agent.agent import Agent
+    from skerry.island.sandbox.agent.client import Client
 
 _DIAL_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ from skerry.island.sandbox.linux import syscalls as sc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from skerry.island.sandbox.agent.agent import Client
+    from skerry.island.sandbox.agent.client import Client
 
 
 class _Pending:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from skerry.island.sandbox.agent.agent import Agent, Client
+    from skerry.island.sandbox.agent.agent import Agent
+    from skerry.island.sandbox.agent.client import Client
 
 _INLINE_STATE = 48_000
 _RSS_INTERVAL = 0.2

@@ -14,25 +14,22 @@ mount), `shm_bytes`, `rlimits` ({name: value}), `soft_files`, `rss_limit`, `oom`
 60,000 bytes travels as `{"big": true}` with a memory file as its last descriptor.
 
 On the control socket the zygote sends `{"pid": <id on this machine>}`, and the agent, when all is done,
-`{"ready": true}`; from then on it speaks the protocol of `agent.agent`. A failure is `{"error": text, "errno": number or
-null}`.
+`{"ready": true}`; from then on it speaks the protocol of `agent.agent`. A failure is `{"error": text, "errno":
+number or null}`.
 """
 
 from __future__ import annotations
 
 import array
 import fcntl
-import gc
 import json
 import os
-import resource
-import signal
 import socket
 import struct
-import sys
 
 from skerry.island.promptness import be_prompt
-from skerry.island.sandbox.agent import agent
+from skerry.island.sandbox.agent import start
+from skerry.island.sandbox.agent.agent import Agent
 from skerry.island.sandbox.linux import seccomp
 from skerry.island.sandbox.linux import syscalls as sc
 from skerry.island.sandbox.namespace import mounts
@@ -51,37 +48,16 @@ _PROGRAM = seccomp.program(sc.MACHINE)
 
 def main(fd: int) -> None:
     """Serve build requests from the socket `fd` until it ends."""
-    requests = socket.socket(fileno=fd)
-    agent.reset_signals()
-    # Ended agents then vanish by themselves.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    rename("skerry-zygote")
     withdrawn = False
-    gc.collect()
-    gc.freeze()
-    while True:
-        packet, ancillary, _, _ = requests.recvmsg(131_072, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC)
-        if not packet:
-            return
-        fds = array.array("i")
-        for _, _, data in ancillary:
-            fds.frombytes(data)
-        control = socket.socket(fileno=fds[0])
-        try:
-            request = json.loads(packet)
-            if request.get("big"):
-                memory = fds.pop()
-                request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
-                os.close(memory)
-            if request["outer"] and not withdrawn:
-                mounts.withdraw()
-                withdrawn = True
-            _build(request, control, list(fds))
-        except Exception as error:
-            report(control, error)
-        control.close()
-        for descriptor in fds[1:]:
-            os.close(descriptor)
+
+    def build(request: dict[str, Any], control: socket.socket, fds: list[int], _: socket.socket) -> None:
+        nonlocal withdrawn
+        if request["outer"] and not withdrawn:
+            mounts.withdraw()
+            withdrawn = True
+        _build(request, control, fds)
+
+    start.serve(fd, build)
 
 
 def _build(request: dict[str, Any], control: socket.socket, fds: list[int]) -> None:
@@ -95,8 +71,8 @@ def _build(request: dict[str, Any], control: socket.socket, fds: list[int]) -> N
         trees: list[int] = []
         if request["outer"]:
             first, count = request["map"]
-            _write(f"/proc/{pid}/uid_map", f"0 {first} {count}")
-            _write(f"/proc/{pid}/gid_map", f"0 {first} {count}")
+            start.write(f"/proc/{pid}/uid_map", f"0 {first} {count}")
+            start.write(f"/proc/{pid}/gid_map", f"0 {first} {count}")
             userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 trees = mounts.outer_mounts(request, userns)
@@ -119,7 +95,7 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
         os.setsid()
         os.umask(0o022)
         be_prompt()
-        rename("skerry-agent")
+        start.rename("skerry-agent")
         # Once undumpable, the process could no longer open this file of its own.
         adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         for entry in fds[len(fds) - request["entries"] :]:
@@ -142,9 +118,9 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
             mounts.attach_stage(overlay)
         else:
             uid, gid = request["map"][0], request["group"]
-            _write("/proc/self/setgroups", "deny")
-            _write("/proc/self/uid_map", f"0 {uid} 1")
-            _write("/proc/self/gid_map", f"0 {gid} 1")
+            start.write("/proc/self/setgroups", "deny")
+            start.write("/proc/self/uid_map", f"0 {uid} 1")
+            start.write("/proc/self/gid_map", f"0 {gid} 1")
             sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
             trees = mounts.inner_mounts(request)
         mounts.assemble(request, trees)
@@ -153,11 +129,11 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
         _make_home(request["home"])
         _confine(request)
         oom = fds[2:3] if request["oom"] else []
-        control_fd, listener_fd, adjust, *rest = agent.settle([control.fileno(), fds[1], adjust, *oom])
+        control_fd, listener_fd, adjust, *rest = start.settle([control.fileno(), fds[1], adjust, *oom])
         control.detach()
         control = socket.socket(fileno=control_fd)
         listener = socket.socket(fileno=listener_fd)
-        resident = agent.Agent(
+        resident = Agent(
             control,
             listener,
             oom_fd=rest[0] if rest else None,
@@ -170,22 +146,12 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
         control.send(b'{"ready":true}')
         resident.serve()
     except BaseException as error:
-        report(control, error)
+        start.report(control, error)
     os._exit(1)
 
 
-def confine_resources(limits: dict[str, int]) -> None:
-    """Set resource limits (names of the `resource` module), as far as our own leave room."""
-    for name, value in limits.items():
-        number = getattr(resource, name)
-        hard = resource.getrlimit(number)[1]
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.setrlimit(number, (value, value))
-
-
 def _confine(request: dict[str, Any]) -> None:
-    confine_resources(request["rlimits"])
+    start.confine_resources(request["rlimits"])
     sc.keep_capabilities(_CAPABILITIES)
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
     if _PROGRAM is None:
@@ -205,35 +171,3 @@ def _make_home(home: str) -> None:
         os.makedirs(home, mode=0o755, exist_ok=True)
     except OSError:
         pass  # whatever the sandbox put in its place, a command's `cwd` tells
-
-
-def rename(title: str) -> None:
-    """Show `title` instead of the command line, which would tell sandboxes paths of this machine."""
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            fields = file.read().rsplit(b")", 1)[1].split()
-        sc.overwrite(int(fields[45]), int(fields[46]), title.encode())
-        _write("/proc/self/comm", title)
-    except (OSError, IndexError):
-        pass
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def report(control: socket.socket, error: BaseException) -> None:
-    """Tell the server why there will be no sandbox."""
-    try:
-        failure = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
-        control.send(json.dumps(failure).encode())
-    except OSError:
-        os._exit(1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -14,8 +14,6 @@ the zygote of `namespace` does.
 
 from __future__ import annotations
 
-import array
-import gc
 import json
 import os
 import select
@@ -23,10 +21,10 @@ import signal
 import socket
 
 from skerry.island.promptness import be_prompt
-from skerry.island.sandbox.agent import agent, processes
+from skerry.island.sandbox.agent import processes, start
+from skerry.island.sandbox.agent.agent import Agent
 from skerry.island.sandbox.linux import landlock, seccomp
 from skerry.island.sandbox.linux import syscalls as sc
-from skerry.island.sandbox.namespace.zygote import confine_resources, rename, report
 from skerry.island.sandbox.process import socket_filter
 
 TYPE_CHECKING = False
@@ -39,42 +37,20 @@ _ABI = landlock.abi()
 
 def main(fd: int) -> None:
     """Serve requests from the socket `fd` until it ends."""
-    requests = socket.socket(fileno=fd)
-    agent.reset_signals()
-    # Ended keepers then vanish by themselves.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    rename("skerry-zygote")
-    gc.collect()
-    gc.freeze()
-    while True:
-        packet, ancillary, _, _ = requests.recvmsg(131_072, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC)
-        if not packet:
-            return
-        fds = array.array("i")
-        for _, _, data in ancillary:
-            fds.frombytes(data)
-        control = socket.socket(fileno=fds[0])
-        try:
-            request = json.loads(packet)
-            if request.get("big"):
-                memory = fds.pop()
-                request = json.loads(os.pread(memory, os.fstat(memory).st_size, 0))
-                os.close(memory)
-            if os.fork() == 0:
-                requests.close()
-                _keep(request, control, list(fds))
-        except Exception as error:
-            report(control, error)
-        control.close()
-        for descriptor in fds[1:]:
-            os.close(descriptor)
+    start.serve(fd, _build)
+
+
+def _build(request: dict[str, Any], control: socket.socket, fds: list[int], requests: socket.socket) -> None:
+    if os.fork() == 0:
+        requests.close()
+        _keep(request, control, fds)
 
 
 def _keep(request: dict[str, Any], control: socket.socket, fds: list[int]) -> None:
     """In the keeper: never returns."""
     try:
         os.setsid()
-        rename("skerry-keeper")
+        start.rename("skerry-keeper")
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -91,7 +67,7 @@ def _keep(request: dict[str, Any], control: socket.socket, fds: list[int]) -> No
             continue
         _end_all()
     except BaseException as error:
-        report(control, error)
+        start.report(control, error)
     os._exit(0)
 
 
@@ -117,25 +93,25 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
         os.setsid()
         os.umask(0o022)
         be_prompt()
-        agent.reset_signals()
-        rename("skerry-agent")
+        start.reset_signals()
+        start.rename("skerry-agent")
         sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
         for entry in fds[len(fds) - request["entries"] :]:
             os.write(entry, b"0")
         rules = landlock.ruleset(_ABI, request["paths"], () if request["port"] is None else (request["port"],))
         adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         given = fds[3 : len(fds) - request["entries"]]
-        kept = agent.settle([control.fileno(), fds[1], adjust, rules, *given])
+        kept = start.settle([control.fileno(), fds[1], adjust, rules, *given])
         control.detach()
         control_fd, listener_fd, adjust, rules, *rest = kept
         control = socket.socket(fileno=control_fd)
         listener = socket.socket(fileno=listener_fd)
         egress = None if request["port"] is None else socket.socket(fileno=rest.pop(0))
-        confine_resources(request["rlimits"])
+        start.confine_resources(request["rlimits"])
         _confine(request, rules)
         for directory in request["directories"]:
             _make_directory(directory)
-        resident = agent.Agent(
+        resident = Agent(
             control,
             listener,
             oom_fd=rest[0] if rest else None,
@@ -149,7 +125,7 @@ def _become_agent(request: dict[str, Any], control: socket.socket, fds: list[int
         control.send(b'{"ready":true}')
         resident.serve()
     except BaseException as error:
-        report(control, error)
+        start.report(control, error)
     os._exit(1)
 
 
