@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import httpx2
 
 from skerry.island.engine.errors import Forbidden
-from skerry.island.sandbox.egress.proxy import is_own
+from skerry.island.sandbox.egress.own import is_own
 from skerry.island.sandbox.egress.rules import Rules
 from skerry.island.sandbox.spec import NetworkPolicy
 
