@@ -366,7 +366,7 @@ def unified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "own").write_text("0::/\n")
     monkeypatch.setattr(os, "mkdir", mkdir)
     for module in ("cgroup", "cgroups", "cgroup_v2"):
-        monkeypatch.setattr(f"skerry.island.sandbox.{module}.write", write)
+        monkeypatch.setattr(f"skerry.island.sandbox.limits.{module}.write", write)
     monkeypatch.setattr("skerry.island.sandbox.limits.cgroups._can_move", lambda scope: True)
     monkeypatch.setattr("skerry.island.sandbox.limits.cgroup.os.rmdir", rmdir)
     return root
