@@ -25,7 +25,7 @@ LOADED = (
     "skerry.island.faces.octaspace.face",
     "skerry.island.images.store",
     "skerry.island.protocol",
-    "skerry.island.sandbox.egress",
+    "skerry.island.sandbox.egress.proxy",
     "skerry.island.sandbox.select",
     "sqlalchemy.dialects.sqlite",
     "uvicorn.lifespan.off",

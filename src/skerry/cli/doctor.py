@@ -106,7 +106,7 @@ def _sandbox() -> list[Check]:
 async def _trial(scratch: Path) -> Barriers:
     from skerry.errors import ServerError
     from skerry.island.images.store import ImageStore
-    from skerry.island.sandbox.egress import EgressProxy
+    from skerry.island.sandbox.egress.proxy import EgressProxy
     from skerry.island.sandbox.select import choose_driver
     from skerry.island.sandbox.spec import ExecSpec, NetworkPolicy, SandboxSpec
     from skerry.island.settings import Settings

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.sandbox.egress_http import BadRequest, answer, chunk_size, parse_head
+from skerry.island.sandbox.egress.http import BadRequest, answer, chunk_size, parse_head
 
 
 def head(*lines: str) -> bytes:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from skerry.island.sandbox.egress import EgressProxy, EgressTimes
-from skerry.island.sandbox.egress_rules import BadRule
+from skerry.island.sandbox.egress.proxy import EgressProxy, EgressTimes
+from skerry.island.sandbox.egress.rules import BadRule
 from skerry.island.sandbox.spec import NetworkPolicy
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.island.sandbox.egress_rules import BadRule, Rules, is_public, normalise_address, normalise_name, parse_rule
+from skerry.island.sandbox.egress.rules import BadRule, Rules, is_public, normalise_address, normalise_name, parse_rule
 from skerry.island.sandbox.spec import NetworkPolicy
 
 PUBLIC = "93.184.216.34"

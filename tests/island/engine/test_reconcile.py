@@ -99,7 +99,7 @@ async def kill(lab: Lab, sandbox: str) -> None:
     other = Lab(lab.data.parent, real=lab.real)
     if lab.real:
         from skerry.island.images.store import ImageStore
-        from skerry.island.sandbox.egress import EgressProxy
+        from skerry.island.sandbox.egress.proxy import EgressProxy
         from skerry.island.sandbox.select import choose_driver
 
         images = ImageStore(lab.data / "images")

@@ -17,11 +17,11 @@ import pytest
 
 from skerry.island.images.define import Overrides
 from skerry.island.images.store import ImageStore
-from skerry.island.sandbox import landlock
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.egress import EgressProxy
-from skerry.island.sandbox.handle import AgentSandbox
-from skerry.island.sandbox.process import ProcessDriver
+from skerry.island.sandbox.egress.proxy import EgressProxy
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
+from skerry.island.sandbox.linux import landlock
+from skerry.island.sandbox.process.driver import ProcessDriver
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, GpuDevice, Limits, NetworkPolicy, SandboxSpec, Volume
 from tests import processes
 from tests.island.sandbox import sandbox_lab
@@ -391,7 +391,7 @@ async def test_work_survives_the_servers_death(scratch: Path) -> None:
     program = """
         import asyncio, os, pathlib, sys
         from skerry.island.images.store import ImageStore
-        from skerry.island.sandbox.process import ProcessDriver
+        from skerry.island.sandbox.process.driver import ProcessDriver
         from skerry.island.sandbox.spec import ExecSpec, SandboxSpec
         async def main():
             base = pathlib.Path(sys.argv[1])

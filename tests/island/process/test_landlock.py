@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox import landlock, process_filter
+from skerry.island.sandbox.linux import landlock
+from skerry.island.sandbox.process import socket_filter
 
 needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel offers no Landlock")
 
 
 def confined(body: str, *arguments: str) -> str:
     """Run a program that confines itself; its output."""
-    program = "import ctypes, os, socket, sys\nfrom skerry.island.sandbox import landlock, process_filter\n"
-    program += "from skerry.island.sandbox import syscalls as sc\n" + textwrap.dedent(body)
+    program = "import ctypes, os, socket, sys\nfrom skerry.island.sandbox.linux import landlock\n"
+    program += "from skerry.island.sandbox.linux import syscalls as sc\n"
+    program += "from skerry.island.sandbox.process import socket_filter\n" + textwrap.dedent(body)
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=30
     )
@@ -103,10 +105,10 @@ def test_signals_stay_inside() -> None:
     ],
 )
 def test_sockets(internet: bool, unix: bool, expected: str) -> None:
-    if process_filter.program(os.uname().machine, internet=True, unix=True) is None:
+    if socket_filter.program(os.uname().machine, internet=True, unix=True) is None:
         pytest.skip("no filter for this processor")
     body = f"""
-        sc.install_seccomp(process_filter.program(sc.MACHINE, internet={internet}, unix={unix}))
+        sc.install_seccomp(socket_filter.program(sc.MACHINE, internet={internet}, unix={unix}))
         s = socket
         for name, make in (
             ("tcp", lambda: s.socket(s.AF_INET, s.SOCK_STREAM | s.SOCK_NONBLOCK)),
@@ -135,11 +137,11 @@ def test_programs_are_well_formed() -> None:
     for machine in ("x86_64", "aarch64"):
         for internet in (False, True):
             for unix in (False, True):
-                code = process_filter.program(machine, internet=internet, unix=unix)
+                code = socket_filter.program(machine, internet=internet, unix=unix)
                 assert code is not None
                 lines = [struct.unpack_from("=HBBI", code, at) for at in range(0, len(code), 8)]
                 assert lines[-1][0] == 0x06
                 for at, (operation, if_true, if_false, _) in enumerate(lines):
                     if operation == 0x15:
                         assert at + 1 + max(if_true, if_false) < len(lines)
-    assert process_filter.program("sparc", internet=True, unix=True) is None
+    assert socket_filter.program("sparc", internet=True, unix=True) is None

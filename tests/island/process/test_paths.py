@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox.process import Paths
+from skerry.island.sandbox.process.driver import Paths
 
 ROOT = "/d/sandboxes/child/upper"
 

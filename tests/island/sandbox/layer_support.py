@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.layers import LayerStore
+from skerry.island.sandbox.layers.store import LayerStore
 
 View = dict[str, str | None]
 """Path -> content of a file, or None for a directory."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.handle import AgentSandbox
-from skerry.island.sandbox.namespace import NamespaceDriver
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
+from skerry.island.sandbox.namespace.driver import NamespaceDriver
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, Limits, NetworkPolicy, SandboxSpec
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/user", "LANG": "C.UTF-8"}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox.cgroup_v1 import CgroupV1
-from skerry.island.sandbox.cgroup_v2 import CgroupV2
-from skerry.island.sandbox.cgroups import Cgroup, Cgroups
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.rlimits import rlimits
+from skerry.island.sandbox.limits.cgroup_v1 import CgroupV1
+from skerry.island.sandbox.limits.cgroup_v2 import CgroupV2
+from skerry.island.sandbox.limits.cgroups import Cgroup, Cgroups
+from skerry.island.sandbox.limits.rlimits import rlimits
 from skerry.island.sandbox.spec import Limits
 
 MIB = 1 << 20
@@ -366,9 +366,9 @@ def unified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "own").write_text("0::/\n")
     monkeypatch.setattr(os, "mkdir", mkdir)
     for module in ("cgroup", "cgroups", "cgroup_v2"):
-        monkeypatch.setattr(f"skerry.island.sandbox.{module}.write", write)
-    monkeypatch.setattr("skerry.island.sandbox.cgroups._can_move", lambda scope: True)
-    monkeypatch.setattr("skerry.island.sandbox.cgroup.os.rmdir", rmdir)
+        monkeypatch.setattr(f"skerry.island.sandbox.limits.{module}.write", write)
+    monkeypatch.setattr("skerry.island.sandbox.limits.cgroups._can_move", lambda scope: True)
+    monkeypatch.setattr("skerry.island.sandbox.limits.cgroup.os.rmdir", rmdir)
     return root
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.handle import AgentSandbox
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
 from tests.island.sandbox.sandbox_lab import Lab
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.handle import AgentSandbox
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
 from skerry.island.sandbox.spec import Limits
 from tests.island.sandbox.sandbox_lab import ENV, PATIENCE, Lab, until
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox import syscalls
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.handle import AgentSandbox
-from skerry.island.sandbox.process_handles import AgentProcess
+from skerry.island.sandbox.handles.commands import AgentProcess
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
+from skerry.island.sandbox.linux import syscalls
 from skerry.island.sandbox.spec import Limits
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab, until

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox import layers as layers_module
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.layers import LayerStore
+from skerry.island.sandbox.layers import store as layers_module
+from skerry.island.sandbox.layers.store import LayerStore
 from tests.island.sandbox.layer_support import make_store, needs_root, seen
 
 
@@ -370,7 +370,7 @@ def test_a_copy_ahead_spares_what_stands_still(store: LayerStore, monkeypatch: p
     store.create("box", "host")
     (store.upper("box") / "file").write_text("content")
     # The file clock must have moved on, or the file counts as just changed.
-    monkeypatch.setattr("skerry.island.sandbox.treecopy._TICK_NS", -10_000_000_000)
+    monkeypatch.setattr("skerry.island.sandbox.layers.treecopy._TICK_NS", -10_000_000_000)
     if not store.precopy("box", "child"):
         pytest.skip("this file system makes copying ahead needless or unsafe")
     staged = next(path for path in store.directory("box").parent.iterdir() if path.name.startswith(".child"))
@@ -442,7 +442,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(store: LayerStore, monkeypatch: 
 
     monkeypatch.setattr(os, "copy_file_range", full)
     monkeypatch.setattr(os, "pwrite", full)
-    monkeypatch.setattr("skerry.island.sandbox.reflink.clone", full)
+    monkeypatch.setattr("skerry.island.sandbox.layers.reflink.clone", full)
     assert reason(store, "copy", "box", "child") == "disk_full"
     assert store.ids() == ["box"]
     assert os.listdir(store.directory("box").parent) == ["box"]

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.layers import LayerStore
+from skerry.island.sandbox.layers.store import LayerStore
 from tests.island.sandbox.layer_support import View, make_store, seen
 
 
 @pytest.fixture(autouse=True)
 def _copy_ahead_even_what_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skerry.island.sandbox.layers._FEW_BYTES", -1)
+    monkeypatch.setattr("skerry.island.sandbox.layers.store._FEW_BYTES", -1)
 
 
 STEPS = ("chmod", "chown", "fsync", "link", "mkdir", "mknod", "open", "rename", "rmdir", "symlink", "unlink", "write")

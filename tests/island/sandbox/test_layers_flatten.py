@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from skerry.island.sandbox.layers import LayerStore
+from skerry.island.sandbox.layers.store import LayerStore
 from tests.island.sandbox.layer_support import delete, listing, make_store, mounted, needs_root, seen, write
 
 PATHS = ["a", "a/x", "a/y", "a/y/k", "a/y/l", "b", "c", "c/x"]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox import reflink
-from skerry.island.sandbox.trash import Trash
-from skerry.island.sandbox.treecopy import TreeCopy
-from skerry.island.sandbox.trees import Cursor, Moved, measure, regular_file
+from skerry.island.sandbox.layers import reflink
+from skerry.island.sandbox.layers.trash import Trash
+from skerry.island.sandbox.layers.treecopy import TreeCopy
+from skerry.island.sandbox.layers.trees import Cursor, Moved, measure, regular_file
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox.cgroups import Cgroups
+from skerry.island.sandbox.agent.start import report
 from skerry.island.sandbox.driver import SandboxError
-from skerry.island.sandbox.launcher import Launcher
+from skerry.island.sandbox.limits.cgroups import Cgroups
+from skerry.island.sandbox.namespace.launcher import Launcher
 from skerry.island.sandbox.spec import Limits, NetworkPolicy, SandboxSpec
-from skerry.island.sandbox.zygote import report
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab, alive, until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox.egress import EgressProxy
+from skerry.island.sandbox.egress.proxy import EgressProxy
 from skerry.island.sandbox.spec import NetworkPolicy
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import ENV, Lab

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from skerry.island.sandbox import seccomp
+from skerry.island.sandbox.linux import seccomp
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skerry.errors import ConfigurationError
-from skerry.island.sandbox import trial
+from skerry.island.sandbox.namespace import trial
 from skerry.island.sandbox.probe import findings
 from skerry.island.sandbox.select import choose_driver
 from skerry.island.settings import Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox import spares
-from skerry.island.sandbox.spares import SpareFiles
+from skerry.island.sandbox.handles import spares
+from skerry.island.sandbox.handles.spares import SpareFiles
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from skerry.island.sandbox.agent import VERSION
-from skerry.island.sandbox.live import LiveAgent
-from skerry.island.sandbox.spares import SpareFiles
+from skerry.island.sandbox.agent.agent import VERSION
+from skerry.island.sandbox.handles.live import LiveAgent
+from skerry.island.sandbox.handles.spares import SpareFiles
+from skerry.island.sandbox.handles.warm import WarmShells
 from skerry.island.sandbox.spec import SandboxSpec
-from skerry.island.sandbox.warm import WarmShells
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab, alive, until
 

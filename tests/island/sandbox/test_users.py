@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from skerry.island.sandbox.handle import AgentSandbox
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
 from skerry.island.sandbox.spec import UserIds
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab
 

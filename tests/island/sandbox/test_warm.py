@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from skerry.island.sandbox import agent_warm
-from skerry.island.sandbox.agent_pipes import STATE_LIMIT, Pipes, read_state
-from skerry.island.sandbox.agent_spawn import Spawner
-from skerry.island.sandbox.handle import AgentSandbox
+from skerry.island.sandbox.agent import warm as agent_warm
+from skerry.island.sandbox.agent.pipes import STATE_LIMIT, Pipes, read_state
+from skerry.island.sandbox.agent.spawn import Spawner
+from skerry.island.sandbox.handles.sandbox import AgentSandbox
+from skerry.island.sandbox.handles.warm import has_room
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, Limits, SandboxSpec
-from skerry.island.sandbox.warm import has_room
 from tests import processes
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import ENV, PATIENCE, Lab, alive, until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import skerry
-from skerry.island.sandbox import launcher
+from skerry.island.sandbox.namespace import launcher
 from tests.island.sandbox.sandbox_lab import Lab
 
 LOADED = """
@@ -26,7 +26,7 @@ except Stop:
 """
 
 
-@pytest.mark.parametrize("zygote", ["zygote", "process_zygote"])
+@pytest.mark.parametrize("zygote", ["namespace.zygote", "process.zygote"])
 def test_only_small_modules_are_loaded(zygote: str) -> None:
     source = str(Path(skerry.__file__).parent.parent)
     command = [sys.executable, "-I", "-S", "-c", LOADED, source, "0", zygote, launcher._BOOT]

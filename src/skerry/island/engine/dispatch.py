@@ -19,7 +19,7 @@ from skerry.island.engine.leases import Leases
 from skerry.island.engine.records import RunRecord, RunState
 from skerry.island.engine.shell import HOME, ShellState, invocation
 from skerry.island.engine.states import SessionStates
-from skerry.island.sandbox.agent_pipes import STATE_LIMIT
+from skerry.island.sandbox.agent.pipes import STATE_LIMIT
 from skerry.island.sandbox.driver import Process, SandboxError
 from skerry.island.sandbox.spec import ExecResult, ExecSpec
 from skerry.island.store import leases as lease_rows

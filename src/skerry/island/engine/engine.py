@@ -41,7 +41,7 @@ from skerry.island.store.layout import prepare
 from skerry.island.store.store import Store
 
 if TYPE_CHECKING:
-    from skerry.island.sandbox.egress import EgressProxy
+    from skerry.island.sandbox.egress.proxy import EgressProxy
 
 log = logging.getLogger("skerry.engine")
 
@@ -233,7 +233,7 @@ def _local_images(settings: Settings, store: Store) -> Any:
 
 
 def _local_driver(settings: Settings, images: Any) -> tuple[Driver, EgressProxy]:
-    from skerry.island.sandbox.egress import EgressProxy
+    from skerry.island.sandbox.egress.proxy import EgressProxy
     from skerry.island.sandbox.select import choose_driver
 
     egress = EgressProxy(private_ok=settings.egress_private)

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import httpx2
 
 from skerry.island.engine.errors import Forbidden
-from skerry.island.sandbox.egress import is_own
-from skerry.island.sandbox.egress_rules import Rules
+from skerry.island.sandbox.egress.own import is_own
+from skerry.island.sandbox.egress.rules import Rules
 from skerry.island.sandbox.spec import NetworkPolicy
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]

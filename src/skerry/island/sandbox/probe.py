@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry.island.sandbox import landlock, reflink, seccomp
-from skerry.island.sandbox import syscalls as sc
+from skerry.island.sandbox.layers import reflink
+from skerry.island.sandbox.limits.cgroups import Cgroups
+from skerry.island.sandbox.linux import landlock
+from skerry.island.sandbox.linux import syscalls as sc
+from skerry.island.sandbox.linux.powers import is_privileged, kernel_version, seccomp_ready
+from skerry.island.sandbox.namespace.trial import namespaces_fail
 
-_CAP_SYS_ADMIN = 21
 _NEEDED, _NEEDED_AS_ROOT = (5, 12), (5, 19)
 _SYSCTL = Path("/proc/sys")
 
@@ -33,38 +35,12 @@ class Finding:
     remedy: str = ""
 
 
-def kernel_version() -> tuple[int, int]:
-    """Major and minor version of the running kernel."""
-    match = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
-def is_privileged() -> bool:
-    """Whether we may map ids and mount outside of a user namespace: root with its full powers."""
-    if os.geteuid() != 0:
-        return False
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
-    return False
-
-
-@functools.cache
-def seccomp_ready() -> bool:
-    """Whether sandboxes get a system call filter here."""
-    return sc.supported() and seccomp.program(sc.MACHINE) is not None
-
-
 def findings(state_dir: Path) -> list[Finding]:
     """Everything that decides how well sandboxes are held here, with a remedy for what is missing.
 
     Args:
         state_dir: where sandboxes live or would live; made when missing. Blocks for about a tenth of a second.
     """
-    # It imports the driver, which asks this module.
-    from skerry.island.sandbox.trial import namespaces_fail
-
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     failure = namespaces_fail(state_dir)
     return [
@@ -138,8 +114,6 @@ def _landlock() -> Finding:
 
 
 def _cgroups() -> list[Finding]:
-    from skerry.island.sandbox.cgroups import Cgroups
-
     groups = Cgroups.detect(f"probe-{os.getpid()}")
     groups.close()
     remedy = (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from skerry.errors import ConfigurationError
 from skerry.island.sandbox.driver import Driver, ImageSource
-from skerry.island.sandbox.egress import EgressProxy
-from skerry.island.sandbox.namespace import NamespaceDriver
-from skerry.island.sandbox.process import ProcessDriver
-from skerry.island.sandbox.trial import namespaces_fail
+from skerry.island.sandbox.egress.proxy import EgressProxy
+from skerry.island.sandbox.namespace.driver import NamespaceDriver
+from skerry.island.sandbox.namespace.trial import namespaces_fail
+from skerry.island.sandbox.process.driver import ProcessDriver
 from skerry.island.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.schemas import PolicyBody
-from skerry.island.sandbox.egress_rules import parse_rule
+from skerry.island.sandbox.egress.rules import parse_rule
 from skerry.island.sandbox.spec import Barriers, Limits, NetworkPolicy
 from skerry.units import MIB
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 
-from skerry.island.sandbox import syscalls as sc
+from skerry.island.sandbox.linux import syscalls as sc
 from skerry.island.workers.vpn import keeper, room, uplinks
 
 TYPE_CHECKING = False

@@ -20,8 +20,8 @@ import struct
 import subprocess
 import time
 
-from skerry.island.sandbox import seccomp
-from skerry.island.sandbox import syscalls as sc
+from skerry.island.sandbox.linux import seccomp
+from skerry.island.sandbox.linux import syscalls as sc
 from skerry.island.workers.vpn import room, rules, uplinks
 from skerry.island.workers.vpn.forward_tcp import TcpForwarder
 from skerry.island.workers.vpn.forward_udp import UdpForwarder

@@ -24,7 +24,8 @@ from skerry.island.workers.vpn.values import RelayError, Traffic
 # Packages are made by hand, so that the keeper carries none of their other modules.
 _BOOT = """
 import sys, types
-for name in ("skerry", "skerry.island", "skerry.island.sandbox", "skerry.island.workers", "skerry.island.workers.vpn"):
+means = ["sandbox", "sandbox.linux", "sandbox.namespace", "workers", "workers.vpn"]
+for name in ("skerry", "skerry.island", *("skerry.island." + name for name in means)):
     package = types.ModuleType(name)
     package.__path__ = [sys.argv[1] + "/" + name.replace(".", "/")]
     sys.modules[name] = package

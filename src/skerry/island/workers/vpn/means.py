@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from skerry.island.sandbox.probe import is_privileged
+from skerry.island.sandbox.linux.powers import is_privileged
 from skerry.island.workers.vpn import uplinks
 from skerry.island.workers.vpn.recipes import PROGRAMS
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from skerry.errors import ConfigurationError
 from skerry.island.clock import Clock
-from skerry.island.sandbox.egress_rules import CLOSED4, BadRule, parse_blocks
-from skerry.island.sandbox.probe import is_privileged
+from skerry.island.sandbox.egress.rules import CLOSED4, BadRule, parse_blocks
+from skerry.island.sandbox.linux.powers import is_privileged
 from skerry.island.workers.vpn import endpoints, living, means, uplinks
 from skerry.island.workers.vpn.means import Uplink
 from skerry.island.workers.vpn.recipes import PROGRAMS, TRANSPORTS, Wanted, recipe

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from skerry.island.sandbox import mounts
-from skerry.island.sandbox import syscalls as sc
+from skerry.island.sandbox.linux import syscalls as sc
+from skerry.island.sandbox.namespace import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from skerry.island.engine.errors import Forbidden
-from skerry.island.sandbox.egress_rules import is_public, normalise_address
+from skerry.island.sandbox.egress.rules import is_public, normalise_address
 
 if TYPE_CHECKING:
     import httpx2
