@@ -22,7 +22,7 @@ from skerry.island.sandbox.spec import NetworkPolicy
 
 _PIECE = 64 * 1024
 _MOST_ADDRESSES = 4
-_LINGER = 1.0
+_LINGER, _LEFTOVER_SECONDS = 1.0, 10.0
 # For documentation only. A machine that lets us bind even to this one (ip_nonlocal_bind) cannot tell its own.
 _NOBODYS = ipaddress.IPv4Address("192.0.2.1")
 _LONGEST_LEFTOVER = 1 << 20
@@ -54,8 +54,8 @@ class EgressTimes:
     """Patience, in seconds: for a request's head, for names, for one connect, and for a silent connection."""
 
     head: float = 30.0
-    resolve: float = 10.0
-    connect: float = 10.0
+    resolve: float = 30.0
+    connect: float = 30.0
     idle: float = 900.0
 
 
@@ -396,6 +396,9 @@ class EgressProxy:
             )
             if last is not None and not last.done() and (not up.done() or up.exception() is None):
                 await asyncio.wait((last,))
+            if down.done() and down.exception() is None:
+                # Whoever reads slowly gets all that was said.
+                await _emptied(inside[1])
         finally:
             up.cancel()
             down.cancel()
@@ -479,9 +482,16 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, an
     writer.write_eof()
     left = _LONGEST_LEFTOVER
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER):
+        async with asyncio.timeout(_LEFTOVER_SECONDS):
             while left > 0 and (piece := await reader.read(_PIECE)):
                 left -= len(piece)
+
+
+async def _emptied(writer: asyncio.StreamWriter) -> None:
+    """Until everything that was written is in the kernel's hands, or the connection is broken."""
+    writer.transport.set_write_buffer_limits(0)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
