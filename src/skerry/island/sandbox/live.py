@@ -26,7 +26,8 @@ from skerry.island.sandbox.warm import WarmShells
 
 _log = logging.getLogger(__name__)
 
-_HELLO_SECONDS = 5.0
+# Whoever does not answer within this is ended with all that runs there, and a busy machine may stand still for long.
+_HELLO_SECONDS = 60.0
 _WRITE_SECONDS = 60.0
 # Event loops count in milliseconds: one is often none.
 _PAUSE_SECONDS = 0.002
