@@ -246,7 +246,7 @@ def store(tmp_path: Path) -> ImageStore:
 
 @pytest.fixture
 def _time_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where silence is made short, it is only that of the other side: to say something, a slow machine gets its time."""
+    """Where silence is made short, it is only that of the other side: a slow machine gets its time to say something."""
     usual = pace.timeouts
     monkeypatch.setattr(pace, "timeouts", lambda: httpx2.Timeout(**{**usual().as_dict(), "write": 60.0, "pool": 60.0}))
 

@@ -186,7 +186,7 @@ print(it.restarts, it.cause())
 )
 def test_a_program_that_only_ends(argv: tuple[str, ...], cause: str) -> None:
     # It collects every child, as process 1 does; so it gets a process where there are no others.
-    done = subprocess.run([sys.executable, "-c", MINDER, *argv], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", MINDER, *argv], capture_output=True, text=True, check=True, timeout=99)
     assert done.stdout.startswith("5 ")
     assert cause in done.stdout
 
