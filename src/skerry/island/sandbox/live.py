@@ -129,8 +129,8 @@ class LiveAgent:
 
     def own(self, pid: int) -> None:
         """Remember the agent's process on this machine. Raises ProcessLookupError if it is gone."""
-        self.pid = pid
         self.pidfd = os.pidfd_open(pid)
+        self.pid = pid
 
     async def startup(self, timeout: float) -> dict[str, Any]:
         """The next packet of a sandbox that is being built.

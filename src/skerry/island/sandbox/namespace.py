@@ -277,7 +277,9 @@ class NamespaceDriver:
             for _ in range(2):
                 told = await live.startup(_START_SECONDS)
                 if "pid" in told:
-                    live.own(int(told["pid"]))
+                    # One that has failed may be gone by now; why it has comes next.
+                    with contextlib.suppress(ProcessLookupError):
+                        live.own(int(told["pid"]))
             await self._connect(live, built)
         except BaseException as error:
             live.killed = True
