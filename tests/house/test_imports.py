@@ -23,7 +23,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 def loaded(code: str) -> set[str]:
     """Modules that a piece of code adds to a bare interpreter."""
     probe = subprocess.run(
-        [sys.executable, "-c", _PROBE.format(code=code)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", _PROBE.format(code=code)], capture_output=True, text=True, check=True, timeout=300
     )
     return set(json.loads(probe.stdout.splitlines()[-1]))
 

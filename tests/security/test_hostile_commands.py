@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from skerry import Island
+
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,14 @@ def pair(island: Island):  # type: ignore[no-untyped-def]
         neighbour.delete()
 
 
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never became true"
+        time.sleep(0.05)
+
+
 def still_fine(vm) -> None:  # type: ignore[no-untyped-def]
     """A sandbox answers an ordinary command."""
     assert vm.run("echo fine").stdout == b"fine\n"
@@ -35,8 +46,12 @@ def still_fine(vm) -> None:  # type: ignore[no-untyped-def]
 
 def test_output_without_end_is_cut_and_the_run_ended(pair) -> None:  # type: ignore[no-untyped-def]
     attacker, neighbour = pair
-    result = attacker.run("yes", timeout=1500)
-    assert result.exit_code == 124
+    # On a busy machine it may not get to say anything in so little time.
+    for limit in (1500, 15_000):
+        result = attacker.run("yes", timeout=limit)
+        assert result.exit_code == 124
+        if result.stdout:
+            break
     assert 0 < len(result.stdout) <= 16 << 20
     still_fine(neighbour)
     still_fine(attacker)
@@ -58,7 +73,7 @@ def test_a_fork_bomb_stays_inside(pair) -> None:  # type: ignore[no-untyped-def]
         result = attacker.run("bomb() { bomb | bomb & }; bomb; sleep 30", timeout=2000)
     finally:
         stop.set()
-        thread.join(60)
+        thread.join()
     assert result.exit_code != 0
     assert not failures
     still_fine(neighbour)
@@ -78,10 +93,9 @@ def test_a_disk_hog_is_stopped(pair) -> None:  # type: ignore[no-untyped-def]
     result = attacker.run("head -c 300M /dev/zero > one; ls -l one")
     assert int(attacker.run("stat -c %s one").stdout) <= 64 << 20
     assert result.stderr
-    many = attacker.run(
-        "for i in $(seq 400); do head -c 4M /dev/zero > part$i || exit 9; sleep 0.02; done", timeout=60000
-    )
-    assert many.exit_code != 0
+    # Not by its time limit: it waits for whoever measures the disk.
+    many = attacker.run("for i in $(seq 30); do head -c 4M /dev/zero > part$i || exit 9; done; sleep 60", timeout=60000)
+    assert many.exit_code not in (0, 124)
     still_fine(neighbour)
 
 
@@ -89,7 +103,9 @@ def test_a_command_deaf_to_sigterm_is_killed(pair) -> None:  # type: ignore[no-u
     attacker, _ = pair
     result = attacker.run("trap '' TERM INT HUP; while :; do sleep 0.05; done", timeout=300)
     assert result.exit_code == 124
-    assert attacker.run("ps -e -o args= | grep -c 'sleep 0.0[5]' || true").stdout.strip() == b"0"
+    # Not between two of its pauses.
+    looks = "for i in 1 2 3 4 5; do ps -e -o args= | grep -c 'sleep 0.0[5]'; sleep 0.02; done | sort -u"
+    until(lambda: attacker.run(looks).stdout == b"0\n")
 
 
 def test_a_command_that_closes_its_outputs_ends_by_itself(pair) -> None:  # type: ignore[no-untyped-def]
@@ -101,7 +117,7 @@ def test_a_command_that_closes_its_outputs_ends_by_itself(pair) -> None:  # type
 def test_a_zombie_storm_leaves_no_zombie(pair) -> None:  # type: ignore[no-untyped-def]
     attacker, _ = pair
     attacker.run("for i in $(seq 200); do (sleep 0.01 & exec true) & done; wait")
-    assert attacker.run("sleep 0.2; ps -e -o stat= | grep -c '^Z' || true").stdout.strip() == b"0"
+    until(lambda: attacker.run("ps -e -o stat= | grep -c '^Z' || true").stdout.strip() == b"0")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from skerry.island.sandbox.egress import relay
 from skerry.island.sandbox.egress.proxy import EgressProxy, EgressTimes
 from skerry.island.sandbox.egress.rules import BadRule
 from skerry.island.sandbox.spec import NetworkPolicy
@@ -296,6 +298,45 @@ async def test_silence_ends(world: World) -> None:
             assert await asyncio.wait_for(reader.read(), 10) == b""
     finally:
         await proxy.aclose()
+
+
+async def test_whoever_reads_slowly_gets_all_of_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_LINGER", 0.0)
+    pump = relay._pump
+    writers: list[asyncio.StreamWriter] = []
+    said, over = 0, asyncio.Event()
+
+    async def seen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *rest: Any) -> None:
+        writers.append(writer)
+        await pump(reader, writer, *rest)
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        # Until the kernel has no room for more, and the proxy holds some of it.
+        while not any(inside.transport.get_write_buffer_size() for inside in writers):
+            writer.write(bytes(8192))
+            said += 8192
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        writer.close()
+        await writer.wait_closed()
+        over.set()
+
+    monkeypatch.setattr(relay, "_pump", seen)
+    port = attach(world)
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server, dial(port) as (reader, writer):
+        target = server.sockets[0].getsockname()[1]
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(f"CONNECT target.example:{target} HTTP/1.1\r\n\r\n".encode())
+        writer.write_eof()
+        async with asyncio.timeout(60):
+            await over.wait()
+            # As long as it takes the proxy to see that.
+            for _ in range(100):
+                await asyncio.sleep(0)
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await reader.readuntil(b"\r\n\r\n")
+            assert len(await reader.read()) == said
 
 
 async def test_a_new_policy_cuts_what_it_forbids(world: World) -> None:

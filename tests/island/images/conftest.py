@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 
+from skerry.island.images import pace
 from skerry.island.images.store import ImageStore
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -240,6 +242,13 @@ def store(tmp_path: Path) -> ImageStore:
     (machine / "usr").mkdir(parents=True)
     (machine / "etc").mkdir()
     return ImageStore(tmp_path / "images", machine=machine)
+
+
+@pytest.fixture
+def _time_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where silence is made short, it is only that of the other side: a slow machine gets its time to say something."""
+    usual = pace.timeouts
+    monkeypatch.setattr(pace, "timeouts", lambda: httpx2.Timeout(**{**usual().as_dict(), "write": 60.0, "pool": 60.0}))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from skerry.island.images.shared import Shared
 from skerry.island.images.store import ImageStore
 
 pytestmark = pytest.mark.anyio
-PATIENCE = 20.0
+PATIENCE = 60.0
 LOOPBACK = ("127.0.0.0/8",)
 
 
@@ -249,6 +249,7 @@ async def test_one_bad_address_among_several_is_enough(site: Site) -> None:
     assert site.seen == []
 
 
+@pytest.mark.usefixtures("_time_to_send")
 async def test_sizes_and_times_are_kept(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.serve("/big", bytes(1000))
     site.serve("/lie", bytes(1000), stated=2000)

@@ -19,7 +19,9 @@ from skerry.island.sandbox.namespace.driver import NamespaceDriver
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, Limits, NetworkPolicy, SandboxSpec
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/user", "LANG": "C.UTF-8"}
-PATIENCE = 30.0
+PATIENCE = 60.0
+LIMITS = (0.3, 3.0, 30.0)
+"""Time limits to be tried in turn where a program must have begun before its limit ends it."""
 _TREES = ("bin", "sbin", "lib", "lib32", "lib64")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.handles.sandbox import AgentSandbox
-from tests.island.sandbox.sandbox_lab import Lab
+from tests.island.sandbox.sandbox_lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def python(lab: Lab, box: AgentSandbox, code: str) -> str:
 )
 async def test_what_the_shell_may_not(lab: Lab, box: AgentSandbox, command: str) -> None:
     shell = "bash" if "/dev/tcp" in command else "sh"
-    result, out, err = await lab.run(box, (shell, "-c", command), timeout=10)
+    result, out, err = await lab.run(box, (shell, "-c", command), timeout=PATIENCE / 2)
     assert result.exit_code != 0, (out, err)
     assert result.cause == "exited"
 

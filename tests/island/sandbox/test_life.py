@@ -18,6 +18,7 @@ from skerry.island.sandbox.driver import SandboxError
 from skerry.island.sandbox.limits.cgroups import Cgroups
 from skerry.island.sandbox.namespace.launcher import Launcher
 from skerry.island.sandbox.spec import Limits, NetworkPolicy, SandboxSpec
+from tests import processes
 from tests.island.sandbox import sandbox_lab
 from tests.island.sandbox.sandbox_lab import PATIENCE, Lab, alive, until
 
@@ -60,7 +61,7 @@ async def test_burst(lab: Lab) -> None:
     async def one(number: int) -> str:
         return await lab.output(await lab.box(f"b{number}"), "hostname")
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(5 * PATIENCE):
         names = await asyncio.gather(*(one(number) for number in range(100)))
     assert names == [f"b{number}\n" for number in range(100)]
 
@@ -253,6 +254,7 @@ async def test_fork_of_a_running_one_by_signals(lab: Lab, monkeypatch: pytest.Mo
     process = await parent.exec(lab.spec("while :; do echo x >> /home/user/log; sleep 0.001; done"))
     sleeper = await parent.exec(lab.spec("kill -STOP $$; echo continued"))
     await until(lambda: _has(lab.state / "sandboxes/parent/upper/home/user/log"))
+    await until(lambda: "T" in map(processes.state, processes.children(lab.pid("parent"))))
     report = await lab.driver.fork("parent", SandboxSpec(id="child", image="host"))
     assert report.method in ("reflink", "copy")
     child = await lab.driver.open("child")
@@ -267,6 +269,37 @@ async def test_fork_of_a_running_one_by_signals(lab: Lab, monkeypatch: pytest.Mo
     for running in (process, sleeper):
         await running.cancel()
         await running.wait()
+
+
+async def test_an_agent_that_answers_too_late_leaves_nothing_standing_still(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await lab.box("parent")
+    log = lab.state / "sandboxes/parent/upper/home/user/log"
+    process = await parent.exec(lab.spec("while :; do echo x >> /home/user/log; sleep 0.001; done"))
+    await until(lambda: _has(log))
+    monkeypatch.setattr(lab.driver._built["parent"], "freeze", lambda: False)
+    os.kill(lab.pid("parent"), signal.SIGSTOP)
+    try:
+        monkeypatch.setattr("skerry.island.sandbox.namespace.driver._ANSWER_SECONDS", 0.05)
+        # It does not get as far as the freezing while it is asked whether anything lives.
+        monkeypatch.setattr(lab.driver, "_retire", _refuse)
+        with pytest.raises(SandboxError, match="does not answer") as caught:
+            await lab.driver.fork("parent", SandboxSpec(id="child", image="host"))
+        assert caught.value.reason == "lost"
+    finally:
+        os.kill(lab.pid("parent"), signal.SIGCONT)
+    # The agent answers in order: it has heard all of that when it has heard this.
+    await lab.output(parent, "true")
+    before = log.stat().st_size
+    await until(lambda: log.stat().st_size > before)
+    assert await lab.driver.ids() == ["parent"]
+    await process.cancel()
+    await process.wait()
+
+
+async def _refuse(_: object) -> bool:
+    return False
 
 
 async def test_a_failed_fork_leaves_the_parent_running(lab: Lab) -> None:

@@ -15,7 +15,7 @@ from tests.island.sandbox.sandbox_lab import ENV, Lab
 
 pytestmark = pytest.mark.anyio
 
-FETCH = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+FETCH = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=50).read().decode())"
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from skerry.errors import ConfigurationError
+from skerry.island.sandbox.handles.live import LiveAgent
 from skerry.island.sandbox.namespace import trial
 from skerry.island.sandbox.probe import findings
 from skerry.island.sandbox.select import choose_driver
@@ -52,7 +54,17 @@ async def test_a_trial_that_was_cut_off_is_cleaned_up(scratch: Path, monkeypatch
     assert not (scratch / "trial").exists()
 
 
-def test_a_trial_that_fails_says_where(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("known", ["while it lives", "once it is gone"])
+def test_a_trial_that_fails_says_where(scratch: Path, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+    own = LiveAgent.own
+
+    def late(live: LiveAgent, pid: int) -> None:
+        while alive(pid):
+            time.sleep(0.001)
+        own(live, pid)
+
+    if known == "once it is gone":
+        monkeypatch.setattr(LiveAgent, "own", late)
     monkeypatch.setattr(trial, "_known", {})
     monkeypatch.setattr(trial, "_PROGRAMS", ((Path("/no/such/tree"), "/usr"),))
     failure = trial.namespaces_fail(scratch)

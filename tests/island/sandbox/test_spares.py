@@ -21,7 +21,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def filled(files: SpareFiles, threads: ThreadPoolExecutor) -> None:
     files.refill()
-    threads.submit(int).result(10)
+    threads.submit(int).result(60)
 
 
 def made_in(fd: int) -> Path:

@@ -23,7 +23,7 @@ from skerry.island.sandbox.spec import NetworkPolicy
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
-_RESOLVE_SECONDS = 10.0
+_RESOLVE_SECONDS = 30.0
 _MOST_ADDRESSES = 4
 
 

@@ -11,7 +11,7 @@ from skerry.island.engine.errors import Unavailable
 if TYPE_CHECKING:
     import httpx2
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 30.0
 """Until a connection stands; packets that are dropped on the way are not worth more."""
 SILENCE_SECONDS = 30.0
 """Without a single byte."""

@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from skerry.island.workers.vpn import RelayError, Traffic
+from skerry.island.workers.vpn import RelayError, Traffic, living
 from skerry.island.workers.vpn.living import ask
 from tests import processes
-from tests.island.workers.vpn.vpn_lab import PATIENCE, Lab, connected, until
+from tests.island.workers.vpn.vpn_lab import PATIENCE, Lab, connected, counted, until
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +36,7 @@ async def main() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     asyncio.get_running_loop().call_later(after, os.kill, os.getpid(), signal.SIGKILL)
     await relays.start("last", subkind="ss", label="octa-1")
-    await asyncio.sleep(60)
+    await asyncio.sleep(3600)
 
 asyncio.run(main())
 """
@@ -47,7 +49,7 @@ def crashed(lab: Lab, *ids: str, after: float = -1) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SERVER, str(lab.scratch / "relays"), lab.host, lab.page_host, *ids],
         env={**os.environ, "PYTHONPATH": path, "DIE_AFTER": str(after)},
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
@@ -80,12 +82,11 @@ async def test_it_outlives_the_server_that_started_it(lab: Lab) -> None:
     assert one is not None
     with connected(lab, one) as socks:
         assert lab.fetch(socks=socks, size=100_000) == f"{lab.near} gave 0"
-        moved = await one.traffic()
-        assert moved.sent > 100_000
+        moved = await counted(one, lambda it: it.sent > 100_000)
         await lab.another().recover(["one"])
         assert await lab.relays.find("two") is None
         assert lab.fetch(socks=socks) == f"{lab.near} gave 0"
-        assert (await one.traffic()).sent > moved.sent
+        await counted(one, lambda it: it.sent > moved.sent)
         assert (await lab.relays.start("one", subkind="ss", label="octa-1")).config == one.config
 
 
@@ -104,26 +105,27 @@ async def test_its_program_is_started_again_with_the_same_credentials(lab: Lab, 
     relay = await lab.relays.start("r1", subkind=subkind, label="octa-1")
     with connected(lab, relay) as socks:
         lab.fetch(socks=socks, size=100_000)
-        before = await relay.traffic()
+        before = await counted(relay, lambda it: it.sent > 100_000)
         os.kill(program(lab, "r1"), signal.SIGKILL)
         until(lambda: status(lab, "r1")["restarts"] == 1 and status(lab, "r1")["ready"])
         assert await relay.alive()
-        assert (await relay.traffic()).sent >= before.sent > 100_000
+        assert (await relay.traffic()).sent >= before.sent
     with connected(lab, relay) as socks:
         assert lab.fetch(socks=socks, size=50_000) == f"{lab.near} gave 0"
-    assert (await relay.traffic()).sent > before.sent + 50_000
+    await counted(relay, lambda it: it.sent > before.sent + 50_000)
 
 
 async def test_a_program_that_only_ends_is_given_up(lab: Lab) -> None:
     relay = await lab.relays.start("r1", subkind="ss", label="octa-1")
     restarts = -1
-    while await relay.alive():
-        known = status(lab, "r1")
+    home = lab.scratch / "relays" / "r-r1"
+    while (known := await asyncio.to_thread(ask, home, "status")) is not None:
         if known["restarts"] > restarts and known["ready"]:
             restarts = known["restarts"]
             os.kill(program(lab, "r1"), signal.SIGKILL)
         await asyncio.sleep(0.02)
     assert restarts == 5
+    assert not await relay.alive()
     assert await lab.relays.find("r1") is None
 
 
@@ -131,6 +133,7 @@ async def test_one_that_was_killed_comes_back_as_it_was(lab: Lab) -> None:
     relay = await lab.relays.start("r1", subkind="ss", label="octa-1")
     with connected(lab, relay) as socks:
         lab.fetch(socks=socks, size=100_000)
+        lab.quiet()
         before = await relay.traffic()
         os.kill(lab.relays._records.pids("r1")["keeper"], signal.SIGKILL)
         until(lambda: free(lab, "r1"))
@@ -163,6 +166,7 @@ async def test_a_dead_one_is_stopped_with_its_counts(lab: Lab) -> None:
     relay = await lab.relays.start("r1", subkind="ss", label="octa-1")
     with connected(lab, relay) as socks:
         lab.fetch(socks=socks, size=100_000)
+    lab.quiet()
     before = await relay.traffic()
     os.kill(lab.relays._records.pids("r1")["keeper"], signal.SIGKILL)
     assert await lab.relays.stop("r1") == before
@@ -174,10 +178,20 @@ async def test_a_dead_one_is_stopped_with_its_counts(lab: Lab) -> None:
     assert await lab.relays.stop("r1") == Traffic()
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing(lab: Lab) -> None:
+async def test_a_start_that_is_cancelled_leaves_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    building, cancelled = threading.Event(), threading.Event()
+    build = living.build
+
+    def slowly(*about: Any) -> None:
+        building.set()
+        assert cancelled.wait(PATIENCE)
+        build(*about)
+
+    monkeypatch.setattr(living, "build", slowly)
     task = asyncio.create_task(lab.relays.start("r1", subkind="ss", label="octa-1"))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(building.wait, PATIENCE)
     task.cancel()
+    cancelled.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await lab.relays.find("r1") is None
@@ -190,7 +204,8 @@ async def test_a_keeper_that_does_not_answer_is_ended_all_the_same(lab: Lab) -> 
     os.kill(keeper, signal.SIGSTOP)
     await lab.relays.stop("r1")
     assert not await relay.alive()
-    assert not processes.alive(keeper)
+    # It gave its files back; what is left of it goes after that.
+    until(lambda: not processes.alive(keeper))
 
 
 async def test_many_at_once(lab: Lab) -> None:

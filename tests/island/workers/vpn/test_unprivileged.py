@@ -118,7 +118,7 @@ def served(lab: Lab, directory: Path) -> Iterator[Server]:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.close()
-        process.wait(30)
+        process.wait(120)
         process.stdout.close()
 
 

@@ -9,11 +9,13 @@ namespaces made here and dies with their first processes.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -25,9 +27,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from skerry.island.clock import SystemClock
-from skerry.island.workers.vpn import Relay, Relays, subkinds
+from skerry.island.workers.vpn import Relay, Relays, Traffic, subkinds
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KINDS = [("wg", None), ("openvpn", None), ("ss", None), ("v2ray", "trojan"), ("v2ray", "vmess"), ("v2ray", "vless")]
 CLIENTS = {"wg": "wg-quick", "openvpn": "openvpn", "ss": "ss-local", "v2ray": "v2ray"}
@@ -136,7 +138,7 @@ class Lab:
         return Relays(state or self.scratch / "relays", self.host, None, SystemClock(), **wanted)  # type: ignore[arg-type]
 
     def fetch(
-        self, *, socks: bool, size: int = 0, upload: int = 0, timeout: float = 5.0, url: str | None = None
+        self, *, socks: bool, size: int = 0, upload: int = 0, timeout: float = PATIENCE, url: str | None = None
     ) -> str:
         """Fetch the page as the user; what it says, or `failed: ...`.
 
@@ -148,9 +150,28 @@ class Lab:
             url: another page.
         """
         words = [sys.executable, "-I", "-S", str(HERE / "fetch.py"), url or self.url, str(size), str(upload)]
-        done = self.user.run(*words, str(timeout), str(SOCKS if socks else 0), check=False)
+        words += [str(timeout), str(SOCKS if socks else 0)]
+        done = self.user.run(*words, check=False, timeout=timeout + PATIENCE)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def carried(self) -> tuple[int, int]:
+        """Bytes that the page was sent and that it has sent, with all that networks add and repeat."""
+        table = self.page.run("cat", "/proc/net/dev").stdout
+        (row,) = (line.partition(":")[2].split() for line in table.splitlines() if line.strip().startswith("eth0:"))
+        return int(row[0]), int(row[8])
+
+    def quiet(self) -> None:
+        """Wait until nobody talks to the page any more, so that counts stay as they are."""
+        until(lambda: not re.search(r":1F90 \S+ 0(?![A6])", self.page.run("cat", "/proc/net/tcp").stdout))
+
+
+async def counted(relay: Relay, enough: Callable[[Traffic], bool]) -> Traffic:
+    """What a relay has moved, once that is enough: a program that is busy is asked again for its counts later."""
+    async with asyncio.timeout(PATIENCE):
+        while not enough(moved := await relay.traffic()):
+            await asyncio.sleep(0.02)
+    return moved
 
 
 @contextlib.contextmanager

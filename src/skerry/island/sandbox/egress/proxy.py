@@ -28,8 +28,8 @@ class EgressTimes:
     """Patience, in seconds: for a request's head, for names, for one connect, and for a silent connection."""
 
     head: float = 30.0
-    resolve: float = 10.0
-    connect: float = 10.0
+    resolve: float = 30.0
+    connect: float = 30.0
     idle: float = 900.0
 
 

@@ -11,6 +11,8 @@ from skerry.island.sandbox.egress.gate import EgressUsage
 
 _PIECE = 64 * 1024
 _LINGER = 1.0
+# As long as whoever is told goes on sending, it has not read what it is told.
+_HEAR_OUT = 10.0
 _LONGEST_LEFTOVER = 1 << 20
 
 
@@ -52,6 +54,9 @@ async def relay(
         await asyncio.wait((up, down), return_when=asyncio.FIRST_EXCEPTION if last is None else asyncio.FIRST_COMPLETED)
         if last is not None and not last.done() and (not up.done() or up.exception() is None):
             await asyncio.wait((last,))
+        if down.done() and down.exception() is None:
+            # Whoever reads slowly gets all that was said.
+            await _emptied(inside[1])
     finally:
         up.cancel()
         down.cancel()
@@ -116,9 +121,16 @@ async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ans
     writer.write_eof()
     left = _LONGEST_LEFTOVER
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER):
+        async with asyncio.timeout(_HEAR_OUT):
             while left > 0 and (piece := await reader.read(_PIECE)):
                 left -= len(piece)
+
+
+async def _emptied(writer: asyncio.StreamWriter) -> None:
+    """Until everything that was written is in the kernel's hands, or the connection is broken."""
+    writer.transport.set_write_buffer_limits(0)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
 
 
 async def close(writer: asyncio.StreamWriter) -> None:

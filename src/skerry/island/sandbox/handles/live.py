@@ -26,7 +26,8 @@ from skerry.island.sandbox.spec import ExecResult, ExecSpec
 
 _log = logging.getLogger(__name__)
 
-_HELLO_SECONDS = 5.0
+# Whoever does not answer within this is ended with all that runs there, and a busy machine may stand still for long.
+_HELLO_SECONDS = 60.0
 _WRITE_SECONDS = 60.0
 # Event loops count in milliseconds: one is often none.
 _PAUSE_SECONDS = 0.002
@@ -128,8 +129,8 @@ class LiveAgent:
 
     def own(self, pid: int) -> None:
         """Remember the agent's process on this machine. Raises ProcessLookupError if it is gone."""
-        self.pid = pid
         self.pidfd = os.pidfd_open(pid)
+        self.pid = pid
 
     async def startup(self, timeout: float) -> dict[str, Any]:
         """The next packet of a sandbox that is being built.

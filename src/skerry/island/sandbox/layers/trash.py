@@ -20,6 +20,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FS_IOC_GETFLAGS = 0x80086601
 _FS_IOC_SETFLAGS = 0x40086602
 _IMMUTABLE_OR_APPEND = 0x10 | 0x20
+# For the one file that is being deleted, on a machine that may stand still for a while.
+_STOP_SECONDS = 20.0
 
 
 class Trash:
@@ -70,7 +72,7 @@ class Trash:
         if not self.drain(timeout):
             _LOG.info("trash: %s is not empty yet; deletion continues at the next start", self._directory)
         self._stopping = True
-        self.drain(max(1.0, deadline - time.monotonic()))
+        self.drain(max(_STOP_SECONDS, deadline - time.monotonic()))
 
     def _enqueue(self, names: list[str]) -> None:
         with self._lock:

@@ -70,7 +70,7 @@ class Cgroup:
     def thaw(self) -> None:
         """Let them run again; harmless when they do."""
 
-    def kill(self, timeout: float = 5.0) -> bool:
+    def kill(self, timeout: float = 30.0) -> bool:
         """SIGKILL every process until none is left; False if some outlived `timeout` seconds."""
         deadline = time.monotonic() + timeout
         pause = _FIRST_PAUSE
@@ -81,7 +81,7 @@ class Cgroup:
             if frozen:
                 self.thaw()
             if time.monotonic() > deadline:
-                return False
+                return not self.pids()
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return True
@@ -107,7 +107,7 @@ class Cgroup:
         """Processor time used, by ended processes too; None if nobody counts."""
         return None
 
-    def remove(self, timeout: float = 2.0) -> bool:
+    def remove(self, timeout: float = 30.0) -> bool:
         """Drop the group once it is empty, waiting at most `timeout` seconds; True if it is gone."""
         deadline = time.monotonic() + timeout
         pause = _FIRST_PAUSE

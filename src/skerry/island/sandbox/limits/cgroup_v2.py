@@ -60,7 +60,7 @@ class CgroupV2(Cgroup):
         if "freezer" in self.active:
             write(self.directory / "cgroup.freeze", "0")
 
-    def kill(self, timeout: float = 5.0) -> bool:
+    def kill(self, timeout: float = 30.0) -> bool:
         """SIGKILL every process at once; False if some outlived `timeout` seconds."""
         try:
             write(self.directory / "cgroup.kill", "1")

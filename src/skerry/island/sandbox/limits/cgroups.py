@@ -8,6 +8,7 @@ may write to is reported as missing instead of being enabled by us.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -27,6 +28,8 @@ __all__ = ["Cgroup", "Cgroups"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WANTED = ("cpu", "memory", "pids", "freezer")
+# Each is lost to another island that ends at that very moment.
+_TRIES = 100
 
 
 class Cgroups:
@@ -157,7 +160,7 @@ class Cgroups:
                 raise SandboxError("exists", f"control group {directory} is in use") from None
             os.mkdir(directory)
         except FileNotFoundError:
-            # Another island that ended may have removed the common parent.
+            # Another island that ended may have removed the common parent, while ours held no group.
             _make_parents(directory.parent, self._controllers)
             os.mkdir(directory)
 
@@ -227,16 +230,20 @@ def _delegated(group: Path) -> frozenset[str]:
 
 def _make_parents(scope: Path, controllers: frozenset[str]) -> bool:
     """Make `<name>/<scope>` and hand controllers down to its children; False if we may not."""
-    try:
-        for directory in (scope.parent, scope):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(directory)
-            for controller in controllers:
-                with contextlib.suppress(OSError):
-                    write(directory / "cgroup.subtree_control", f"+{controller}")
-        return os.access(scope / "cgroup.procs", os.W_OK)
-    except OSError:
-        return False
+    for _ in range(_TRIES):
+        try:
+            for directory in (scope.parent, scope):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(directory)
+                for controller in controllers:
+                    with contextlib.suppress(OSError):
+                        write(directory / "cgroup.subtree_control", f"+{controller}")
+            return os.access(scope / "cgroup.procs", os.W_OK)
+        except OSError as error:
+            # Another island that ended has removed the common parent in between.
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                return False
+    return False
 
 
 def _remove_parents(scope: Path) -> None:

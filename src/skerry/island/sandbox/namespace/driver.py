@@ -36,9 +36,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_START_SECONDS = 30.0
-_GONE_SECONDS = 20.0
-_ANSWER_SECONDS = 15.0
+# Not for how long something takes, but for how long a busy machine may stand still.
+_START_SECONDS = _GONE_SECONDS = _ANSWER_SECONDS = 60.0
 _THREADS = 8
 # More at once only makes each of them slower.
 _STARTS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
@@ -189,16 +188,19 @@ class NamespaceDriver:
             async with live.writes.closed():
                 began = time.monotonic_ns()
                 by_group = await self._thread(built.freeze)
-                if not by_group:
-                    await live.request("freeze", within=_ANSWER_SECONDS)
                 try:
+                    if not by_group:
+                        await live.request("freeze", within=_ANSWER_SECONDS)
                     method = await self._thread(lambda: layers.copy(live.id, child_id, files=files))
                 finally:
                     if by_group:
                         await asyncio.shield(self._thread(built.thaw))
                     else:
-                        await asyncio.shield(live.request("thaw"))
+                        await asyncio.shield(live.request("thaw", within=_ANSWER_SECONDS))
                     frozen = time.monotonic_ns() - began
+        except TimeoutError:
+            await self._thread(layers.forget_copy, child_id)
+            raise SandboxError("lost", f"the agent of {live.id} does not answer") from None
         except BaseException:
             await self._thread(layers.forget_copy, child_id)
             raise
@@ -275,7 +277,9 @@ class NamespaceDriver:
             for _ in range(2):
                 told = await live.startup(_START_SECONDS)
                 if "pid" in told:
-                    live.own(int(told["pid"]))
+                    # One that has failed may be gone by now; why it has comes next.
+                    with contextlib.suppress(ProcessLookupError):
+                        live.own(int(told["pid"]))
             await self._connect(live, built)
         except BaseException as error:
             live.killed = True

@@ -25,7 +25,7 @@ SPEC, TRAFFIC, LOG, CONTROL, PIDS = "relay.json", "traffic", "log", "control", "
 """What lies in a relay's directory, beside its `lock`."""
 _NAMESPACES = sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWPID | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
 _PACKET = 65_536
-_READY_SECONDS = 15.0
+_READY_SECONDS = 60.0
 # Packets of tunnels come as they are; proxies make their own.
 _PLAIN_MTU, _LARGEST_MTU = 1500, 65_520
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
             """Bytes from the user and to the user; None when it does not answer just now."""
 
 
-_PATIENCE = 0.25
+_PATIENCE = 2.0
 _LONGEST = 65_536
 _LISTENING, _BOUND = "0A", "07"
 

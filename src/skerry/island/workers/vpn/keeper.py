@@ -295,7 +295,7 @@ def _make_network(plan: dict[str, Any], uplink: dict[str, Any]) -> None:
 
 def _run(command: list[str], text: str) -> None:
     done = subprocess.run(
-        command, input=text.encode(), capture_output=True, env={"PATH": uplinks.PATH}, timeout=10, check=False
+        command, input=text.encode(), capture_output=True, env={"PATH": uplinks.PATH}, timeout=60, check=False
     )
     if done.returncode != 0:
         raise OSError(f"{command[0]} in the relay: {done.stderr.decode(errors='replace').strip()[-400:]}")

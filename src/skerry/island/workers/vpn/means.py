@@ -66,7 +66,7 @@ def choose_uplink(wished: Uplink | Literal["auto"] = "auto") -> Uplink:
 @functools.cache
 def speaks_v2ray_5(path: str) -> bool:
     """Whether that V2Ray wants `run` on its command line: from version 5 on it does."""
-    done = subprocess.run([path, "-version"], capture_output=True, env={"PATH": uplinks.PATH}, timeout=10, check=False)
+    done = subprocess.run([path, "-version"], capture_output=True, env={"PATH": uplinks.PATH}, timeout=60, check=False)
     return done.returncode != 0
 
 
@@ -114,7 +114,7 @@ def _no_tun(who: str) -> Iterator[str]:
 @functools.cache
 def _namespaces_fail() -> str | None:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _NAMESPACES], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-I", "-S", "-c", _NAMESPACES], capture_output=True, text=True, timeout=60, check=False
     )
     return None if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
 
@@ -137,7 +137,7 @@ def _ip_routes() -> list[dict[str, str]]:
     if program("ip") is None:
         return []
     done = subprocess.run(
-        ["ip", "-json", "-4", "route"], capture_output=True, env={"PATH": uplinks.PATH}, timeout=10, check=False
+        ["ip", "-json", "-4", "route"], capture_output=True, env={"PATH": uplinks.PATH}, timeout=60, check=False
     )
     found: list[dict[str, str]] = json.loads(done.stdout or b"[]") if done.returncode == 0 else []
     return found
@@ -146,7 +146,7 @@ def _ip_routes() -> list[dict[str, str]]:
 def _filters_forwarding() -> bool:
     """Whether any table has a chain for forwarded packets: container engines and firewalls drop ours there."""
     done = subprocess.run(
-        ["nft", "-j", "list", "chains"], capture_output=True, env={"PATH": uplinks.PATH}, timeout=10, check=False
+        ["nft", "-j", "list", "chains"], capture_output=True, env={"PATH": uplinks.PATH}, timeout=60, check=False
     )
     if done.returncode != 0:
         return True

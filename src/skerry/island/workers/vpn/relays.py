@@ -24,8 +24,8 @@ from skerry.island.workers.vpn.values import RelayError, Traffic, check_id, chec
 
 # Relays' users on the machine, away from people, daemons, sandboxes and the blocks that containers are given.
 _FIRST_USER, _USERS = 1_879_048_192, 65_536
-_BUILDING_SECONDS = 20.0
-_LOOKING_SECONDS, _PAUSE = 1.0, 0.02
+_BUILDING_SECONDS = 60.0
+_LOOKING_SECONDS, _PAUSE = 10.0, 0.02
 
 
 class Relay:

@@ -24,7 +24,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VETH, SLIRP = "up0", "tap0"
 """What the way out is called inside."""
 _POOLS = ("10.212.0.0/16", "172.29.0.0/16", "192.168.212.0/24")
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 class UplinkError(Exception):
