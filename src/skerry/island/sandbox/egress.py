@@ -23,6 +23,8 @@ from skerry.island.sandbox.spec import NetworkPolicy
 _PIECE = 64 * 1024
 _MOST_ADDRESSES = 4
 _LINGER = 1.0
+# As long as whoever is told goes on sending, it has not read what it is told.
+_HEAR_OUT = 10.0
 # For documentation only. A machine that lets us bind even to this one (ip_nonlocal_bind) cannot tell its own.
 _NOBODYS = ipaddress.IPv4Address("192.0.2.1")
 _LONGEST_LEFTOVER = 1 << 20
@@ -479,7 +481,7 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, an
     writer.write_eof()
     left = _LONGEST_LEFTOVER
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER):
+        async with asyncio.timeout(_HEAR_OUT):
             while left > 0 and (piece := await reader.read(_PIECE)):
                 left -= len(piece)
 

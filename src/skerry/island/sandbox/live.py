@@ -26,7 +26,7 @@ from skerry.island.sandbox.warm import WarmShells
 
 _log = logging.getLogger(__name__)
 
-_HELLO_SECONDS = 5.0
+_HELLO_SECONDS = 30.0
 _WRITE_SECONDS = 60.0
 # Event loops count in milliseconds: one is often none.
 _PAUSE_SECONDS = 0.002

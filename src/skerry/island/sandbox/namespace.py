@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 _START_SECONDS = 30.0
 _GONE_SECONDS = 20.0
-_ANSWER_SECONDS = 15.0
+_ANSWER_SECONDS = 30.0
 _THREADS = 8
 # More at once only makes each of them slower.
 _STARTS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))

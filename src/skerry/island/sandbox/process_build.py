@@ -33,7 +33,7 @@ _CAP_CHOWN, _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 0, 5, 6, 7
 _LOCK = "alive"
 # Below the sandbox's root, for what programs would put into the machine's directory of that name.
 TEMPORARY = "tmp"
-_GONE_SECONDS = 15.0
+_GONE_SECONDS = 30.0
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 # The machine's own, since none can be put in their place: who has which id, and how names are found.
 _ETC_NEEDED = ("group", "hosts", "nsswitch.conf", "passwd", "profile", "resolv.conf")
