@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from skerry import SkerryError
-from tests.faults.conftest import ServerProcess, eventually
+from tests.faults.conftest import DEADLINE, ServerProcess, eventually
 from tests.held import Held
 
 
@@ -149,7 +149,7 @@ def test_killed_at_random_moments_every_keyed_run_happens_once(server: ServerPro
             thread.start()
             thread.join(chance.random() * 0.15)
             server.kill9()
-            thread.join(30)
+            thread.join(DEADLINE)
         server.start()
     with server.arker() as arker:
         vm = arker.vm(vm_id)

@@ -14,7 +14,7 @@ from skerry.island.sandbox.spec import Limits, NetworkPolicy
 from skerry.island.settings import Prices
 from skerry.money import Money
 from skerry.units import GIB, MIB, TIB
-from tests.island.engine.lab import Lab
+from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -252,7 +252,7 @@ async def test_a_terminal_of_ones_own(lab: Lab) -> None:
         rows=17,
     )
     seen = b""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while b"\r\n" not in seen:
             try:
                 seen += os.read(terminal.fd, 1000)

@@ -21,7 +21,7 @@ def confined(body: str, *arguments: str) -> str:
     program = "import ctypes, os, socket, sys\nfrom skerry.island.sandbox import landlock, process_filter\n"
     program += "from skerry.island.sandbox import syscalls as sc\n" + textwrap.dedent(body)
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

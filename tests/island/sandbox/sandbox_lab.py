@@ -19,7 +19,7 @@ from skerry.island.sandbox.namespace import NamespaceDriver
 from skerry.island.sandbox.spec import ExecResult, ExecSpec, Limits, NetworkPolicy, SandboxSpec
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/user", "LANG": "C.UTF-8"}
-PATIENCE = 30.0
+PATIENCE = 60.0
 _TREES = ("bin", "sbin", "lib", "lib32", "lib64")
 
 
