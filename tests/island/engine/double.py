@@ -167,6 +167,10 @@ class DoubleSandbox:
             return DoubleProcess(self._driver, self.id, run_id)
         return None
 
+    async def begun(self, run_id: str) -> bool:
+        # Its keeper is started in the same moment in which its files are made.
+        return self._driver.run_files(self.id, run_id).record.exists()
+
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> DoubleTerminal:
         terminal = DoubleTerminal(spec, self.files)
         self._driver.keepers.append(terminal.process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from skerry.ids import new_ulid
 from skerry.island.clock import VirtualClock
 from skerry.island.engine.errors import NotFound
 from skerry.island.engine.idempotency import IdempotencyKey
+from skerry.island.engine.records import RunRecord
+from skerry.island.sandbox import runlog
+from skerry.island.sandbox.live import LiveAgent
+from skerry.island.sandbox.spares import SpareFiles
+from skerry.island.sandbox.spec import RunFiles
 from skerry.money import Money
+from tests.held import Held
 from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
@@ -146,6 +153,91 @@ async def test_a_sandbox_that_dies_under_a_living_server(lab: Lab) -> None:
     ended = await lab.finish(safe)
     assert (ended.exit_code, ended.attempts, (await lab.engine.runs.output(ended))[0]) == (0, 2, b"again\n")
     await lab.books()
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Lab]:
+    lab = Lab(tmp_path, real=True)
+    await lab.open()
+    await lab.sandbox()
+    yield lab
+    await lab.end()
+
+
+async def test_a_run_of_which_no_agent_has_heard_begins(machine: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await machine.run("true")
+    asking = asyncio.Event()
+    request = LiveAgent.request
+
+    async def cut_off(live: LiveAgent, op: str, *arguments: Any, **fields: Any) -> Any:
+        if op != "exec":
+            return await request(live, op, *arguments, **fields)
+        asking.set()
+        return await asyncio.Future()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveAgent, "request", cut_off)
+        run = await machine.submit("echo x >> count; cat count; exit 3")
+        await asking.wait()
+        assert machine.engine.driver.run_files("box", run.id).record.exists()
+        await machine.engine.crash()
+    await machine.open()
+    ended = await machine.finish(run)
+    assert (ended.exit_code, ended.attempts, await machine.engine.runs.output(ended)) == (3, 1, (b"x\n", b""))
+    await machine.books()
+
+
+async def begun_once(lab: Lab, run: RunRecord) -> None:
+    """It was lost, and has done once what it did before that."""
+    ended = await lab.finish(run)
+    assert (ended.cause, ended.exit_code, ended.attempts) == ("lost", -1, 1)
+    assert (await lab.run(["cat", "count"]))[1] == "x\n"
+    await lab.books()
+
+
+async def test_a_run_of_an_agent_that_died_is_not_begun_by_the_next(
+    machine: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await machine.submit("echo x >> count; echo begun; sleep 600")
+    await machine.wrote(run, "begun")
+    lost = asyncio.Event()
+
+    async def unrecorded(*_: object) -> None:
+        lost.set()
+        await asyncio.Future()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine.engine._dispatcher, "_finish", unrecorded)
+        machine.engine.driver._live["box"].kill()  # type: ignore[attr-defined]
+        await asyncio.wait_for(lost.wait(), PATIENCE)
+    await machine.run(["true"])
+    await machine.crash()
+    await begun_once(machine, run)
+
+
+async def test_a_run_whose_end_found_no_room_is_not_begun_again(machine: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Held("echo x >> count", "exit 3")
+    open_new = runlog.open_new
+
+    def without_room(files: RunFiles, spares: SpareFiles) -> list[int]:
+        *logs, record = open_new(files, spares)
+        os.close(record)
+        return [*logs, os.open("/dev/full", os.O_WRONLY)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runlog, "open_new", without_room)
+        run = await machine.submit(program.shell)
+        assert await machine.engine.runs.begun(run.id) is None
+    agent = machine.engine.driver._live["box"].pid  # type: ignore[attr-defined]
+    await machine.engine.crash()
+    await asyncio.to_thread(program.release)
+
+    async def collected() -> bool:
+        return Path(f"/proc/{agent}/task/{agent}/children").read_text() == ""
+
+    await machine.until(collected)
+    await machine.open()
+    await begun_once(machine, run)
 
 
 async def test_another_attempt_is_made_as_the_first_was(double: Lab) -> None:
