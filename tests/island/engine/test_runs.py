@@ -10,8 +10,9 @@ import pytest
 from skerry.ids import new_ulid
 from skerry.island.engine import engine
 from skerry.island.engine.errors import Conflict, Invalid, NotFound, PaymentRequired, Unavailable, Unsupported
-from skerry.island.sandbox.spec import Limits
+from skerry.island.sandbox.spec import ExecSpec, Limits
 from skerry.money import Money
+from tests.island.engine.double import DoubleProcess, DoubleSandbox
 from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +98,7 @@ async def test_an_unmetered_run_costs_nothing_and_needs_no_balance(lab: Lab) -> 
     with pytest.raises(PaymentRequired):
         await lab.sandbox("poor")
     await lab.sandbox("free", metered=False)
-    run = await lab.submit("echo begun; sleep 60", "free", metered=False)
+    run = await lab.submit("echo begun; sleep 600", "free", metered=False)
     await lab.wrote(run, "begun")
     assert await lab.engine.leases.current() == []
     assert (await lab.engine.ledger.held(lab.account)).amount == 0
@@ -137,7 +138,7 @@ async def test_a_time_limit_ends_it(lab: Lab) -> None:
 
 
 async def test_cancelling_what_goes_on(lab: Lab) -> None:
-    run = await lab.submit("echo begun; sleep 60")
+    run = await lab.submit("echo begun; sleep 600")
     await lab.wrote(run, "begun")
     # It ends when it is told to, with all the time it may need for that.
     assert await lab.engine.runs.cancel(lab.account, "box", run.id, grace=PATIENCE)
@@ -145,6 +146,32 @@ async def test_cancelling_what_goes_on(lab: Lab) -> None:
     assert (ended.state, ended.cause, ended.exit_code) == ("cancelled", "cancelled", 143)
     assert not await lab.engine.runs.cancel(lab.account, "box", run.id)
     await lab.books()
+
+
+async def test_cancelling_what_is_just_being_started_leaves_it_the_time_to_end(
+    double: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = DoubleSandbox.exec
+    asked = asyncio.Event()
+
+    async def slowly(sandbox: DoubleSandbox, spec: ExecSpec) -> DoubleProcess:
+        process = await started(sandbox, spec)
+        await asked.wait()
+        return process
+
+    monkeypatch.setattr(DoubleSandbox, "exec", slowly)
+    run = await double.submit("trap 'sleep 0.1; echo tidied; exit 1' TERM; echo begun; while :; do sleep 0.02; done")
+    await double.wrote(run, "begun")
+    cancelling = asyncio.ensure_future(double.engine.runs.cancel(double.account, "box", run.id, grace=PATIENCE))
+
+    async def wished() -> bool:
+        return double.engine._dispatcher.jobs[run.id].stop is not None
+
+    await double.until(wished)
+    asked.set()
+    assert await cancelling
+    ended = await double.finish(run)
+    assert (ended.exit_code, (await double.engine.runs.output(ended))[0]) == (143, b"begun\ntidied\n")
 
 
 async def test_cancelling_what_does_not_want_to_end(lab: Lab) -> None:
@@ -155,7 +182,7 @@ async def test_cancelling_what_does_not_want_to_end(lab: Lab) -> None:
 
 
 async def test_cancelling_what_waits_for_its_turn(lab: Lab) -> None:
-    first = await lab.submit("echo begun; sleep 60")
+    first = await lab.submit("echo begun; sleep 600")
     second = await lab.submit("echo never")
     third = await lab.submit("echo third")
     assert (first.state, second.state) == ("running", "pending")
@@ -205,7 +232,7 @@ async def test_following_what_has_not_begun(double: Lab) -> None:
 
 
 async def test_waiting_for_a_while(double: Lab) -> None:
-    run = await double.submit("echo begun; sleep 60")
+    run = await double.submit("echo begun; sleep 600")
     seen = await double.engine.runs.wait(run.id, timeout=0.05)
     assert (seen.state, seen.exit_code) == ("running", None)
     assert await double.engine.runs.busy()
@@ -335,7 +362,7 @@ async def test_stopping_ends_what_goes_on_and_tells_those_who_wait(tmp_path, mon
     lab = Lab(tmp_path)
     await lab.open()
     await lab.sandbox()
-    running = await lab.submit("echo begun; sleep 60", background=True)
+    running = await lab.submit("echo begun; sleep 600", background=True)
     await lab.wrote(running, "begun")
     queued = await lab.submit("echo later")
     waiting = asyncio.ensure_future(lab.engine.runs.wait(queued.id))
