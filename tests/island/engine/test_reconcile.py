@@ -73,7 +73,7 @@ async def test_a_lost_run_of_a_durable_sandbox_begins_again(lab: Lab) -> None:
     await lab.run("echo kept > file", "safe")
     run = await lab.submit(
         'echo "attempt $(cat count 2>/dev/null | wc -l)"; echo x >> count;'
-        "[ $(wc -l < count) -gt 1 ] || sleep 60; cat file",
+        "[ $(wc -l < count) -gt 1 ] || sleep 600; cat file",
         "safe",
     )
     await lab.wrote(run, "attempt 0")
@@ -121,7 +121,7 @@ async def kill(lab: Lab, sandbox: str) -> None:
 
 
 async def test_a_lost_run_of_another_sandbox_ends_as_lost(lab: Lab) -> None:
-    run = await lab.submit("A=1; echo begun; sleep 60")
+    run = await lab.submit("A=1; echo begun; sleep 600")
     await lab.wrote(run, "begun")
     queued = await lab.submit("echo next $A")
     await lab.engine.crash()
@@ -139,9 +139,9 @@ async def test_a_lost_run_of_another_sandbox_ends_as_lost(lab: Lab) -> None:
 
 async def test_a_sandbox_that_dies_under_a_living_server(lab: Lab) -> None:
     await lab.sandbox("safe", durable=True)
-    plain = await lab.submit("echo begun; sleep 60")
+    plain = await lab.submit("echo begun; sleep 600")
     safe = await lab.submit(
-        "echo x >> count; [ $(wc -l < count) -gt 1 ] || { echo begun; sleep 60; }; echo again", "safe"
+        "echo x >> count; [ $(wc -l < count) -gt 1 ] || { echo begun; sleep 600; }; echo again", "safe"
     )
     for run in (plain, safe):
         await lab.wrote(run, "begun")
@@ -243,7 +243,7 @@ async def test_a_run_whose_end_found_no_room_is_not_begun_again(machine: Lab, mo
 async def test_another_attempt_is_made_as_the_first_was(double: Lab) -> None:
     await double.sandbox("safe", durable=True)
     count = double.engine.driver.directory("safe") / "count"  # type: ignore[attr-defined]
-    script = f"pwd; echo err >&2; echo x >> {count}; [ $(wc -l < {count}) -gt 1 ] || sleep 60"
+    script = f"pwd; echo err >&2; echo x >> {count}; [ $(wc -l < {count}) -gt 1 ] || sleep 600"
     run = await double.submit(["sh", "-c", script], "safe", cwd="/usr", metered=False, merge_output=True)
     await double.wrote(run, "err")
     await double.until(lambda: grown(count))
@@ -261,7 +261,7 @@ async def grown(path: Path) -> bool:
 
 async def test_attempts_have_an_end(double: Lab) -> None:
     await double.sandbox("safe", durable=True)
-    run = await double.submit("echo x >> count; echo begun; sleep 60", "safe")
+    run = await double.submit("echo x >> count; echo begun; sleep 600", "safe")
     for attempt in range(1, 6):
         await double.until(lambda attempt=attempt: begun(double, run.id, attempt))
         await double.engine.driver.kill("safe")
@@ -281,7 +281,7 @@ async def test_no_money_for_another_attempt(tmp_path: Path) -> None:
     await lab.sandbox("safe", durable=True)
     # It would end the run itself once it notices that nothing is left.
     await lab.engine.upkeep.stop()
-    run = await lab.submit("echo begun; sleep 60", "safe")
+    run = await lab.submit("echo begun; sleep 600", "safe")
     await lab.wrote(run, "begun")
     balance = await lab.engine.ledger.balance(lab.account)
     await lab.engine.ledger.transfer("spent", {f"account:{lab.account}": -balance, "elsewhere": balance})
@@ -315,7 +315,7 @@ async def test_a_cancellation_survives_a_crash(double: Lab) -> None:
 
 
 async def test_a_removal_is_carried_through(double: Lab) -> None:
-    run = await double.submit("echo begun; sleep 60")
+    run = await double.submit("echo begun; sleep 600")
     await double.wrote(run, "begun")
     queued = await double.submit("true")
     await double.sandbox("other")

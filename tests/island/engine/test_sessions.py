@@ -74,7 +74,7 @@ async def test_sessions_are_apart(lab: Lab) -> None:
 
 
 async def test_a_busy_session_says_so(double: Lab) -> None:
-    run = await double.submit("sleep 60")
+    run = await double.submit("sleep 600")
     session = await double.engine.sessions.default("box")
     assert session.state == "running"
     assert (await double.engine.sandboxes.get(double.account, "box")).state == "running"
@@ -85,7 +85,7 @@ async def test_a_busy_session_says_so(double: Lab) -> None:
 
 async def test_deleting_a_session_cancels_its_runs(double: Lab) -> None:
     session = await double.engine.sessions.create(double.account, "box")
-    running = await double.submit("echo begun; sleep 60", session_id=session.id)
+    running = await double.submit("echo begun; sleep 600", session_id=session.id)
     await double.wrote(running, "begun")
     queued = await double.submit("touch never", session_id=session.id)
     assert await double.engine.sessions.delete(double.account, "box", session.id)

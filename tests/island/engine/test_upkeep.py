@@ -189,7 +189,7 @@ async def test_a_full_sandbox_is_stopped(double: Lab) -> None:
     # It looks every other second by itself, and might before the run has said that it has begun.
     await double.engine.upkeep.stop()
     await double.engine.sandboxes.update(double.account, "box", limits=Limits(disk_bytes=MIB))
-    run = await begin(double, "head -c 3000000 /dev/zero > big; echo begun; sleep 60")
+    run = await begin(double, "head -c 3000000 /dev/zero > big; echo begun; sleep 600")
     queued = await double.submit("rm big; echo cleaned")
     await double.engine.upkeep.check_disks()
     ended = await double.finish(run)
@@ -275,7 +275,7 @@ async def test_terminals_are_metered_and_keep_their_sandbox_awake(timeless: Lab,
 
 
 async def test_a_removed_sandbox_hangs_up_its_terminals(double: Lab) -> None:
-    terminal = await double.engine.sandboxes.open_terminal(double.account, "box", command=["sleep", "60"])
+    terminal = await double.engine.sandboxes.open_terminal(double.account, "box", command=["sleep", "600"])
     await double.engine.sandboxes.delete(double.account, "box")
     await asyncio.wait_for(terminal.wait(), PATIENCE)
     terminal.close()

@@ -118,7 +118,7 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
     assert await lab.output(box, "touch $TMPDIR/x && ls $TMPDIR") == "x"
     result, _, _ = await lab.run(box, "kill -9 $$")
     assert (result.exit_code, result.cause) == (137, "signaled")
-    result, _, _ = await lab.run(box, "sleep 60", timeout=0.1, grace=0.1)
+    result, _, _ = await lab.run(box, "sleep 600", timeout=0.1, grace=0.1)
     assert (result.exit_code, result.cause) == (124, "timeout")
     await box.write_file("/home/user/up/g", io.BytesIO(b"content"), 7, beneath="/home/user")
     assert await lab.output(box, "cat up/g") == "content"
@@ -210,7 +210,7 @@ async def test_the_machine_is_out_of_reach(lab: Lab, scratch: Path) -> None:
 async def test_signals_stay_inside(lab: Lab) -> None:
     box = await lab.box()
     other = await lab.box("other")
-    process = await other.exec(ExecSpec(id="victim", argv=("/bin/sh", "-c", "echo $$; sleep 60"), env=ENV))
+    process = await other.exec(ExecSpec(id="victim", argv=("/bin/sh", "-c", "echo $$; sleep 600"), env=ENV))
     pid = b""
     async for piece in process.follow("stdout"):
         pid += piece
@@ -221,7 +221,7 @@ async def test_signals_stay_inside(lab: Lab) -> None:
     keeper = residents(lab.state)
     for target in (os.getpid(), int(pid), *keeper):
         await lab.refused(box, f"kill -9 {target}")
-    await lab.output(box, "sleep 60 & kill -9 $!")
+    await lab.output(box, "sleep 600 & kill -9 $!")
     await process.cancel(0.1)
 
 
