@@ -9,6 +9,8 @@ import signal
 import time
 from pathlib import Path
 
+from tests import processes
+
 PATIENCE = 60.0
 _PYTHON = """
 import signal
@@ -51,9 +53,14 @@ class Held:
             time.sleep(0.01)
 
     def _signalled(self) -> bool:
-        for entry in Path("/proc").glob("[0-9]*"):
+        called: set[int] = set()
+        for pid in processes.every():
             with contextlib.suppress(OSError):
-                if (entry / "comm").read_text().strip() == self._parts["name"]:
-                    os.kill(int(entry.name), signal.SIGUSR1)
-                    return True
-        return False
+                if Path(f"/proc/{pid}/comm").read_text().strip() == self._parts["name"]:
+                    called.add(pid)
+        # What a shell starts has its name, too, until it is another program; its number may be the lower one.
+        found = [pid for pid in called if processes.parent(pid) not in called]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+        return bool(found)

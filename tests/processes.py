@@ -7,15 +7,22 @@ from pathlib import Path
 
 def state(pid: int) -> str:
     """The letter of what it does; X, as of one that is being removed, when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
+    return _field(pid, 0) or "X"
 
 
 def alive(pid: int) -> bool:
     """Whether it lives and is no zombie."""
     return state(pid) not in "ZX"
+
+
+def began(pid: int) -> str:
+    """When it was started, in ticks: others may have its number later. Nothing of one that is gone."""
+    return _field(pid, 19)
+
+
+def parent(pid: int) -> int:
+    """Who is told of its end; 0 when it is gone."""
+    return int(_field(pid, 1) or 0)
 
 
 def children(pid: int) -> list[int]:
@@ -43,3 +50,11 @@ def command(pid: int) -> bytes:
 def every() -> list[int]:
     """All that this process can see."""
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _field(pid: int, number: int) -> str:
+    """One of the fields behind its name in `/proc/PID/stat`."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[number]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -19,9 +19,9 @@ from skerry import Arker
 from skerry.networks.dc1 import DC1
 from skerry.networks.dispersed import Dispersed
 from tests.faults.nursery import Child, Nursery
-from tests.processes import alive
+from tests.processes import alive, began
 
-DEADLINE = 30.0
+DEADLINE = 120.0
 
 
 def eventually(question: Callable[[], object], what: str, deadline: float = DEADLINE) -> object:
@@ -42,7 +42,7 @@ class ServerProcess:
         self.data_dir = data_dir
         self.nursery = nursery
         self.process: Child | None = None
-        self.seen: set[int] = set()
+        self.seen: set[tuple[int, str]] = set()
 
     def start(self) -> None:
         """Start it and return once it answers."""
@@ -118,7 +118,7 @@ class ServerProcess:
                 continue
             finally:
                 os.close(folder)
-        self.seen |= found
+        self.seen |= {(pid, began(pid)) for pid in found}
         return found
 
     def kill_sandboxes(self) -> None:
@@ -155,7 +155,8 @@ def server(tmp_path: Path, nursery: Nursery) -> Iterator[ServerProcess]:
             server.start()
         server.agents()
         server.stop()
-    leftovers = {pid for pid in server.seen if alive(pid)}
+    # By number and beginning: their numbers may be others' by now.
+    leftovers = {pid for pid, when in server.seen if alive(pid) and began(pid) == when}
     for pid in leftovers:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)

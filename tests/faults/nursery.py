@@ -60,7 +60,7 @@ class Nursery:
 
     def close(self) -> None:
         """Every server has been ended."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=120)
 
 
 class Child:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from skerry import Arker, SkerryError
-from tests.faults.conftest import ServerProcess, eventually
+from tests.faults.conftest import DEADLINE, ServerProcess, eventually
 from tests.faults.nursery import Nursery
 from tests.faults.test_dispersed_killed import body as batch
 
@@ -23,7 +23,7 @@ from tests.faults.test_dispersed_killed import body as batch
 def start_only(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Try to start a server that is expected to refuse."""
     command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(data_dir), "--port", "0", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
 
 
 def test_a_second_server_on_the_same_data_names_the_first(server: ServerProcess) -> None:
@@ -142,7 +142,7 @@ def fork_often(arker: Arker, count: int) -> None:
 def raw(server: ServerProcess) -> socket.socket:
     """A plain connection to the server."""
     parts = urlsplit(server.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=10)
+    return socket.create_connection((parts.hostname, parts.port), timeout=DEADLINE)
 
 
 def test_a_caller_that_hangs_up_does_not_end_its_run(server: ServerProcess) -> None:

@@ -56,7 +56,7 @@ def everything_is_settled(server: ServerProcess) -> None:
         lambda: not server.query("SELECT id FROM sandboxes WHERE network = 'dc1' AND deleted_at IS NULL"),
         "the end of the last sandbox",
     )
-    assert server.query("SELECT id FROM allocations") == []
+    eventually(lambda: not server.query("SELECT id FROM allocations"), "the end of the last allocation")
     over = "('completed', 'failed', 'cancelled')"
     assert server.query(f"SELECT job_id FROM dc1_jobs WHERE status NOT IN {over}") == []
     odd = "SELECT job_id FROM dc1_jobs WHERE charged IS NULL OR charged > quote OR provider_earned + fee <> charged"

@@ -12,7 +12,7 @@ import pytest
 from skerry import SkerryError
 from skerry.networks.dispersed import Dispersed
 from skerry.networks.dispersed.models import TERMINAL, Job, JobRun
-from tests.faults.conftest import ServerProcess, eventually
+from tests.faults.conftest import DEADLINE, ServerProcess, eventually
 from tests.held import Held
 
 
@@ -52,7 +52,7 @@ def everything_is_settled(server: ServerProcess) -> None:
         lambda: not server.query("SELECT id FROM sandboxes WHERE network = 'dispersed' AND deleted_at IS NULL"),
         "the end of the last sandbox",
     )
-    assert server.query("SELECT id FROM allocations") == []
+    eventually(lambda: not server.query("SELECT id FROM allocations"), "the end of the last allocation")
     assert server.query("SELECT uuid FROM dispersed_authorizations WHERE status = 'OPEN'") == []
     assert server.query("SELECT currency, SUM(amount) FROM postings GROUP BY currency HAVING SUM(amount) <> 0") == []
     assert server.query("SELECT SUM(amount) FROM postings WHERE account LIKE '%:held'") in ([(0,)], [(None,)])
@@ -147,7 +147,7 @@ def test_killed_at_random_moments_every_job_runs_once(server: ServerProcess) -> 
             thread.start()
             thread.join(chance.random() * 0.4)
             server.kill9()
-            thread.join(30)
+            thread.join(DEADLINE)
         server.start()
     with server.dispersed() as client:
         jobs = [client.jobs.create(wanted[key], idempotency_key=key) for key in keys]

@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from skerry import SkerryError
-from tests.faults.conftest import ServerProcess, eventually
+from tests.faults.conftest import DEADLINE, ServerProcess, eventually
 from tests.held import Held
 
 
@@ -61,7 +61,7 @@ def test_a_run_that_ends_while_the_server_is_dead_is_found(server: ServerProcess
 
 
 def test_a_durable_run_is_done_again_when_its_host_is_lost(server: ServerProcess) -> None:
-    command = "echo start >> log; if [ -e second ]; then echo done; exit 0; fi; touch second; sleep 60"
+    command = "echo start >> log; if [ -e second ]; then echo done; exit 0; fi; touch second; sleep 600"
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork(durable=True)
         run = vm.run(command, background=True, idempotency_key="only-once")
@@ -90,7 +90,7 @@ def _has(vm, path):  # type: ignore[no-untyped-def]
 def test_an_ordinary_run_whose_host_is_lost_is_reported_so(server: ServerProcess) -> None:
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
-        run = vm.run("echo alive; sleep 60", background=True)
+        run = vm.run("echo alive; sleep 600", background=True)
         eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout_bytes, "the first line")
     server.kill9()
     server.kill_sandboxes()
@@ -107,7 +107,7 @@ def test_an_ordinary_run_whose_host_is_lost_is_reported_so(server: ServerProcess
 def test_the_agent_alone_killed_ends_its_run(server: ServerProcess) -> None:
     with server.arker() as arker:
         vm = arker.vm("ubuntu").fork()
-        run = vm.run("echo alive; sleep 60", background=True)
+        run = vm.run("echo alive; sleep 600", background=True)
         eventually(lambda: b"alive" in vm.run_status(run.run_id).stdout_bytes, "the first line")
         server.kill_sandboxes()
         status = finished(vm, run.run_id)
@@ -149,7 +149,7 @@ def test_killed_at_random_moments_every_keyed_run_happens_once(server: ServerPro
             thread.start()
             thread.join(chance.random() * 0.15)
             server.kill9()
-            thread.join(30)
+            thread.join(DEADLINE)
         server.start()
     with server.arker() as arker:
         vm = arker.vm(vm_id)

@@ -15,10 +15,14 @@ from skerry.island.sandbox.egress import relay
 from skerry.island.sandbox.egress.proxy import EgressProxy, EgressTimes
 from skerry.island.sandbox.egress.rules import BadRule
 from skerry.island.sandbox.spec import NetworkPolicy
+from tests.addresses import own_address
 
 pytestmark = pytest.mark.anyio
 OPEN = NetworkPolicy(mode="open")
 LOOPBACK = ("127.0.0.0/8", "::1")
+PATIENCE = 60.0
+# Of sandboxes' doors: nobody else gets a port that one of them has had.
+HERE = own_address()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -40,7 +44,7 @@ class World:
         self.proxy = self.make_proxy()
 
     def make_proxy(self, private_ok: Sequence[str] = LOOPBACK, **options: object) -> EgressProxy:
-        times = EgressTimes(head=5, resolve=1, connect=2, idle=5)
+        times = EgressTimes(head=PATIENCE, resolve=PATIENCE, connect=PATIENCE, idle=PATIENCE)
         return EgressProxy(private_ok=private_ok, resolver=self.resolve, **{"times": times, **options})  # type: ignore[arg-type]
 
     async def resolve(self, name: str, port: int) -> list[str]:
@@ -91,7 +95,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def attach(world: World, policy: NetworkPolicy = OPEN, sandbox: str = "s1", proxy: EgressProxy | None = None) -> int:
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((HERE, 0))
     port: int = listener.getsockname()[1]
     (proxy or world.proxy).attach(sandbox, listener, policy)
     return port
@@ -99,7 +103,7 @@ def attach(world: World, policy: NetworkPolicy = OPEN, sandbox: str = "s1", prox
 
 @asynccontextmanager
 async def dial(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection(HERE, port)
     try:
         yield reader, writer
     finally:
@@ -111,7 +115,7 @@ async def dial(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.S
 async def ask(port: int, request: bytes) -> bytes:
     async with dial(port) as (reader, writer):
         writer.write(request)
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), PATIENCE)
 
 
 async def socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: bytes, port: int) -> int:
@@ -133,7 +137,8 @@ async def test_connect_tunnels_both_ways(world: World) -> None:
         payload = bytes(range(256)) * 4096
         writer.write(payload)
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(-1), 10) == payload + b"<end>", "a half-closed tunnel still answers"
+        came = await asyncio.wait_for(reader.read(-1), PATIENCE)
+        assert came == payload + b"<end>", "a half-closed tunnel still answers"
     usage = world.proxy.usage("s1")
     assert usage.connections == 1
     assert usage.sent == len(payload) + 4
@@ -241,7 +246,8 @@ async def test_without_the_operators_word_loopback_is_closed(world: World) -> No
 
 
 async def test_numbers_in_disguise_are_judged_by_where_they_lead(world: World) -> None:
-    proxy = EgressProxy()
+    # Of numbers, the system's resolver answers in a thread of its own.
+    proxy = EgressProxy(times=EgressTimes(resolve=PATIENCE))
     port = attach(world, proxy=proxy)
     try:
         for target in ("2130706433", "0x7f.1", "0177.0.0.1", "127.1", "localhost"):
@@ -262,17 +268,20 @@ async def test_block_lists(world: World) -> None:
 
 async def test_failures_outside_are_told_apart(world: World) -> None:
     port = attach(world)
+    hasty = world.make_proxy(times=EgressTimes(resolve=0.05))
+    waits_little = attach(world, proxy=hasty)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         silent = closed.getsockname()[1]
-        for target, status, text in (
-            ("unknown.example:80", b"502", b"is unknown"),
-            ("slow.example:80", b"504", b"name server does not answer"),
-            (f"target.example:{silent}", b"502", b"Connection refused"),
+        for through, target, status, text in (
+            (port, "unknown.example:80", b"502", b"is unknown"),
+            (waits_little, "slow.example:80", b"504", b"name server does not answer"),
+            (port, f"target.example:{silent}", b"502", b"Connection refused"),
         ):
-            answer = await ask(port, f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+            answer = await ask(through, f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
             assert status in answer.split(b"\r\n")[0]
             assert text in answer
+    await hasty.aclose()
 
 
 async def test_nonsense_is_answered_or_dropped(world: World) -> None:
@@ -288,16 +297,16 @@ async def test_nonsense_is_answered_or_dropped(world: World) -> None:
 
 
 async def test_silence_ends(world: World) -> None:
-    proxy = world.make_proxy(times=EgressTimes(head=0.1, idle=0.2))
-    port = attach(world, proxy=proxy)
+    before, within = (world.make_proxy(times=EgressTimes(**times)) for times in ({"head": 0.1}, {"idle": 0.2}))
     try:
-        assert await ask(port, b"CONN") == b""
-        async with dial(port) as (reader, writer):
+        assert await ask(attach(world, proxy=before), b"CONN") == b""
+        async with dial(attach(world, proxy=within)) as (reader, writer):
             writer.write(f"CONNECT target.example:{world.port} HTTP/1.1\r\n\r\necho".encode())
             await reader.readuntil(b"\r\n\r\n")
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     finally:
-        await proxy.aclose()
+        await before.aclose()
+        await within.aclose()
 
 
 async def test_whoever_reads_slowly_gets_all_of_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +356,7 @@ async def test_a_new_policy_cuts_what_it_forbids(world: World) -> None:
             ends[1].write(f"CONNECT {name}.example:{world.port} HTTP/1.1\r\n\r\necho".encode())
             await ends[0].readuntil(b"\r\n\r\n")
         world.proxy.update("s1", NetworkPolicy(mode="allow", hosts=("target.example",)))
-        assert await asyncio.wait_for(other_reader.read(), 10) == b""
+        assert await asyncio.wait_for(other_reader.read(), PATIENCE) == b""
         writer.write(b"still here")
         assert await reader.readexactly(10) == b"still here"
         with pytest.raises(BadRule):
@@ -369,7 +378,7 @@ async def test_connections_are_capped_per_sandbox(world: World) -> None:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(reader.readexactly(1), 0.2)
                 first[1].close()
-                assert b"200" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                assert b"200" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
     finally:
         await proxy.aclose()
 
@@ -382,11 +391,11 @@ async def test_detaching_cuts_one_sandbox_and_counts(world: World) -> None:
             await ends[0].readuntil(b"\r\n\r\n")
         usage = world.proxy.detach("s1")
         assert (usage.connections, usage.sent) == (1, 4)
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
         other_writer.write(b"x")
         assert await other_reader.readexactly(1) == b"x"
     with pytest.raises(ConnectionError):
-        await asyncio.open_connection("127.0.0.1", ports[0])
+        await asyncio.open_connection(HERE, ports[0])
     assert world.proxy.detach("s1").connections == 0
 
 
@@ -395,7 +404,7 @@ async def test_closing_at_once_leaves_nothing(world: World) -> None:
     async with dial(port) as (reader, _):
         await world.proxy.aclose()
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     listener = socket.create_server(("127.0.0.1", 0))
     with pytest.raises(BadRule):
         world.proxy.attach("s3", listener, NetworkPolicy(mode="allow", hosts=("a b",)))

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from skerry.island.clock import VirtualClock
+from tests.addresses import own_address
 from tests.island.engine.lab import Lab
 
 
 @pytest.fixture(params=["double", "machine"])
 async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
     """An open engine with one sandbox `box`, once over the double and once over this machine's own driver."""
-    it = Lab(tmp_path, real=request.param == "machine")
+    it = Lab(tmp_path, real=request.param == "machine", host=own_address())
     await it.open()
     await it.sandbox()
     yield it
@@ -25,7 +26,7 @@ async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
 @pytest.fixture
 async def double(tmp_path: Path) -> AsyncIterator[Lab]:
     """The same over the double alone."""
-    it = Lab(tmp_path)
+    it = Lab(tmp_path, host=own_address())
     await it.open()
     await it.sandbox()
     yield it
@@ -41,7 +42,7 @@ def clock() -> VirtualClock:
 @pytest.fixture
 async def timeless(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Lab]:
     """An engine over the double, in time that stands still."""
-    it = Lab(tmp_path, clock=clock, idle_suspend=300.0)
+    it = Lab(tmp_path, clock=clock, idle_suspend=300.0, host=own_address())
     await it.open()
     await it.sandbox()
     yield it

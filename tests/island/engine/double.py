@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from skerry.island.sandbox.spec import (
     Usage,
     UserIds,
 )
+from tests import processes
 
 HOME = "/home/user"
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -164,6 +166,10 @@ class DoubleSandbox:
         if (runs / f"{run_id}.pid").exists() and alive(runs / f"{run_id}.pid"):
             return DoubleProcess(self._driver, self.id, run_id)
         return None
+
+    async def begun(self, run_id: str) -> bool:
+        # Its keeper is started in the same moment in which its files are made.
+        return self._driver.run_files(self.id, run_id).record.exists()
 
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> DoubleTerminal:
         terminal = DoubleTerminal(spec, self.files)
@@ -347,19 +353,10 @@ class DoubleDriver:
 
     async def kill(self, sandbox_id: str) -> None:
         """As an agent's death does: the commands die with it, and nobody records how."""
-        doomed = []
-        for path in (self.directory(sandbox_id) / "runs").glob("*.pid"):
-            content = json.loads(path.read_bytes())
-            if alive(path):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(content["keeper"], signal.SIGKILL)
-                command = json.loads(path.read_bytes())["command"]
-                if command is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(command, signal.SIGKILL)
-                doomed.append(content["keeper"])
-        for keeper in [keeper for keeper in self.keepers if keeper.pid in doomed]:
-            await asyncio.to_thread(keeper.wait)
+        known = {json.loads(path.read_bytes())["keeper"] for path in self.directory(sandbox_id).glob("runs/*.pid")}
+        # Those of ours alone: the number of another may be anybody's by now.
+        for keeper in [keeper for keeper in self.keepers if keeper.pid in known]:
+            await asyncio.to_thread(end, keeper)
 
     async def remove(self, sandbox_id: str) -> None:
         self._known(sandbox_id)
@@ -381,6 +378,24 @@ class DoubleDriver:
 
     def on_lost(self, callback: Callable[[str, str], Awaitable[None]]) -> None:
         return None
+
+
+def end(keeper: subprocess.Popen[bytes]) -> None:
+    """End a keeper and what it keeps, wherever it has got to; returns once both are gone."""
+    if keeper.poll() is not None:
+        return
+    keeper.send_signal(signal.SIGSTOP)
+    # One that stands still starts nothing more, and what it was just starting has become a program.
+    while processes.state(keeper.pid) not in "TZ":
+        time.sleep(0.0005)
+    commands = processes.children(keeper.pid)
+    keeper.kill()
+    for command in commands:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(command, signal.SIGKILL)
+    keeper.wait()
+    while any(map(processes.alive, commands)):
+        time.sleep(0.0005)
 
 
 def read_record(path: Path) -> ExecResult | None:

@@ -56,17 +56,18 @@ def main(base: str) -> None:
     temporary = Path(f"{base}.pid-new")
     temporary.write_text(json.dumps({"keeper": os.getpid(), "command": process.pid}))
     temporary.rename(f"{base}.pid")
-    ended_by, hard = None, None
+    ended_by, hard, heard = None, None, ""
     while process.poll() is None:
         now = time.monotonic_ns()
-        cancel = Path(f"{base}.cancel")
-        if ended_by is None:
-            if cancel.exists() and cancel.read_text():
-                ended_by, hard = "cancelled", now + float(cancel.read_text()) * 1e9
-            elif request["timeout"] is not None and now - began > request["timeout"] * 1e9:
-                ended_by, hard = "timeout", now + request["grace"] * 1e9
-            if ended_by is not None:
-                os.killpg(process.pid, signal.SIGTERM)
+        asked = wish(base)
+        if asked not in ("", heard):
+            # Each wish counts, also after another one: the least patient is met.
+            heard, until = asked, now + float(asked) * 1e9
+            ended_by, hard = ended_by or "cancelled", until if hard is None else min(hard, until)
+            os.killpg(process.pid, signal.SIGTERM)
+        elif ended_by is None and request["timeout"] is not None and now - began > request["timeout"] * 1e9:
+            ended_by, hard = "timeout", now + request["grace"] * 1e9
+            os.killpg(process.pid, signal.SIGTERM)
         elif hard is not None and now > hard:
             os.killpg(process.pid, signal.SIGKILL)
             hard = None
@@ -83,6 +84,14 @@ def main(base: str) -> None:
     written = os.pread(nine, os.lseek(nine, 0, os.SEEK_CUR), 0)
     state = written.replace(files, HOME) if request["keep_state"] else None
     record(base, request, began, code, cause, state)
+
+
+def wish(base: str) -> str:
+    """The grace with which somebody wants its end, if anybody does: the file may be being written."""
+    try:
+        return Path(f"{base}.cancel").read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def record(base: str, request: dict, began: int, code: int, cause: str, state: bytes | None) -> None:

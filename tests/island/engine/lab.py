@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
+import io
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from skerry.island.clock import Clock
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.records import RunRecord
 from skerry.island.settings import Settings
-from tests.island.engine.double import DoubleDriver, Images
+from tests.island.engine.double import DoubleDriver, Images, end
 
 PATIENCE = 60.0
 PREFIXES = {"arker": "ark_live_", "run402": "run402_"}
@@ -67,13 +65,7 @@ class Lab:
     def lose_machine(self) -> None:
         """As when the machine goes down: every keeper of the double is gone, and what it kept."""
         for keeper in self.keepers:
-            kept = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
-            commands = kept.read_text().split() if keeper.poll() is None else []
-            keeper.kill()
-            keeper.wait()
-            for command in commands:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(int(command), signal.SIGKILL)
+            end(keeper)
 
     @property
     def account(self) -> str:
@@ -99,6 +91,26 @@ class Lab:
         ended = await self.finish(await self.submit(command, sandbox, **fields))
         out, err = await self.engine.runs.output(ended)
         return ended, out.decode(), err.decode()
+
+    async def outrun(
+        self, command: str | Sequence[str], sandbox: str = "box", **fields: Any
+    ) -> tuple[RunRecord, str, str]:
+        """A command, carried out until its time limit, which leaves it the time to say that it has begun.
+
+        A machine that stands still for a moment needs a longer one for that.
+        """
+        for limit in (0.3, 3.0, PATIENCE):
+            ended, out, err = await self.run(command, sandbox, timeout=limit, **fields)
+            assert (ended.state, ended.cause, ended.exit_code) == ("failed", "timeout", 124)
+            assert f"ended after {limit:g} seconds, its time limit" in out + err
+            if "begun" in out:
+                break
+        return ended, out, err
+
+    async def touch(self, name: str, sandbox: str = "box") -> None:
+        """An empty file in a sandbox's home directory, for a command that waits for it."""
+        path = f"/home/user/{name}"
+        await self.engine.sandboxes.write_file(self.account, sandbox, path, io.BytesIO(), 0, beneath="/home/user")
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Wait for something that happens outside."""

@@ -60,7 +60,7 @@ def execute(
             preexec_fn=descriptors,
             start_new_session=True,
         )
-        out, err = process.communicate(stdin, timeout=30)
+        out, err = process.communicate(stdin, timeout=60)
     blob = os.pread(nine, os.lseek(nine, 0, os.SEEK_CUR), 0)
     os.close(nine)
     return Outcome(

@@ -13,7 +13,9 @@ import pytest
 from skerry.island.clock import VirtualClock
 from skerry.island.engine import datagrams
 from skerry.island.engine.errors import Invalid
+from skerry.island.engine.forwarding import Address
 from skerry.island.engine.ports import SSH_ONLY
+from skerry.island.engine.records import PublishedPort
 from skerry.island.engine.traffic import Moved, Traffic
 from tests.island.engine.lab import PATIENCE, Lab
 
@@ -46,12 +48,17 @@ async def inside() -> AsyncIterator[tuple[int, Reverse]]:
         transport.close()
 
 
-async def ask(port: int, *questions: bytes) -> list[bytes]:
+async def ask(known: PublishedPort, *questions: bytes) -> list[bytes]:
     """Questions of one peer, and their answers."""
+    return await ask_at((known.host, known.host_port), *questions)
+
+
+async def ask_at(address: tuple[str, int], *questions: bytes) -> list[bytes]:
+    """The same at any address."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.setblocking(False)
-        peer.connect(("127.0.0.1", port))
+        peer.connect(address)
         answers = []
         for question in questions:
             peer.send(question)
@@ -64,14 +71,14 @@ async def test_datagrams_go_in_and_come_back(double: Lab) -> None:
     async with inside() as (port, program):
         known = await double.engine.ports.publish(double.account, "box", port, udp=True)
         assert known.udp
-        answers = await asyncio.gather(*(ask(known.host_port, b"ab", b"cd", b"x" * 9000) for _ in range(4)))
+        answers = await asyncio.gather(*(ask(known, b"ab", b"cd", b"x" * 9000) for _ in range(4)))
         assert answers == [[b"ba", b"dc", b"x" * 9000]] * 4
         # Each peer outside is a peer of its own inside.
         assert len(program.peers) == 4
         assert double.engine.traffic.moved("box") == Moved(4 * 9004, 4 * 9004)
         await double.engine.ports.withdraw("box", port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-            again.bind(("127.0.0.1", known.host_port))
+            again.bind((known.host, known.host_port))
 
 
 async def test_both_protocols_keep_their_port_over_restarts(double: Lab) -> None:
@@ -80,25 +87,32 @@ async def test_both_protocols_keep_their_port_over_restarts(double: Lab) -> None
         await double.crash()
         (again,) = await double.engine.ports.of_sandbox("box")
         assert (again.host_port, again.udp) == (known.host_port, True)
-        assert await ask(again.host_port, b"ab") == [b"ba"]
+        assert await ask(again, b"ab") == [b"ba"]
 
 
 async def test_peers_from_elsewhere_are_not_heard(double: Lab) -> None:
     async with inside() as (port, program):
         known = await double.engine.ports.publish(double.account, "box", port, udp=True, allowed=["203.0.113.0/24"])
+        carrier = double.engine.ports._datagrams["box", port]
+        admits, asked = carrier._admits, asyncio.Event()
+
+        def heard(peer: Address) -> bool:
+            asked.set()
+            return admits(peer)
+
+        carrier._admits = heard
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-            peer.sendto(b"x", ("127.0.0.1", known.host_port))
+            peer.sendto(b"x", (known.host, known.host_port))
+        await asyncio.wait_for(asked.wait(), PATIENCE)
         await double.engine.ports.publish(double.account, "box", port, udp=True)
-        assert await ask(known.host_port, b"ab") == [b"ba"]
+        assert await ask(known, b"ab") == [b"ba"]
         assert len(program.peers) == 1
 
 
 async def test_a_closed_port_inside_is_silence(double: Lab) -> None:
-    async with inside() as (port, _):
-        pass
-    known = await double.engine.ports.publish(double.account, "box", port, udp=True)
+    known = await double.engine.ports.publish(double.account, "box", 9, udp=True)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.connect(("127.0.0.1", known.host_port))
+        peer.connect((known.host, known.host_port))
         for _ in range(20):
             peer.send(b"x")
             await asyncio.sleep(0)
@@ -119,11 +133,11 @@ async def test_flows_are_few_and_end_when_silent(monkeypatch: pytest.MonkeyPatch
             return made
 
         listener = await datagrams.bound_datagrams("127.0.0.1", 0, allow_remote=False)
-        number = listener.getsockname()[1]
+        address = listener.getsockname()
         forwarder = datagrams.DatagramForwarder(listener, dial, lambda _: True, lambda *_: None, clock)
         try:
             for _ in range(8):
-                assert await ask(number, b"ab") == [b"ba"]
+                assert await ask_at(address, b"ab") == [b"ba"]
                 clock.advance(1)
             assert len(forwarder._flows) == 3
             assert len(program.peers) == 8
@@ -147,7 +161,7 @@ async def test_the_entrance_that_is_ssh_alone(double: Lab) -> None:
         await double.engine.ports.publish(double.account, "box", SSH_ONLY, ssh=True, udp=True)
     known = await double.engine.ports.publish(double.account, "box", SSH_ONLY, ssh=True)
     async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection("127.0.0.1", known.host_port)
+        reader, writer = await asyncio.open_connection(known.host, known.host_port)
         assert (await reader.readline()).startswith(b"SSH-2.0-")
         writer.close()
 
@@ -168,7 +182,7 @@ async def test_tcp_is_counted_while_it_goes_on_and_after(double: Lab) -> None:
     known = await double.engine.ports.publish(double.account, "box", port)
     traffic = double.engine.traffic
     assert traffic.quiet_since("box") is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", known.host_port)
+    reader, writer = await asyncio.open_connection(known.host, known.host_port)
     writer.write(b"x" * 10_000)
     await reader.readexactly(10_000)
 

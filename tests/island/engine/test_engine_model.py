@@ -74,7 +74,7 @@ class Islands(RuleBasedStateMachine):
         """Something that never ends is cancelled; it must leave no trace in the session."""
 
         async def work() -> None:
-            run = await self.lab.submit("n=1000; echo begun; sleep 60", session_id=self.sessions[session])
+            run = await self.lab.submit("n=1000; echo begun; sleep 600", session_id=self.sessions[session])
             if begun:
                 await self.lab.wrote(run, "begun")
             assert await self.lab.engine.runs.cancel(self.lab.account, "box", run.id)

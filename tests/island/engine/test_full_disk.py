@@ -14,7 +14,7 @@ from skerry.island.engine.idempotency import IdempotencyKey
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store.errors import StoreError
-from tests.island.engine.lab import Lab
+from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_an_end_that_cannot_be_recorded_is_told_and_recorded_later(double:
     await double.engine.store.run(fill)
     double.engine.driver.directory("box").joinpath("files", "stop").touch()  # type: ignore[attr-defined]
     with pytest.raises(Unavailable, match="the disk is full"):
-        await asyncio.wait_for(waiting, 30)
+        await asyncio.wait_for(waiting, PATIENCE)
     assert (await double.engine.runs.get(double.account, "box", run.id)).state == "running"
     await double.engine.store.run(room)
     assert (await double.finish(run)).exit_code == 0
@@ -70,6 +70,8 @@ async def test_a_sandbox_that_cannot_be_recorded_is_taken_back(double: Lab) -> N
 
 async def test_what_shall_go_goes_once_there_is_room(double: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = double.engine
+    # Upkeep tries again by itself every few seconds.
+    await engine.upkeep.stop()
     await double.sandbox("second")
     refusals = [Unavailable("the disk is full"), Unavailable("the disk is full")]
     removed = Sandboxes.delete
@@ -92,6 +94,7 @@ async def test_files_that_cannot_be_removed_now_are_removed_later(double: Lab, m
     async def full(id: str) -> None:
         raise SandboxError("disk_full", "no space left")
 
+    await double.engine.upkeep.stop()
     with monkeypatch.context() as patched:
         patched.setattr(double.engine.driver, "remove", full)
         with pytest.raises(Unavailable, match="not all of it"):
@@ -115,12 +118,13 @@ async def test_a_data_directory_without_room(tmp_path: Path, monkeypatch: pytest
 async def test_a_second_island_on_a_locked_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlite3
 
-    monkeypatch.setattr("skerry.island.store.store._BUSY_MS", 50)
     (tmp_path / "data").mkdir(mode=0o700)
     other = sqlite3.connect(tmp_path / "data" / "island.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StoreError) as caught:
-        await Lab(tmp_path).open()
+    with monkeypatch.context() as patched:
+        patched.setattr("skerry.island.store.store._BUSY_MS", 50)
+        with pytest.raises(StoreError) as caught:
+            await Lab(tmp_path).open()
     assert caught.value.reason == "locked"
     other.execute("ROLLBACK")
     other.close()

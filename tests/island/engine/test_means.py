@@ -103,11 +103,11 @@ async def test_gpus_are_kept_and_paid_for(tmp_path: Path, monkeypatch: pytest.Mo
     for wrong in ([2], [0, 0], [-1]):
         with pytest.raises(Invalid):
             await lab.sandbox("other", gpus=wrong)
-    run = await lab.submit("echo begun; echo $CUDA_VISIBLE_DEVICES; sleep 60", "box")
+    run = await lab.submit("echo begun; echo $CUDA_VISIBLE_DEVICES; sleep 600", "box")
     await lab.wrote(run, "begun\n0\n")
     (lease,) = await lab.engine.leases.current()
     assert lease.gpus == 1
-    other = await lab.submit("echo begun; sleep 60", "plain")
+    other = await lab.submit("echo begun; sleep 600", "plain")
     await lab.wrote(other, "begun")
     held = {lease.sandbox_id: lease.held.amount for lease in await lab.engine.leases.current()}
     assert held["box"] > held["plain"]

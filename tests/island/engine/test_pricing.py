@@ -107,6 +107,7 @@ def test_a_tool_that_fails_shows_no_gpus(tmp_path: Path, monkeypatch: pytest.Mon
     tool.write_text("#!/bin/sh\nexit 9\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(gpus, "_TIMEOUT", 60.0)
     assert subprocess.run([str(tool)]).returncode == 9
     assert gpus.detect(tmp_path / "nowhere") == ()
     tool.write_text("#!/bin/sh\necho '0, X, 1024, GPU-1'\n")

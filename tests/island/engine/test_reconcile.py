@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,14 @@ from skerry.ids import new_ulid
 from skerry.island.clock import VirtualClock
 from skerry.island.engine.errors import NotFound
 from skerry.island.engine.idempotency import IdempotencyKey
+from skerry.island.engine.records import RunRecord
+from skerry.island.sandbox.handles import runlog
+from skerry.island.sandbox.handles.live import LiveAgent
+from skerry.island.sandbox.handles.spares import SpareFiles
+from skerry.island.sandbox.spec import RunFiles
 from skerry.money import Money
-from tests.island.engine.lab import Lab
+from tests.held import Held
+from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +73,7 @@ async def test_a_lost_run_of_a_durable_sandbox_begins_again(lab: Lab) -> None:
     await lab.run("echo kept > file", "safe")
     run = await lab.submit(
         'echo "attempt $(cat count 2>/dev/null | wc -l)"; echo x >> count;'
-        "[ $(wc -l < count) -gt 1 ] || sleep 60; cat file",
+        "[ $(wc -l < count) -gt 1 ] || sleep 600; cat file",
         "safe",
     )
     await lab.wrote(run, "attempt 0")
@@ -114,7 +121,7 @@ async def kill(lab: Lab, sandbox: str) -> None:
 
 
 async def test_a_lost_run_of_another_sandbox_ends_as_lost(lab: Lab) -> None:
-    run = await lab.submit("A=1; echo begun; sleep 60")
+    run = await lab.submit("A=1; echo begun; sleep 600")
     await lab.wrote(run, "begun")
     queued = await lab.submit("echo next $A")
     await lab.engine.crash()
@@ -132,9 +139,9 @@ async def test_a_lost_run_of_another_sandbox_ends_as_lost(lab: Lab) -> None:
 
 async def test_a_sandbox_that_dies_under_a_living_server(lab: Lab) -> None:
     await lab.sandbox("safe", durable=True)
-    plain = await lab.submit("echo begun; sleep 60")
+    plain = await lab.submit("echo begun; sleep 600")
     safe = await lab.submit(
-        "echo x >> count; [ $(wc -l < count) -gt 1 ] || { echo begun; sleep 60; }; echo again", "safe"
+        "echo x >> count; [ $(wc -l < count) -gt 1 ] || { echo begun; sleep 600; }; echo again", "safe"
     )
     for run in (plain, safe):
         await lab.wrote(run, "begun")
@@ -148,10 +155,95 @@ async def test_a_sandbox_that_dies_under_a_living_server(lab: Lab) -> None:
     await lab.books()
 
 
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Lab]:
+    lab = Lab(tmp_path, real=True)
+    await lab.open()
+    await lab.sandbox()
+    yield lab
+    await lab.end()
+
+
+async def test_a_run_of_which_no_agent_has_heard_begins(machine: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await machine.run("true")
+    asking = asyncio.Event()
+    request = LiveAgent.request
+
+    async def cut_off(live: LiveAgent, op: str, *arguments: Any, **fields: Any) -> Any:
+        if op != "exec":
+            return await request(live, op, *arguments, **fields)
+        asking.set()
+        return await asyncio.Future()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveAgent, "request", cut_off)
+        run = await machine.submit("echo x >> count; cat count; exit 3")
+        await asking.wait()
+        assert machine.engine.driver.run_files("box", run.id).record.exists()
+        await machine.engine.crash()
+    await machine.open()
+    ended = await machine.finish(run)
+    assert (ended.exit_code, ended.attempts, await machine.engine.runs.output(ended)) == (3, 1, (b"x\n", b""))
+    await machine.books()
+
+
+async def begun_once(lab: Lab, run: RunRecord) -> None:
+    """It was lost, and has done once what it did before that."""
+    ended = await lab.finish(run)
+    assert (ended.cause, ended.exit_code, ended.attempts) == ("lost", -1, 1)
+    assert (await lab.run(["cat", "count"]))[1] == "x\n"
+    await lab.books()
+
+
+async def test_a_run_of_an_agent_that_died_is_not_begun_by_the_next(
+    machine: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await machine.submit("echo x >> count; echo begun; sleep 600")
+    await machine.wrote(run, "begun")
+    lost = asyncio.Event()
+
+    async def unrecorded(*_: object) -> None:
+        lost.set()
+        await asyncio.Future()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine.engine._dispatcher, "_finish", unrecorded)
+        machine.engine.driver._live["box"].kill()  # type: ignore[attr-defined]
+        await asyncio.wait_for(lost.wait(), PATIENCE)
+    await machine.run(["true"])
+    await machine.crash()
+    await begun_once(machine, run)
+
+
+async def test_a_run_whose_end_found_no_room_is_not_begun_again(machine: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Held("echo x >> count", "exit 3")
+    open_new = runlog.open_new
+
+    def without_room(files: RunFiles, spares: SpareFiles) -> list[int]:
+        *logs, record = open_new(files, spares)
+        os.close(record)
+        return [*logs, os.open("/dev/full", os.O_WRONLY)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runlog, "open_new", without_room)
+        run = await machine.submit(program.shell)
+        assert await machine.engine.runs.begun(run.id) is None
+    agent = machine.engine.driver._live["box"].pid  # type: ignore[attr-defined]
+    await machine.engine.crash()
+    await asyncio.to_thread(program.release)
+
+    async def collected() -> bool:
+        return Path(f"/proc/{agent}/task/{agent}/children").read_text() == ""
+
+    await machine.until(collected)
+    await machine.open()
+    await begun_once(machine, run)
+
+
 async def test_another_attempt_is_made_as_the_first_was(double: Lab) -> None:
     await double.sandbox("safe", durable=True)
     count = double.engine.driver.directory("safe") / "count"  # type: ignore[attr-defined]
-    script = f"pwd; echo err >&2; echo x >> {count}; [ $(wc -l < {count}) -gt 1 ] || sleep 60"
+    script = f"pwd; echo err >&2; echo x >> {count}; [ $(wc -l < {count}) -gt 1 ] || sleep 600"
     run = await double.submit(["sh", "-c", script], "safe", cwd="/usr", metered=False, merge_output=True)
     await double.wrote(run, "err")
     await double.until(lambda: grown(count))
@@ -169,7 +261,7 @@ async def grown(path: Path) -> bool:
 
 async def test_attempts_have_an_end(double: Lab) -> None:
     await double.sandbox("safe", durable=True)
-    run = await double.submit("echo x >> count; echo begun; sleep 60", "safe")
+    run = await double.submit("echo x >> count; echo begun; sleep 600", "safe")
     for attempt in range(1, 6):
         await double.until(lambda attempt=attempt: begun(double, run.id, attempt))
         await double.engine.driver.kill("safe")
@@ -187,7 +279,9 @@ async def test_no_money_for_another_attempt(tmp_path: Path) -> None:
     lab = Lab(tmp_path, opening_balance=Money(10**6, "USD"))
     await lab.open()
     await lab.sandbox("safe", durable=True)
-    run = await lab.submit("echo begun; sleep 60", "safe")
+    # It would end the run itself once it notices that nothing is left.
+    await lab.engine.upkeep.stop()
+    run = await lab.submit("echo begun; sleep 600", "safe")
     await lab.wrote(run, "begun")
     balance = await lab.engine.ledger.balance(lab.account)
     await lab.engine.ledger.transfer("spent", {f"account:{lab.account}": -balance, "elsewhere": balance})
@@ -204,7 +298,7 @@ async def test_no_money_for_another_attempt(tmp_path: Path) -> None:
 async def test_a_cancellation_survives_a_crash(double: Lab) -> None:
     run = await double.submit("trap '' TERM; echo begun; while :; do sleep 0.05; done")
     await double.wrote(run, "begun")
-    cancelling = asyncio.ensure_future(double.engine.runs.cancel(double.account, "box", run.id, grace=2.0))
+    cancelling = asyncio.ensure_future(double.engine.runs.cancel(double.account, "box", run.id, grace=600.0))
 
     async def cancelled() -> bool:
         return double.engine._dispatcher.jobs[run.id].stop is not None
@@ -214,7 +308,6 @@ async def test_a_cancellation_survives_a_crash(double: Lab) -> None:
     await double.engine.crash()
     with pytest.raises(Exception, match="stopping"):
         await cancelling
-    double.engine.driver.directory("box").joinpath("runs", f"{run.id}.cancel").unlink(missing_ok=True)  # type: ignore[attr-defined]
     await double.open()
     ended = await double.finish(run)
     assert (ended.state, ended.exit_code) == ("cancelled", 137)
@@ -222,7 +315,7 @@ async def test_a_cancellation_survives_a_crash(double: Lab) -> None:
 
 
 async def test_a_removal_is_carried_through(double: Lab) -> None:
-    run = await double.submit("echo begun; sleep 60")
+    run = await double.submit("echo begun; sleep 600")
     await double.wrote(run, "begun")
     queued = await double.submit("true")
     await double.sandbox("other")
@@ -265,7 +358,9 @@ async def test_a_sandbox_made_but_not_recorded_is_removed(double: Lab) -> None:
 
 
 async def test_leases_that_nothing_stands_on_are_closed_for_the_time_seen(timeless: Lab, clock: VirtualClock) -> None:
-    terminal = await timeless.engine.sandboxes.open_terminal(timeless.account, "box", command="sleep 60")
+    # It looks on its own when time passes; what was seen last is for the test to say.
+    await timeless.engine.upkeep.stop()
+    terminal = await timeless.engine.sandboxes.open_terminal(timeless.account, "box", command="sleep 600")
     clock.advance(90)
     await timeless.engine.upkeep.extend_holds()
     seen = (await timeless.engine.leases.current())[0]
@@ -328,14 +423,14 @@ async def test_death_at_every_step(fragile: Lab, steps: int, agent_dies: bool, s
     command = 'echo "$1" >/dev/null; echo x >> count; exit 3'
 
     async def work() -> None:
-        first = await fragile.submit(command, sandbox, id=ids[0], idempotency=KEY, timeout=30)
+        first = await fragile.submit(command, sandbox, id=ids[0], idempotency=KEY, timeout=600)
         second = await fragile.submit("echo y >> second; exit 4", sandbox, id=ids[1])
         await fragile.engine.runs.wait(first.id)
         await fragile.engine.runs.wait(second.id)
 
     working = asyncio.ensure_future(work())
     await asyncio.wait(
-        (working, asyncio.ensure_future(crashes.reached.wait())), return_when=asyncio.FIRST_COMPLETED, timeout=30
+        (working, asyncio.ensure_future(crashes.reached.wait())), return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE
     )
     await fragile.engine.crash()
     working.cancel()
@@ -357,7 +452,7 @@ async def test_death_at_every_step(fragile: Lab, steps: int, agent_dies: bool, s
         else:
             assert ended[id].exit_code == code
             assert times == 1 if sandbox == "box" else 1 <= times <= ended[id].attempts
-    again = await fragile.submit(command, sandbox, idempotency=KEY, timeout=30)
+    again = await fragile.submit(command, sandbox, idempotency=KEY, timeout=600)
     if ids[0] in ended:
         assert again.id == ids[0]
     await fragile.finish(again)

@@ -14,7 +14,7 @@ from skerry.island.sandbox.spec import Limits, NetworkPolicy
 from skerry.island.settings import Prices
 from skerry.money import Money
 from skerry.units import GIB, MIB, TIB
-from tests.island.engine.lab import Lab
+from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ async def test_a_fork_inherits_but_durability_and_name(lab: Lab) -> None:
 
 
 async def test_a_fork_of_a_busy_parent(lab: Lab) -> None:
-    run = await lab.submit("echo one > file; echo begun; sleep 60")
+    run = await lab.submit("echo one > file; echo begun; sleep 600")
     await lab.wrote(run, "begun")
     await lab.engine.sandboxes.fork(lab.account, "box", id="child")
     assert (await lab.run("cat file", "child"))[1] == "one\n"
@@ -193,7 +193,7 @@ async def sandboxes_of(lab: Lab):
 
 
 async def test_removal_ends_everything(lab: Lab) -> None:
-    running = await lab.submit("echo begun; sleep 60")
+    running = await lab.submit("echo begun; sleep 600")
     await lab.wrote(running, "begun")
     queued = await lab.submit("true")
     assert await lab.engine.sandboxes.delete(lab.account, "box")
@@ -252,7 +252,7 @@ async def test_a_terminal_of_ones_own(lab: Lab) -> None:
         rows=17,
     )
     seen = b""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while b"\r\n" not in seen:
             try:
                 seen += os.read(terminal.fd, 1000)

@@ -308,7 +308,7 @@ def test_bash_a_subshell_does_not_save() -> None:
 
 def test_background_processes_outlive_the_shell_and_hold_nothing() -> None:
     session = Session(BASH)
-    outcome = session("sleep 30 >/dev/null 2>&1 & echo $!; A=1")
+    outcome = session("sleep 600 >/dev/null 2>&1 & echo $!; A=1")
     assert outcome.state.script
     subprocess.run(["kill", outcome.out.strip()], check=True)
     assert session("echo $A").out == "1\n"

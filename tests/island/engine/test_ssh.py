@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import stat
@@ -239,7 +240,7 @@ async def test_a_published_port_falls_back_to_the_server(double: Lab) -> None:
     own = await asyncio.start_server(greet, "127.0.0.1", 0)
     inside = own.sockets[0].getsockname()[1]
     published = await double.engine.ports.publish(double.account, "box", inside, ssh=True)
-    reader, writer = await asyncio.open_connection("127.0.0.1", published.host_port)
+    reader, writer = await asyncio.open_connection(published.host, published.host_port)
     assert await asyncio.wait_for(reader.readline(), PATIENCE) == b"mine\n"
     writer.close()
     own.close()
@@ -288,7 +289,7 @@ async def test_without_an_ssh_server(tmp_path: Path) -> None:
     await allow(lab, KEY)
     assert lab.engine.ssh.address is None
     published = await lab.engine.ports.publish(lab.account, "box", 9, ssh=True)
-    reader, writer = await asyncio.open_connection("127.0.0.1", published.host_port)
+    reader, writer = await asyncio.open_connection(published.host, published.host_port)
     assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     writer.close()
     await lab.end()
@@ -349,6 +350,13 @@ async def test_unmetered_sessions_cost_nothing_and_metered_ones_need_money(doubl
 async def test_channels_are_bounded(double: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_server, "MOST_CHANNELS", 2)
     await allow(double, KEY)
+
+    async def empty() -> bool:
+        """The client knows a moment earlier that a channel is gone."""
+        server = double.engine.ssh._server
+        assert server is not None
+        return all(login._channels == 0 for login in server._logins)
+
     async with connect(double) as connection:
         for _ in range(2):
             held = [await connection.create_process("exec cat") for _ in range(2)]
@@ -357,6 +365,7 @@ async def test_channels_are_bounded(double: Lab, monkeypatch: pytest.MonkeyPatch
             for process in held:
                 process.stdin.write_eof()
                 await process.wait()
+            await double.until(empty)
         assert await connection.run("true")
 
 
@@ -413,6 +422,9 @@ async def test_garbage_and_silence_lock_nobody_out(
     await allow(double, KEY)
     address = double.engine.ssh.address
     assert address is not None
+    # What tests before this one have left to the collector says so now.
+    gc.collect()
+    caplog.clear()
     for garbage in (
         b"GET / HTTP/1.1\r\n\r\n",
         b"\0" * 70_000,

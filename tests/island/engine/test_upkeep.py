@@ -17,7 +17,7 @@ from skerry.island.sandbox.spec import Limits
 from skerry.island.settings import Prices
 from skerry.money import Money
 from skerry.units import GIB, MIB
-from tests.island.engine.lab import Lab
+from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
 
@@ -27,6 +27,8 @@ WAIT = "echo begun; until [ -e stop ]; do sleep 0.02; done"
 async def begin(lab: Lab, command: str = WAIT, **fields: object):
     run = await lab.submit(command, **fields)
     await lab.wrote(run, "begun")
+    # What it wrote can be seen before its starter has returned.
+    assert await lab.engine.runs.begun(run.id) is None
     return run
 
 
@@ -98,7 +100,7 @@ async def test_work_that_cannot_be_paid_any_more_is_ended(tmp_path: Path, clock:
     terminal = None
     for _ in range(9):
         clock.advance(15)
-        await asyncio.wait_for(lab.engine.upkeep.extend_holds(), 30)
+        await asyncio.wait_for(lab.engine.upkeep.extend_holds(), PATIENCE)
     ended = await lab.finish(run)
     assert (ended.state, ended.cause) == ("failed", "payment_required")
     assert b"add credit" in (await lab.engine.runs.output(ended))[1]
@@ -172,7 +174,9 @@ async def test_processes_left_in_the_background_end_with_an_idle_sandbox(tmp_pat
     await lab.open()
     await lab.sandbox()
     await lab.engine.upkeep.stop()
-    await lab.run("(while :; do echo x >> beat; sleep 0.02; done) >/dev/null 2>&1 &")
+    await lab.run(
+        "(while :; do echo x >> beat; sleep 0.02; done) >/dev/null 2>&1 & until [ -s beat ]; do sleep 0.01; done"
+    )
     await lab.engine.upkeep.suspend_idle()
     assert await lab.engine.driver.find("box") is None
     _, before, _ = await lab.run("wc -l < beat")
@@ -182,8 +186,10 @@ async def test_processes_left_in_the_background_end_with_an_idle_sandbox(tmp_pat
 
 
 async def test_a_full_sandbox_is_stopped(double: Lab) -> None:
+    # It looks every other second by itself, and might before the run has said that it has begun.
+    await double.engine.upkeep.stop()
     await double.engine.sandboxes.update(double.account, "box", limits=Limits(disk_bytes=MIB))
-    run = await begin(double, "head -c 3000000 /dev/zero > big; echo begun; sleep 60")
+    run = await begin(double, "head -c 3000000 /dev/zero > big; echo begun; sleep 600")
     queued = await double.submit("rm big; echo cleaned")
     await double.engine.upkeep.check_disks()
     ended = await double.finish(run)
@@ -236,9 +242,10 @@ async def test_loops_go_on_after_a_bad_round(
         if rounds:
             break
         await asyncio.sleep(0.01)
-    while not again.is_set():
-        clock.advance(30)
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while not again.is_set():
+            clock.advance(30)
+            await asyncio.sleep(0.01)
     assert "a bug" in caplog.text
     timeless.engine.driver.suspend = lambda _: asyncio.sleep(0, True)  # type: ignore[method-assign, assignment, return-value]
 
@@ -250,7 +257,7 @@ async def test_terminals_are_metered_and_keep_their_sandbox_awake(timeless: Lab,
     )
     seen = b""
     while b"shown" not in seen:
-        await asyncio.to_thread(select.select, [terminal.fd], [], [], 30)
+        await asyncio.to_thread(select.select, [terminal.fd], [], [], PATIENCE)
         seen += os.read(terminal.fd, 100)
     clock.advance(600)
     await timeless.engine.upkeep.suspend_idle()
@@ -268,8 +275,8 @@ async def test_terminals_are_metered_and_keep_their_sandbox_awake(timeless: Lab,
 
 
 async def test_a_removed_sandbox_hangs_up_its_terminals(double: Lab) -> None:
-    terminal = await double.engine.sandboxes.open_terminal(double.account, "box", command=["sleep", "60"])
+    terminal = await double.engine.sandboxes.open_terminal(double.account, "box", command=["sleep", "600"])
     await double.engine.sandboxes.delete(double.account, "box")
-    await asyncio.wait_for(terminal.wait(), 30)
+    await asyncio.wait_for(terminal.wait(), PATIENCE)
     terminal.close()
     await double.books()

@@ -133,11 +133,11 @@ async def test_a_sandbox_whose_descriptors_have_no_names(machine: Lab) -> None:
 async def test_limits_of_time_and_wishes_to_stop(machine: Lab) -> None:
     await machine.run("A=1")
     await waits(machine)
-    ended, _, error = await machine.run("A=2; sleep 60", timeout=0.2)
+    ended, _, error = await machine.run("A=2; sleep 600", timeout=0.2)
     assert (ended.cause, ended.exit_code) == ("timeout", 124)
     assert "time limit" in error
     await waits(machine)
-    run = await machine.submit("A=3; echo begun; sleep 60")
+    run = await machine.submit("A=3; echo begun; sleep 600")
     await machine.wrote(run, "begun")
     assert await machine.engine.runs.cancel(machine.account, "box", run.id)
     await waits(machine)
@@ -201,7 +201,7 @@ async def test_a_server_that_dies_while_it_waits_or_runs(machine: Lab) -> None:
 async def test_background_work_stays_and_is_not_mistaken(machine: Lab) -> None:
     await machine.run("true")
     await waits(machine)
-    _, out, _ = await machine.run("sleep 60 & echo $!; jobs -p")
+    _, out, _ = await machine.run("sleep 600 & echo $!; jobs -p")
     started, listed = out.split()
     assert started == listed
     assert (await machine.run(f"kill -0 {started} && echo lives; jobs"))[1] == "lives\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ pytestmark = [
 ]
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/home/user", "LANG": "C.UTF-8"}
 OPEN = NetworkPolicy(mode="open")
+PATIENCE = 60.0
 # The machine's own Python, which a sandbox can see; the one that runs these tests may be anywhere.
 PYTHON = "/usr/bin/python3"
 needs_python = pytest.mark.skipif(not os.path.exists(PYTHON), reason=f"no {PYTHON} to run inside")
@@ -56,7 +58,7 @@ class Lab:
     async def run(self, box: AgentSandbox, command: str, **fields: object) -> tuple[ExecResult, str, str]:
         self._next += 1
         spec = ExecSpec(**{"id": f"r{self._next}", "argv": ("/bin/sh", "-c", command), "env": ENV, **fields})  # type: ignore[arg-type]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             process = await box.exec(spec)
             result = await process.wait()
         return result, process.files.stdout.read_text(), process.files.stderr.read_text()
@@ -116,7 +118,7 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
     assert await lab.output(box, "touch $TMPDIR/x && ls $TMPDIR") == "x"
     result, _, _ = await lab.run(box, "kill -9 $$")
     assert (result.exit_code, result.cause) == (137, "signaled")
-    result, _, _ = await lab.run(box, "sleep 60", timeout=0.1, grace=0.1)
+    result, _, _ = await lab.run(box, "sleep 600", timeout=0.1, grace=0.1)
     assert (result.exit_code, result.cause) == (124, "timeout")
     await box.write_file("/home/user/up/g", io.BytesIO(b"content"), 7, beneath="/home/user")
     assert await lab.output(box, "cat up/g") == "content"
@@ -130,7 +132,7 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
     spec = ExecSpec(id="tty", argv=("/bin/sh", "-c", "test -t 0 && stty size"), env=ENV)
     terminal = await box.terminal(spec, 91, 17)
     try:
-        assert (await asyncio.wait_for(terminal.wait(), 30)).exit_code == 0
+        assert (await asyncio.wait_for(terminal.wait(), PATIENCE)).exit_code == 0
         assert b"17 91" in os.read(terminal.fd, 1000)
     finally:
         terminal.close()
@@ -138,7 +140,7 @@ async def test_commands_files_and_terminals(lab: Lab) -> None:
     os.write(piped.stdin, b"given")
     piped.close_stdin()
     try:
-        assert (await asyncio.wait_for(piped.wait(), 30)).exit_code == 0
+        assert (await asyncio.wait_for(piped.wait(), PATIENCE)).exit_code == 0
         assert os.read(piped.stdout, 1000).decode() == f"{home}\n"
         assert os.read(piped.stderr, 1000) == b"given"
     finally:
@@ -208,17 +210,18 @@ async def test_the_machine_is_out_of_reach(lab: Lab, scratch: Path) -> None:
 async def test_signals_stay_inside(lab: Lab) -> None:
     box = await lab.box()
     other = await lab.box("other")
-    process = await other.exec(ExecSpec(id="victim", argv=("/bin/sh", "-c", "echo $$; sleep 60"), env=ENV))
+    process = await other.exec(ExecSpec(id="victim", argv=("/bin/sh", "-c", "echo $$; sleep 600"), env=ENV))
     pid = b""
     async for piece in process.follow("stdout"):
         pid += piece
         if b"\n" in pid:
             break
+    # Who has started them has the lock, too, for a moment.
+    await sandbox_lab.until(lambda: len(residents(lab.state)) == 2)
     keeper = residents(lab.state)
-    assert len(keeper) == 2
     for target in (os.getpid(), int(pid), *keeper):
         await lab.refused(box, f"kill -9 {target}")
-    await lab.output(box, "sleep 60 & kill -9 $!")
+    await lab.output(box, "sleep 600 & kill -9 $!")
     await process.cancel(0.1)
 
 
@@ -291,7 +294,9 @@ async def test_a_running_parent_is_forked_standing_still(lab: Lab) -> None:
 
 async def test_nothing_outlives_a_kill(lab: Lab) -> None:
     box = await lab.box()
-    command = "sleep 987 & setsid sh -c 'sleep 988 & exec sleep 989' & echo ok"
+    # The same test may be going on beside this one, as another user.
+    mark = str(10**9 + secrets.randbelow(10**8))
+    command = f"sleep {mark}1 & setsid sh -c 'sleep {mark}2 & exec sleep {mark}3' & echo ok"
     assert await lab.output(box, command) == "ok"
 
     async def all_started() -> bool:
@@ -300,7 +305,7 @@ async def test_nothing_outlives_a_kill(lab: Lab) -> None:
     await sandbox_lab.until(all_started)
     assert not await lab.driver.suspend("box"), "daemons keep a sandbox awake"
     await lab.driver.kill("box")
-    assert not any(b"sleep\x0098" in processes.command(pid) for pid in processes.every())
+    assert not any(mark.encode() in processes.command(pid) for pid in processes.every())
     assert await lab.output(await lab.driver.open("box"), "echo again") == "again"
     assert await lab.driver.suspend("box")
     await lab.driver.remove("box")
@@ -319,7 +324,7 @@ async def test_a_sandbox_that_ends_its_own_agent_is_lost_whole(lab: Lab) -> None
     agent = lab.driver._live["box"].pid
     assert agent is not None
     os.kill(agent, signal.SIGKILL)
-    assert (await asyncio.wait_for(daemon.wait(), 30)).cause == "lost"
+    assert (await asyncio.wait_for(daemon.wait(), PATIENCE)).cause == "lost"
     await sandbox_lab.until(lambda: lost == [("box", "died")])
     assert residents(lab.state) == []
     assert await lab.output(await lab.driver.open("box"), "echo again") == "again"
@@ -426,7 +431,7 @@ async def test_work_survives_the_servers_death(scratch: Path) -> None:
         process = await box.attach("slow")
         assert process is not None
         assert await lab.output(box, "touch go; echo new") == "new"
-        assert (await asyncio.wait_for(process.wait(), 30)).exit_code == 0
+        assert (await asyncio.wait_for(process.wait(), PATIENCE)).exit_code == 0
         assert process.files.stdout.read_text() == "done\n"
     finally:
         server.kill()

@@ -23,7 +23,7 @@ def confined(body: str, *arguments: str) -> str:
     program += "from skerry.island.sandbox.linux import syscalls as sc\n"
     program += "from skerry.island.sandbox.process import socket_filter\n" + textwrap.dedent(body)
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

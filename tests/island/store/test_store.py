@@ -19,6 +19,7 @@ from skerry.island.store.store import Store
 from skerry.island.store.tables import accounts, metadata
 
 pytestmark = pytest.mark.anyio
+PATIENCE = 60.0
 
 
 def add(connection: Connection, id: str) -> str:
@@ -63,7 +64,7 @@ async def test_an_error_undoes_the_whole_function(store: Store) -> None:
 
 async def test_functions_that_share_a_commit_do_not_share_their_errors(store: Store) -> None:
     gate = threading.Event()
-    first = asyncio.ensure_future(store.run(lambda _: gate.wait(10)))
+    first = asyncio.ensure_future(store.run(lambda _: gate.wait(PATIENCE)))
 
     def some(connection: Connection, number: int) -> int:
         add(connection, f"{number:03}")
@@ -82,7 +83,7 @@ async def test_functions_that_share_a_commit_do_not_share_their_errors(store: St
 
 async def test_a_database_error_in_a_shared_commit_touches_only_its_function(store: Store) -> None:
     gate = threading.Event()
-    first = asyncio.ensure_future(store.run(lambda _: gate.wait(10)))
+    first = asyncio.ensure_future(store.run(lambda _: gate.wait(PATIENCE)))
     rest = [asyncio.ensure_future(store.run(add, id)) for id in ("a", "b", "a", "c")]
     await asyncio.sleep(0)
     gate.set()
@@ -100,7 +101,7 @@ async def test_writes_happen_in_the_order_asked(store: Store) -> None:
 
 async def test_a_caller_that_gives_up_does_not_undo(store: Store) -> None:
     gate = threading.Event()
-    first = asyncio.ensure_future(store.run(lambda _: gate.wait(10)))
+    first = asyncio.ensure_future(store.run(lambda _: gate.wait(PATIENCE)))
     second = asyncio.ensure_future(store.run(add, "a"))
     await asyncio.sleep(0)
     second.cancel()
@@ -120,11 +121,11 @@ async def test_a_read_sees_one_moment(store: Store) -> None:
     def look(connection: Connection) -> None:
         seen.append(ids(connection))
         between.set()
-        done.wait(10)
+        done.wait(PATIENCE)
         seen.append(ids(connection))
 
     reading = asyncio.ensure_future(store.read(look))
-    await asyncio.to_thread(between.wait, 10)
+    await asyncio.to_thread(between.wait, PATIENCE)
     await store.run(add, "b")
     done.set()
     await reading
@@ -146,12 +147,12 @@ async def test_each_read_sees_what_was_written_before_it(store: Store) -> None:
     gate, begun = threading.Event(), threading.Barrier(5)
 
     def wait(_: Connection) -> None:
-        begun.wait(10)
-        gate.wait(10)
+        begun.wait(PATIENCE)
+        gate.wait(PATIENCE)
 
     # Whoever reads in a thread of its own need not wait for those who do it elsewhere.
     waiting = [asyncio.ensure_future(store.read(wait)) for _ in range(4)]
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, PATIENCE)
     if store.dialect == "sqlite":
         assert len(await asyncio.to_thread(store.read_here, ids)) == 12
     gate.set()
@@ -260,7 +261,7 @@ async def test_a_full_disk_undoes_and_explains(tmp_path: Path, caplog: pytest.Lo
     assert str(tmp_path) in caplog.text
     assert await store.read(ids) == ["a"]
     gate = threading.Event()
-    first = asyncio.ensure_future(store.run(lambda _: gate.wait(10)))
+    first = asyncio.ensure_future(store.run(lambda _: gate.wait(PATIENCE)))
     both = [asyncio.ensure_future(store.run(much)), asyncio.ensure_future(store.run(ids))]
     await asyncio.sleep(0)
     gate.set()

@@ -94,6 +94,7 @@ class Dispatcher:
         """
         if job.done.done():
             return False
+        job.grace = grace if job.stop is None else min(job.grace, grace)
         if job.stop is None:
             job.stop = cause
             await self._core.store.run(rows.mark_cancelling, job.record.id)
@@ -177,7 +178,7 @@ class Dispatcher:
                 job.process = await sandbox.exec(spec)
             job.begun.set()
             if job.stop is not None:
-                await _cancel(job.process, 0.0)
+                await _cancel(job.process, job.grace)
             result = await job.process.wait()
         except (SandboxError, EngineError, OSError) as error:
             job.note = str(error)

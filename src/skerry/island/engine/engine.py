@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("skerry.engine")
 
-_STOP_SECONDS = 10.0
+_GRACE_SECONDS = 2.0
+_STOP_SECONDS = 30.0
 
 
 class Engine:
@@ -187,7 +188,7 @@ class Engine:
             await asyncio.wait(foreground, timeout=self.settings.drain)
         self._dispatcher.hold()
         ending = [job for job in self._dispatcher.jobs.values() if not job.sandbox.durable and job.started]
-        stopping = asyncio.ensure_future(self._dispatcher.stop_all(ending, grace=2.0, cause="stopped"))
+        stopping = asyncio.ensure_future(self._dispatcher.stop_all(ending, grace=_GRACE_SECONDS, cause="stopped"))
         hanging_up = asyncio.ensure_future(self._terminals.hang_up())
         await asyncio.wait((stopping, hanging_up), timeout=_STOP_SECONDS)
         await self._let_go()

@@ -85,6 +85,7 @@ class Job:
         ready: accepted by the store; it may start when its turn comes.
         process: the attempt that goes on, once started.
         stop: why it shall end early, None if it shall not.
+        grace: seconds between SIGTERM and SIGKILL where it shall end before its process is known.
         done: its record once the end is stored.
         begun: set once its process runs, or is known to be impossible.
         began: monotonic time of the present attempt's start, None before it.
@@ -93,7 +94,7 @@ class Job:
     """
 
     __slots__ = (
-        *("began", "begun", "done", "found", "lane", "note", "process", "ready"),
+        *("began", "begun", "done", "found", "grace", "lane", "note", "process", "ready"),
         *("record", "request", "sandbox", "started", "stop", "task"),
     )
 
@@ -106,6 +107,7 @@ class Job:
         self.started = False
         self.process: Process | None = None
         self.stop: str | None = None
+        self.grace = 0.0
         self.began: float | None = None
         self.begun = asyncio.Event()
         self.found = False

@@ -100,6 +100,8 @@ async def _find(core: Core, sandbox_id: str, exec_id: str) -> Process | None:
         if live is not None and (process := await live.attach(exec_id)) is not None:
             return process
         result = await core.driver.result(sandbox_id, exec_id)
+        if result is None and live is not None and not await live.begun(exec_id):
+            return None
     except SandboxError as error:
         log.warning("sandbox %s cannot be asked about %s: %s", sandbox_id, exec_id, error)
         result = None

@@ -167,16 +167,17 @@ class Terminals:
 
     async def _meter(self, id: str, sandbox_id: str, command: Terminal | Piped, began: float, metered: bool) -> None:
         try:
-            await command.wait()
-        except SandboxError as error:
-            log.info("command %s was lost: %s", id, error)
-        finally:
-            self._open.pop(id, None)
-            self._activity.end(sandbox_id)
-        if not metered:
-            return
-        wall = round((self._core.clock.monotonic() - began) * 1e9)
-        try:
-            await self._core.store.run(self._leases.close, id, wall, self._core.now())
+            try:
+                await command.wait()
+            except SandboxError as error:
+                log.info("command %s was lost: %s", id, error)
+            finally:
+                self._activity.end(sandbox_id)
+            wall = round((self._core.clock.monotonic() - began) * 1e9)
+            if metered:
+                await self._core.store.run(self._leases.close, id, wall, self._core.now())
         except EngineError as error:
             log.error("command %s is not settled before the next start: %s", id, error)
+        finally:
+            # Whoever hangs up waits for the settlement, too, and not for the end alone.
+            self._open.pop(id, None)

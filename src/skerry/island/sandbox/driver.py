@@ -111,6 +111,9 @@ class Sandbox(Protocol):
     async def attach(self, run_id: str) -> Process | None:
         """The process of a run started before this server did, if the agent still knows it."""
 
+    async def begun(self, run_id: str) -> bool:
+        """Whether a run that no longer goes on, and of whose end there is no record, may have begun."""
+
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> Terminal:
         """Start a command on a new pseudo-terminal."""
 

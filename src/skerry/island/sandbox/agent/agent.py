@@ -18,7 +18,8 @@ without `n` from the agent are events.
 
 Operations: fields, then [descriptors sent along], then what the answer holds and its [descriptors].
 
-hello       -> `version`, `runs` (ids still running), `port` (egress listener or null)
+hello       -> `version`, `runs` (ids still running), `unrecorded` (of those that ended, ids whose record has no room on
+            the disk), `port` (egress listener or null)
 exec        `run`, `argv`, `env`, `cwd`, `timeout` (seconds or null), `grace` (seconds), `cap` (kept bytes per stream),
             `stdin`, `state`, `keep`, `warm`, `merge` (booleans; with `merge` both outputs go to the stdout file),
             `user` (null, or uid, gid and further groups), `like` (with it `argv`, `env`, `cwd` and `keep` are left out:
@@ -222,7 +223,8 @@ class Agent:
     def hello(self, client: Client, request: dict[str, Any], _: list[int]) -> None:
         """Who is here."""
         port = None if self._egress is None else self._egress.getsockname()[1]
-        client.reply(request["n"], {"version": VERSION, "runs": list(self.runs.by_id), "port": port})
+        known = {"runs": list(self.runs.by_id), "unrecorded": self.runs.unrecorded}
+        client.reply(request["n"], {"version": VERSION, "port": port, **known})
 
     def exec(self, client: Client, request: dict[str, Any], fds: list[int]) -> None:
         """Start a command."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from skerry.island.sandbox.agent.client import Client
 
 _INLINE_STATE = 48_000
+_MOST_UNRECORDED = 1000
 _RSS_INTERVAL = 0.2
 _POLITELY: tuple[int, ...] = (signal.SIGTERM,)
 
@@ -101,6 +102,7 @@ class Runs:
         self._rss_limit = rss_limit
         self._watching_rss = False
         self.by_id: dict[str, Run] = {}
+        self.unrecorded: list[str] = []
         self._by_pid: dict[int, Run] = {}
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._spawner = Spawner(oom_adjust=oom_adjust, soft_files=soft_files)
@@ -425,7 +427,8 @@ class Runs:
             try:
                 os.write(run.record, packet)
             except OSError:
-                pass  # a full disk: whoever is connected still learns the end
+                # A full disk: whoever is connected still learns the end, and who comes later that there was one.
+                self.unrecorded = [*self.unrecorded[1 - _MOST_UNRECORDED :], run.id]
             os.close(run.record)
         if len(packet) > _INLINE_STATE:
             packet = packet[: packet.index(b"\n")]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_STATE = 32_768
 _OF_THE_RUN = ("n", "op", "run", "timeout", "grace", "cap", "tail", "warm", "like")
 _IDLE_SECONDS = 60.0
-_GONE_SECONDS = 10.0
+_GONE_SECONDS = 20.0
 
 
 class Waiting:

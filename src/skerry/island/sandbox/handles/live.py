@@ -26,6 +26,7 @@ from skerry.island.sandbox.spec import ExecResult, ExecSpec
 
 _log = logging.getLogger(__name__)
 
+SOCKET = "agent.sock"
 # Whoever does not answer within this is ended with all that runs there, and a busy machine may stand still for long.
 _HELLO_SECONDS = 60.0
 _WRITE_SECONDS = 60.0
@@ -107,6 +108,8 @@ class LiveAgent:
         self.killed = False
         self.outdated = False
         self.writes = WriteGate()
+        # Not known of one that was started from here: whatever it has begun was asked for, and is heard of, here.
+        self._unrecorded: list[str] | None = None
         self._runs = runs
         self._on_end = on_end
         self._files = files
@@ -161,6 +164,7 @@ class LiveAgent:
             answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
             for run_id in answer["runs"]:
                 self._expect(str(run_id))
+            self._unrecorded = answer.get("unrecorded")
         finally:
             early, self._early = self._early, None
         for message, tail in early.values():
@@ -293,6 +297,21 @@ class LiveAgent:
         """The process of a run that goes on here and was started from here or found by `hello`."""
         found = self._processes.get(run_id)
         return found if isinstance(found, AgentProcess) else None
+
+    def may_have_begun(self, run_id: str) -> bool:
+        """Whether a run of an earlier server, which nobody has seen end, may have begun.
+
+        It has not if this agent is older than the run's files, and knows nothing of it: that server died between making
+        them and asking for it.
+        """
+        if self._unrecorded is None or run_id in self._unrecorded or run_id in self._processes:
+            return True
+        try:
+            record = runlog.run_files(self._runs, run_id).record.stat()
+        except FileNotFoundError:
+            return False
+        socket_made = (self._runs.parent / SOCKET).stat().st_ctime_ns
+        return record.st_size > 0 or record.st_ctime_ns <= socket_made
 
     def _expect(self, run_id: str) -> None:
         """A run that an adopted agent says is going on."""

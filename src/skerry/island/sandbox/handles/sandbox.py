@@ -92,6 +92,10 @@ class AgentSandbox:
         process.finish(result)
         return process
 
+    async def begun(self, run_id: str) -> bool:
+        """Whether a run of an earlier server, which nobody has seen end, may have begun."""
+        return (await self._host.live(self.id)).may_have_begun(run_id)
+
     async def terminal(self, spec: ExecSpec, columns: int, rows: int) -> AgentTerminal:
         """Start a command on a new pseudo-terminal. Raises as `exec`, and `not_found` for a missing program."""
         for _ in range(_TRIES):

@@ -16,7 +16,7 @@ import msgspec
 
 from skerry.island.sandbox import gpu_devices
 from skerry.island.sandbox.driver import ImageSource, SandboxError
-from skerry.island.sandbox.handles.live import peer_pid
+from skerry.island.sandbox.handles.live import SOCKET, peer_pid
 from skerry.island.sandbox.layers.store import LayerStore
 from skerry.island.sandbox.limits.cgroups import Cgroup, Cgroups
 from skerry.island.sandbox.limits.rlimits import rlimits
@@ -29,7 +29,6 @@ from skerry.island.sandbox.spec import Barriers, Limits, NetworkPolicy, SandboxS
 # The sandbox's ids 0 to 65535 are these on the machine, where nobody else uses them.
 FIRST_ID, ID_COUNT = 100_000, 65_536
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_SOCKET = "agent.sock"
 _SPEC = "spec.json"
 _AGENT_FILES = 1024
 _SHARED_MEMORY = 256 << 20
@@ -150,7 +149,7 @@ class Builder:
 
     def with_socket(self) -> list[str]:
         """Ids of sandboxes that have, or had, an agent."""
-        return [id for id in self.layers.ids() if (self.state_dir / "sandboxes" / id / _SOCKET).exists()]
+        return [id for id in self.layers.ids() if (self.state_dir / "sandboxes" / id / SOCKET).exists()]
 
     def recover(self) -> list[str]:
         """Set right what a crash left; returns the ids in which an agent may still live."""
@@ -174,7 +173,7 @@ class Builder:
             group.kill()
             group.remove()
         if self.layers.exists(sandbox_id):
-            (self.layers.directory(sandbox_id) / _SOCKET).unlink(missing_ok=True)
+            (self.layers.directory(sandbox_id) / SOCKET).unlink(missing_ok=True)
             self.layers.release(sandbox_id)
 
     def close(self) -> None:
@@ -289,7 +288,7 @@ class Builder:
         """The socket on which later servers find the agent; it listens once the agent does."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            (directory / _SOCKET).unlink(missing_ok=True)
+            (directory / SOCKET).unlink(missing_ok=True)
             with _short_name(directory) as name:
                 listener.bind(name)
         except BaseException:
@@ -344,7 +343,7 @@ class _short_name(contextlib.AbstractContextManager[str]):
         self._fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> str:
-        return f"/proc/self/fd/{self._fd}/{_SOCKET}"
+        return f"/proc/self/fd/{self._fd}/{SOCKET}"
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
