@@ -128,6 +128,32 @@ async def test_a_job_runs_for_little_longer_than_was_paid(stage: Stage) -> None:
     await stage.audit()
 
 
+async def test_an_image_is_pulled_in_time_that_nobody_pays(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, "training", duration_minutes=0.1)
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    await pass_time(stage, mine, seconds=600)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "running")
+    assert (await stage.rent("GET", f"/api/jobs/{job}/status")).json["elapsed_seconds"] is None
+    await mine.post(f"/api/jobs/{job}/progress", phase="generating")
+    stage.clock.advance(20)
+    # A program may print what it likes.
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    stage.clock.advance(45.9)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "running")
+    stage.clock.advance(0.1)
+    await look(stage)
+    assert (await row(stage, job)).error == OUTLIVED
+    job = await begun(stage, mine, "training")
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    stage.clock.advance(100)
+    await mine.post(f"/api/jobs/{job}/progress", phase="loading_model")
+    stage.clock.advance(24)
+    ended = await mine.post("/api/providers/job-result", job_id=job, success=True, result="done")
+    assert (ended.json["gpu_seconds_used"], ended.json["cost_halala"]) == (24, 10)
+    await stage.audit()
+
+
 async def test_a_text_is_bounded_by_what_it_asks_for(stage: Stage) -> None:
     mine = await host(stage)
     job = await begun(stage, mine, "llm_inference", duration_minutes=0.1)

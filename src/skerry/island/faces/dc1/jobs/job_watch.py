@@ -31,7 +31,13 @@ _BREATH_SECONDS = 1.0
 _SECOND = 1_000_000
 
 _IS_TIMED = jobs.c.status.in_(_TIMED)
-_IS_PAID_BY_TIME = and_(_IS_TIMED, jobs.c.assigned_at.is_not(None), jobs.c.job_type.not_in(_BOUNDED_OTHERWISE))
+_IS_PAID_BY_TIME = and_(
+    _IS_TIMED,
+    jobs.c.assigned_at.is_not(None),
+    jobs.c.job_type.not_in(_BOUNDED_OTHERWISE),
+    func.coalesce(jobs.c.progress_phase, "") != job_rows.PULLING,
+)
+_RUNS_SINCE = func.coalesce(jobs.c.started_at, jobs.c.assigned_at)
 _PAID_SECONDS = cast(jobs.c.duration_minutes, Double) * 60 + GRACE_SECONDS
 _WAITS = and_(jobs.c.status.in_(job_rows.WAITING), jobs.c.picked_up_at.is_(None))
 # The hold of a job that was given to a provider is good for so long beyond its time limit (section 5.2).
@@ -154,8 +160,8 @@ def _outlived(connection: Connection, now: int, since: int) -> list[int]:
 
 def _paid_until(since: int) -> ColumnElement[int]:
     """Until when a job may run for what is held; one that ended while the island was away has a while to be told of."""
-    paid, back = jobs.c.assigned_at + cast(_PAID_SECONDS * _SECOND, BigInteger), since + GONE_SECONDS * _SECOND
-    return case((and_(jobs.c.assigned_at < since, paid < back), literal(back, BigInteger)), else_=paid)
+    paid, back = _RUNS_SINCE + cast(_PAID_SECONDS * _SECOND, BigInteger), since + GONE_SECONDS * _SECOND
+    return case((and_(_RUNS_SINCE < since, paid < back), literal(back, BigInteger)), else_=paid)
 
 
 def _not_taken(connection: Connection, now: int, since: int) -> list[int]:
