@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skerry.island.faces.dc1.jobs.ending import GONE, NOT_TAKEN, OUTLIVED, TIMED_OUT
-from tests.island.faces.dc1.hosts import Host, host, row, submit
+from tests.island.faces.dc1.hosts import Host, host, provider_row, row, submit
 from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +92,19 @@ async def test_jobs_that_nobody_takes_are_given_up(stage: Stage) -> None:
     assert (last["event_type"], last["status"], last["source"]) == ("job.timed_out", "failed", "system")
     assert (await stage.balance()).amount == 100_000
     await stage.audit()
+
+
+async def test_a_provider_is_blamed_for_what_it_could_begin(stage: Stage) -> None:
+    mine = await host(stage)
+    pending = (await submit(stage, mine, max_duration_seconds=60))["job_id"]
+    await pass_time(stage, mine, seconds=60)
+    queued = [(await submit(stage, mine))["job_id"] for _ in range(2)]
+    await pass_time(stage, mine, seconds=1_800)
+    await look(stage)
+    assert {(await row(stage, job)).error for job in (pending, *queued)} == {NOT_TAKEN}
+    events = (await stage.rent("GET", f"/api/jobs/{queued[0]}/lifecycle")).json["events"]
+    assert [event["event_type"] for event in events] == ["job.submitted", "job.timed_out"]
+    assert (await provider_row(stage, mine.id)).failed_jobs == 1
 
 
 async def test_nobody_is_given_up_before_providers_could_come_back(stage: Stage) -> None:
