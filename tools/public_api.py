@@ -17,14 +17,13 @@ from importlib import import_module
 from pathlib import Path
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "house" / "public_api.txt"
+NETWORKS = Path(__file__).parent.parent / "src" / "skerry" / "networks"
 MODULES = (
     "skerry",
     "skerry.errors",
     "skerry.ids",
     "skerry.money",
-    "skerry.networks.arker",
-    "skerry.networks.dc1",
-    "skerry.networks.dispersed",
+    *sorted(f"skerry.networks.{package.parent.name}" for package in NETWORKS.glob("*/__init__.py")),
     "skerry.times",
     "skerry.units",
     "skerry.island.island",

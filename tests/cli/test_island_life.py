@@ -9,9 +9,12 @@ import stat
 import subprocess
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.cli.command import Skerry
+
+APP = "https://app.example"
 
 
 def test_nothing_runs_at_first(skerry: Skerry) -> None:
@@ -24,13 +27,15 @@ def test_nothing_runs_at_first(skerry: Skerry) -> None:
 
 
 def test_up_status_env_down(skerry: Skerry) -> None:
-    up = skerry("up", "--detach", "-o", "json")
+    up = skerry("up", "--detach", "--origin", APP, "-o", "json")
     assert up.status == 0, up.stderr
     again = skerry("up", "--detach", "-o", "json")
     assert again.json["pid"] == up.json["pid"]
     assert skerry("up").status == 9
     elsewhere = skerry("up", "--detach", "--port", "1")
     assert (elsewhere.status, "not on port 1" in elsewhere.stderr) == (9, True)
+    statuses = [httpx2.get(up.json["url"], headers={"origin": page}).status_code for page in (APP, "https://evil.test")]
+    assert statuses == [200, 403]
 
     shown = skerry("status", "-o", "json").json
     assert shown["url"] == up.json["url"]
@@ -78,6 +83,8 @@ def test_what_refuses_to_start_says_why_as_it_does_in_the_foreground(skerry: Ske
     refused = skerry("up", "--detach", "--host", "192.0.2.1")
     assert refused.status == 2
     assert refused.stderr == skerry("up", "--host", "192.0.2.1").stderr
+    refused = skerry("up", "--origin", APP, "--origin", "app.example")
+    assert (refused.status, "'app.example' is no web origin" in refused.stderr) == (2, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")

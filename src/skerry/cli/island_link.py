@@ -20,7 +20,7 @@ from skerry.errors import ConfigurationError, ConnectionFailedError, DeadlineExc
 from skerry.island import environment, libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from skerry.island.admin.client import Admin
     from skerry.networks.arker import Arker
@@ -238,7 +238,13 @@ def ensure(directory: Path, say: Callable[[str], None]) -> Link:
 
 
 def start(
-    directory: Path, *, port: int, host: str | None = None, allow_remote: bool = False, idle_exit: float | None = None
+    directory: Path,
+    *,
+    port: int,
+    host: str | None = None,
+    allow_remote: bool = False,
+    origins: Sequence[str] = (),
+    idle_exit: float | None = None,
 ) -> Link:
     """Start a server in a session of its own and wait until it answers.
 
@@ -247,6 +253,7 @@ def start(
         port: TCP port, 0 for any free one.
         host: address to bind, loopback by default.
         allow_remote: needed for any other address.
+        origins: whose pages may call it; empty for what its environment says.
         idle_exit: seconds of quiet after which it stops by itself; None for never.
 
     Raises:
@@ -268,6 +275,8 @@ def start(
         command += ["--host", host]
     if allow_remote:
         command += ["--allow-remote"]
+    for origin in origins:
+        command += ["--origin", origin]
     if idle_exit is not None:
         command += ["--idle-exit", str(idle_exit)]
     with sink:

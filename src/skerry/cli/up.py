@@ -29,6 +29,14 @@ STOP_DEADLINE = 60.0
 @click.option(
     "--allow-remote", is_flag=True, help="Accept an address that other machines reach; keys are then the wall."
 )
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this web origin alone call the island, such as https://app.example; may be repeated. All by "
+    "default, or those in SKERRY_ORIGINS.",
+)
 @click.option("--idle-exit", type=Duration(), help="Stop after this much quiet.")
 @data_dir_option
 @output.output_option
@@ -38,6 +46,7 @@ def up(
     port: int | None,
     host: str | None,
     allow_remote: bool,
+    origins: tuple[str, ...],
     idle_exit: float | None,
     directory: Path,
     form: str,
@@ -60,9 +69,10 @@ def up(
         return exits.OK
     wanted = island_link.DEFAULT_PORT if port is None else port
     if detach:
-        announce(
-            island_link.start(directory, port=wanted, host=host, allow_remote=allow_remote, idle_exit=idle_exit), form
+        link = island_link.start(
+            directory, port=wanted, host=host, allow_remote=allow_remote, origins=origins, idle_exit=idle_exit
         )
+        announce(link, form)
         return exits.OK
 
     libraries.require()
@@ -72,10 +82,15 @@ def up(
     def ready(_: Server) -> None:
         announce(island_link.read(directory), form)
 
-    serve(
-        Settings.from_env(data_dir=directory, port=wanted, host=host, allow_remote=allow_remote, idle_exit=idle_exit),
-        on_ready=ready,
+    settings = Settings.from_env(
+        data_dir=directory,
+        port=wanted,
+        host=host,
+        allow_remote=allow_remote,
+        origins=origins or None,
+        idle_exit=idle_exit,
     )
+    serve(settings, on_ready=ready)
     return exits.OK
 
 

@@ -53,6 +53,7 @@ class App:
         public = engine.settings.public_host
         if public:
             self._suffixes.append(public.lower().rpartition(":")[0] or public.lower())
+        self._pages = browsers.Pages(engine.settings.origins, self._suffixes)
         self._own = Starlette(
             routes=[
                 Route("/", self._index),
@@ -105,23 +106,33 @@ class App:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         label = split_label(host_of(scope), self._suffixes)
-        if label in self.faces:
-            await _ask(self.faces[label], scope, receive, send)
+        if label is not None and label not in self.faces:
+            # Which pages an application in a sandbox lets in is its own affair.
+            await self._proxy(scope, receive, send, label)
+            return
+        if refusal := self._pages.refusal(scope):
+            await refuse(scope, receive, send, 403, refusal)
             return
         if label is not None:
-            await self._proxy(scope, receive, send, label)
+            await self._ask(self.faces[label], scope, receive, send)
             return
         # By the undecoded path, because faces cut their prefix from that.
         head = scope["raw_path"].split(b"?")[0].removeprefix(b"/").partition(b"/")[0].decode("latin-1")
         if head in self.faces:
             below = {**scope, "root_path": scope.get("root_path", "") + "/" + head}
-            await _ask(self.faces[head], below, receive, send)
+            await self._ask(self.faces[head], below, receive, send)
         elif face := next((face for face in self.faces.values() if face.recognises(scope)), None):
-            await _ask(face, scope, receive, send)
+            await self._ask(face, scope, receive, send)
         elif scope["type"] == "websocket":
             await refuse(scope, receive, send, 404, "There is nothing here.\n")
         else:
             await self._own(scope, receive, send)
+
+    async def _ask(self, face: Face, scope: Scope, receive: Receive, send: Send) -> None:
+        if browsers.asks_first(scope):
+            await self._pages.consent(scope, send)
+        else:
+            await face(scope, receive, self._pages.open(scope, send))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -153,13 +164,6 @@ class App:
     async def _health(self, request: Request) -> Response:
         state: dict[str, Any] = {"status": "ok", "timestamp": rfc3339(self.engine.clock.now())}
         return Response(msgspec.json.encode(state), media_type="application/json")
-
-
-async def _ask(face: Face, scope: Scope, receive: Receive, send: Send) -> None:
-    if browsers.asks_first(scope):
-        await browsers.consent(send)
-    else:
-        await face(scope, receive, browsers.open_to_pages(send))
 
 
 def create_app(engine: Engine, *, faces: Sequence[Face] | None = None) -> App:

@@ -399,6 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="TCP port, 0 for any free one (4242)")
     parser.add_argument("--allow-remote", action="store_true", default=None, help="serve other machines too")
     parser.add_argument("--public-host", help="host name in URLs that clients follow")
+    parser.add_argument("--origin", action="append", dest="origins", help="whose pages may call; once for each")
     parser.add_argument("--driver", choices=("auto", "namespace", "process"), help="how sandboxes are isolated")
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="stop after this long without work")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from skerry.errors import ConfigurationError, InvalidRequestError
 from skerry.island.sandbox.spec import Limits, NetworkPolicy
@@ -148,6 +149,8 @@ class Settings:
         database_url: SQLAlchemy URL; None means SQLite in `data_dir`.
         driver: `auto`, `namespace` or `process`.
         public_host: host name used in URLs that clients follow; None derives it from the request.
+        origins: web origins whose pages may call the island, such as `https://app.example`; `*` for all. Its own pages
+            may in any case.
         limits: bounds of a sandbox that asks for none.
         network: egress policy of a sandbox that asks for none.
         egress_private: CIDR blocks that egress may reach although they are private or loopback.
@@ -178,6 +181,7 @@ class Settings:
     database_url: str | None = None
     driver: str = "auto"
     public_host: str | None = None
+    origins: tuple[str, ...] = ("*",)
     limits: Limits = field(default_factory=lambda: Limits(memory_bytes=2 * GIB, disk_bytes=20 * GIB))
     network: NetworkPolicy = field(default_factory=lambda: NetworkPolicy(mode="open"))
     egress_private: tuple[str, ...] = ()
@@ -196,6 +200,12 @@ class Settings:
     dc1: DC1 = field(default_factory=DC1)
     port_range: tuple[int, int] | None = None
     ssh_port: int | None = 0
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "origins", tuple(map(_origin, self.origins)))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
@@ -299,6 +309,28 @@ def _maybe(text: str) -> int | None:
     return None if text == "off" else int(text)
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    """Such as `https://app.example,http://localhost:3000`; `off` for none."""
+    return () if text == "off" else tuple(_origin(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it: in lower case, without a path, without the port that goes without saying."""
+    if text in ("*", "null"):
+        return text
+    try:
+        found = urlsplit(text.lower())
+        port = found.port
+    except ValueError:
+        found, port = urlsplit(""), None
+    beyond = found.path.strip("/") or found.query or found.fragment or "@" in found.netloc
+    if not found.scheme or not found.hostname or beyond or any(mark.isspace() for mark in text):
+        raise ValueError(f"{text!r} is no web origin such as https://app.example or http://localhost:3000")
+    host = f"[{found.hostname}]" if ":" in found.hostname else found.hostname
+    usual = {"http": 80, "https": 443}.get(found.scheme)
+    return f"{found.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+
+
 def _ports(text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     found = int(first), int(last if dash else first)
@@ -313,6 +345,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "database_url": str,
     "driver": str,
     "public_host": str,
+    "origins": _origins,
     "port_range": _ports,
     "ssh_port": _maybe,
     "requests_per_minute": _maybe,

@@ -1,4 +1,4 @@
-"""No room for the database: requests are refused whole, ends are recorded as soon as there is room again."""
+"""No room on the disk: requests are refused whole, ends are recorded as soon as there is room again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from skerry.island.engine.idempotency import IdempotencyKey
 from skerry.island.engine.sandboxes import Sandboxes
 from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store.errors import StoreError
+from skerry.money import Money
 from tests.island.engine.lab import PATIENCE, Lab
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +104,31 @@ async def test_files_that_cannot_be_removed_now_are_removed_later(double: Lab, m
     assert await double.engine.driver.ids() == ["box"]
     await double.engine.removals.again()
     assert await double.engine.driver.ids() == []
+
+
+async def test_a_run_that_cannot_be_started_now_is_started_once_there_is_room(
+    double: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = asyncio.Event()
+    full = True
+
+    async def step(name: str, sandbox: str, run: str) -> None:
+        if name == "exec" and full:
+            refused.set()
+            raise SandboxError("disk_full", "cannot keep the run's output: No space left on device")
+
+    monkeypatch.setattr("skerry.island.engine.dispatch._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(double.engine.driver, "_on_step", step)
+    unwanted = await double.submit("echo unwanted", sessionless=True)
+    wanted = await double.submit("echo on")
+    await asyncio.wait_for(refused.wait(), 30)
+    assert await double.engine.runs.cancel(double.account, "box", unwanted.id)
+    full = False
+    ended = await double.finish(wanted)
+    assert (ended.cause, ended.attempts, await double.engine.runs.output(ended)) == ("exited", 1, (b"on\n", b""))
+    given_up = await double.finish(unwanted)
+    assert (given_up.state, given_up.cost) == ("cancelled", Money(0, "USD"))
+    await double.books()
 
 
 async def test_a_data_directory_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

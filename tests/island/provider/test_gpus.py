@@ -62,7 +62,7 @@ async def models_of(lab: Lab, directory: Path, ending: AsyncExitStack) -> LlmWor
     found = [vllm.Vllm(str(program), "0")]
     workers = await LlmWorkers.open(store, settings=settings, found=found, lender=lending)
     ending.push_async_callback(workers.close)
-    lending.on_wanted(workers.yield_gpu)
+    lending.on_wanted(workers.yield_gpu, workers.idle_leases)
     return workers
 
 
@@ -76,7 +76,7 @@ def pictures_of(lab: Lab, directory: Path, ending: AsyncExitStack) -> DiffusionW
         lender=lab.engine.lending,
     )
     ending.push_async_callback(workers.aclose)
-    lab.engine.lending.on_wanted(workers.yield_gpu)
+    lab.engine.lending.on_wanted(workers.yield_gpu, workers.idle_leases)
     return workers
 
 
@@ -175,12 +175,32 @@ async def test_a_picture_that_was_to_leave_gives_its_gpu_back_also_when_nobody_w
 
 async def test_a_full_disk_keeps_no_gpu(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lending, run = lab.engine.lending, lab.engine.store.run
-    await lending.take("llm-1", 2)
+    await lending.take("llm-1", 1)
+    assert await rooms.take_gpus(lab.engine, job(1), 1) == (1,)
 
     async def full(*_: object, **__: object) -> None:
         raise Unavailable("the disk is full")
 
     monkeypatch.setattr(lab.engine.store, "run", full)
     await lending.give("llm-1")
+    await rooms.leave(lab.engine, job(1), rooms.Traces(gpus=True))
     monkeypatch.setattr(lab.engine.store, "run", run)
-    assert await rooms.take_gpus(lab.engine, job(1), 2) == (0, 1)
+    assert await lent(lab) == [0, 1]
+    await lending.again()
+    assert await lent(lab) == []
+
+
+async def test_gpus_are_nobodys_before_their_program_has_ended(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "_RETRY_SECONDS", 0.0)
+    assert await rooms.take_gpus(lab.engine, job(1), 1) == (0,)
+    refused: list[list[int]] = []
+
+    async def cancel(*_: object, **__: object) -> bool:
+        refused.append(await lent(lab))
+        if len(refused) < 3:
+            raise Unavailable("the disk is full")
+        return True
+
+    monkeypatch.setattr(lab.engine.runs, "cancel", cancel)
+    await rooms.leave(lab.engine, job(1), rooms.Traces(begun=1, going=True, gpus=True))
+    assert (refused, await lent(lab)) == ([[0]] * 3, [])

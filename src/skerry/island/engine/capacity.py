@@ -92,7 +92,19 @@ class Capacity:
         if len(free) < count:
             raise NoCapacity(f"{count} GPUs are asked for; {len(free)} are free")
         chosen = tuple(free[:count])
-        self.take(connection, id, account_id, cpu_millis=0, memory_bytes=0, disk_bytes=0, gpus=chosen, now=now)
+        rows.add(
+            connection,
+            Allocation(
+                id=id,
+                account_id=account_id,
+                node_id=self._node.id,
+                cpu_millis=0,
+                memory_bytes=0,
+                disk_bytes=0,
+                gpus=chosen,
+                created_at=moment(now),
+            ),
+        )
         return chosen
 
     def release(self, connection: Connection, id: str) -> bool:

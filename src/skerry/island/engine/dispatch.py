@@ -171,11 +171,9 @@ class Dispatcher:
         try:
             before = await self._states.load(job.sandbox.id, job.lane) if job.lane is not None else None
             if job.process is None:
-                await self._activity.passage(job.sandbox.id)
-                job.began, job.found = self._core.clock.monotonic(), False
-                spec = self._spec(job, before)
-                sandbox = await self._core.driver.open(job.sandbox.id)
-                job.process = await sandbox.exec(spec)
+                job.process = await self._open(job, before)
+                if job.process is None:
+                    return ExecResult(exit_code=143, cause="cancelled"), None
             job.begun.set()
             if job.stop is not None:
                 await _cancel(job.process, job.grace)
@@ -188,6 +186,31 @@ class Dispatcher:
         if before is None or job.lane is None or result.cause != "exited":
             return result, None
         return result, self._states.after(job.lane, job.sandbox.image, before, result.state, job.request.env)
+
+    async def _open(self, job: Job, state: ShellState | None) -> Process | None:
+        """Start the attempt's program as soon as the disk has room for it; None if it was to end before that.
+
+        Raises:
+            SandboxError: it cannot be started, for any other reason.
+        """
+        spec, said = self._spec(job, state), False
+        while True:
+            await self._activity.passage(job.sandbox.id)
+            job.began, job.found = self._core.clock.monotonic(), False
+            try:
+                sandbox = await self._core.driver.open(job.sandbox.id)
+                return await sandbox.exec(spec)
+            except SandboxError as error:
+                if error.reason != "disk_full":
+                    raise
+                if not said:
+                    log.warning("run %s begins once there is room on the disk: %s", job.record.id, error)
+                said = True
+            # Nothing runs meanwhile, and nothing is paid for.
+            job.began = None
+            await self._core.clock.sleep(_RETRY_SECONDS)
+            if job.stop is not None:
+                return None
 
     def _spec(self, job: Job, state: ShellState | None) -> ExecSpec:
         request = job.request

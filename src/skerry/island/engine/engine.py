@@ -89,7 +89,9 @@ class Engine:
         self.ssh = Ssh(core, self.sandboxes)
         self.traffic = Traffic(egress, core.clock)
         self.ports = Ports(core, self.sandboxes, self.ssh, self.traffic)
-        self.upkeep = Upkeep(core, self.leases, self._dispatcher, self._terminals, self._activity, self.removals)
+        self.upkeep = Upkeep(
+            core, self.leases, self._dispatcher, self._terminals, self._activity, self.removals, self.lending
+        )
 
     @classmethod
     async def open(

@@ -15,6 +15,7 @@ from skerry.island.engine.dispatch import Dispatcher
 from skerry.island.engine.errors import PaymentRequired
 from skerry.island.engine.jobs import exec_id
 from skerry.island.engine.leases import HOLD_SECONDS, Leases
+from skerry.island.engine.lending import Lending
 from skerry.island.engine.removals import Removals
 from skerry.island.engine.terminals import Terminals
 from skerry.island.sandbox.driver import SandboxError
@@ -42,6 +43,7 @@ class Upkeep:
         terminals: Terminals,
         activity: Activity,
         removals: Removals,
+        lending: Lending,
     ) -> None:
         self._core = core
         self._leases = leases
@@ -49,6 +51,7 @@ class Upkeep:
         self._terminals = terminals
         self._activity = activity
         self._removals = removals
+        self._lending = lending
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -59,6 +62,7 @@ class Upkeep:
             ("disks", _DISK_SECONDS, self.check_disks),
             ("idle", idle, self.suspend_idle),
             ("removals", _REMOVAL_SECONDS, self._removals.again),
+            ("gpus", _REMOVAL_SECONDS, self._lending.again),
             ("retention", _RETENTION_SECONDS, self.forget_old),
         ):
             self._tasks.append(asyncio.get_running_loop().create_task(self._forever(name, seconds, step)))

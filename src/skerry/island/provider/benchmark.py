@@ -97,7 +97,7 @@ result = {
     "iterations": iterations,
     "seconds": round(sum(seconds), 4),
     "best_seconds": round(best, 4),
-    "gflops": round(2 * size**3 / best / 1e9, 2),
+    "gflops": float("%.3g" % (2 * size**3 / best / 1e9)),
     "device": device,
     "library": library,
 }

@@ -115,10 +115,10 @@ class Daemon:
                 gpus=[gpu.index for gpu in engine.nodes.local.gpus],
                 lender=engine.lending,
             )
-            engine.lending.on_wanted(llm.yield_gpu)
+            engine.lending.on_wanted(llm.yield_gpu, llm.idle_leases)
             ending.push_async_callback(llm.close)
             pictures = DiffusionWorkers(options.data_dir, lender=engine.lending)
-            engine.lending.on_wanted(pictures.yield_gpu)
+            engine.lending.on_wanted(pictures.yield_gpu, pictures.idle_leases)
             ending.push_async_callback(pictures.aclose)
             client = AsyncDC1(
                 base_url=options.account.base_url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from skerry.island.engine.engine import Engine
-from skerry.island.engine.errors import NoCapacity, NotFound
+from skerry.island.engine.errors import NoCapacity, NotFound, Unavailable
 from skerry.island.provider.records import ProviderJob
 
 NETWORK = "dc1"
@@ -19,6 +18,7 @@ MOST_BEGINNINGS = 4
 """A program that was lost with its sandbox is begun again three times (section 5.7)."""
 
 _GRACE = 2.0
+_RETRY_SECONDS = 1.0
 _PREFIX = "dc1-"
 
 log = logging.getLogger("skerry.provider")
@@ -75,16 +75,25 @@ async def leave(engine: Engine, job: ProviderJob, traces: Traces | None = None) 
     most = MOST_BEGINNINGS if traces is None else traces.begun
     for beginning in range(1, most + 1):
         name = room_id(job, beginning)
-        begun = False
-        if traces is None or traces.going:
-            with contextlib.suppress(NotFound):
-                await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
-                begun = True
+        begun = (traces is None or traces.going) and await _end(engine, name)
         # Where a program was never begun, it was not begun again either.
         if not await engine.removals.discard(engine.account_id, name) and not begun:
             break
     if traces is None or traces.gpus:
-        await engine.store.run(engine.capacity.release, token(job))
+        await engine.lending.give_back(token(job))
+
+
+async def _end(engine: Engine, name: str) -> bool:
+    """End a program that may go on, for as long as it takes: its GPUs are nobody else's before. False without one."""
+    while True:
+        try:
+            await engine.runs.cancel(engine.account_id, name, name, grace=_GRACE)
+            return True
+        except NotFound:
+            return False
+        except Unavailable as error:
+            log.warning("%s cannot be ended now; it is tried again: %s", name, error)
+            await engine.clock.sleep(_RETRY_SECONDS)
 
 
 async def sweep(engine: Engine, keep: Iterable[ProviderJob]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
+from skerry.island.engine.errors import Invalid
 from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.errors import Fault, fault_of
+from skerry.island.faces.dc1.models import chat_requests
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.workers.llm.models import ModelStore
 from tests.answers import Answer
@@ -135,6 +138,38 @@ async def test_refusals(able: Stage) -> None:
     assert await refused({"model": "who/knows", "messages": SAID}) == (503, "no_capacity")
     assert not await jobs(able)
     await able.audit()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("n", [0, 2, True, 1.5, "1"], "n must be 1: a request has one answer here"),
+        ("top_p", [-0.1, 1.1, 1e99, "1", True], "top_p must be a number from 0 to 1"),
+        ("presence_penalty", [-2.1, 1e30, "x"], "presence_penalty must be a number from -2 to 2"),
+        ("frequency_penalty", [2.1, [], {}], "frequency_penalty must be a number from -2 to 2"),
+        ("seed", [1 << 63, -(1 << 63) - 1, 10**300, 1.5, "7"], "seed must be a whole number of at most 64 bits"),
+        ("stop", [5, {}, ["a", 5], ["a"] * 17], "stop must be a text, or up to 16 of them"),
+        ("tools", [5, "x", [5]], "tools must be an array of objects"),
+        ("tool_choice", [7, []], "tool_choice must be a text or an object"),
+        ("response_format", ["json", {}, {"type": 5}], "response_format must be an object with a type"),
+    ],
+)
+def test_values_that_mean_nothing(name: str, values: list[Any], told: str) -> None:
+    for value in values:
+        with pytest.raises((Fault, Invalid)) as refused:
+            chat_requests.read({"model": MODEL, "messages": SAID, name: value})
+        fault = fault_of(refused.value)
+        assert (fault.status, fault.body["error"].lower()) == (400, told.lower()), value
+    fine = {"n": 1, "top_p": 0, "seed": -5, "stop": ["a"], "tools": [{}], "tool_choice": "auto", name: None}
+    read = chat_requests.read({"model": MODEL, "messages": SAID, **fine})
+    assert read.more == {key: value for key, value in fine.items() if key not in ("n", name)}
+
+
+def test_what_the_network_has_usual_values_for() -> None:
+    """Section 3.8: out of bounds, they count as not given."""
+    for value in (0, -1, 8_193, 1e99, 64.0, "64", True, 10**300):
+        wanted = chat_requests.read({"model": MODEL, "messages": SAID, "max_tokens": value, "temperature": -1e99})
+        assert (wanted.max_tokens, wanted.temperature) == (512, 0.7)
 
 
 async def test_without_money(able: Stage) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skerry.island.faces.dc1.jobs.ending import GONE, NOT_TAKEN, OUTLIVED, TIMED_OUT
-from tests.island.faces.dc1.hosts import Host, host, row, submit
+from tests.island.faces.dc1.hosts import Host, host, provider_row, row, submit
 from tests.island.faces.dc1.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +94,19 @@ async def test_jobs_that_nobody_takes_are_given_up(stage: Stage) -> None:
     await stage.audit()
 
 
+async def test_a_provider_is_blamed_for_what_it_could_begin(stage: Stage) -> None:
+    mine = await host(stage)
+    pending = (await submit(stage, mine, max_duration_seconds=60))["job_id"]
+    await pass_time(stage, mine, seconds=60)
+    queued = [(await submit(stage, mine))["job_id"] for _ in range(2)]
+    await pass_time(stage, mine, seconds=1_800)
+    await look(stage)
+    assert {(await row(stage, job)).error for job in (pending, *queued)} == {NOT_TAKEN}
+    events = (await stage.rent("GET", f"/api/jobs/{queued[0]}/lifecycle")).json["events"]
+    assert [event["event_type"] for event in events] == ["job.submitted", "job.timed_out"]
+    assert (await provider_row(stage, mine.id)).failed_jobs == 1
+
+
 async def test_nobody_is_given_up_before_providers_could_come_back(stage: Stage) -> None:
     job = (await submit(stage, None, gpu_requirements={"min_vram_gb": 999}))["job_id"]
     stage.clock.advance(86_400)
@@ -125,6 +138,32 @@ async def test_a_job_runs_for_little_longer_than_was_paid(stage: Stage) -> None:
     report = await mine.post("/api/providers/job-result", job_id=job, success=True, result="late", gpu_seconds_used=66)
     assert report.json == {"success": True, "message": "Job already settled (failed)"}
     assert (await stage.balance()).amount == 100_000
+    await stage.audit()
+
+
+async def test_an_image_is_pulled_in_time_that_nobody_pays(stage: Stage) -> None:
+    mine = await host(stage)
+    job = await begun(stage, mine, "training", duration_minutes=0.1)
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    await pass_time(stage, mine, seconds=600)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "running")
+    assert (await stage.rent("GET", f"/api/jobs/{job}/status")).json["elapsed_seconds"] is None
+    await mine.post(f"/api/jobs/{job}/progress", phase="generating")
+    stage.clock.advance(20)
+    # A program may print what it likes.
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    stage.clock.advance(45.9)
+    assert (await look(stage), (await row(stage, job)).status) == (0, "running")
+    stage.clock.advance(0.1)
+    await look(stage)
+    assert (await row(stage, job)).error == OUTLIVED
+    job = await begun(stage, mine, "training")
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    stage.clock.advance(100)
+    await mine.post(f"/api/jobs/{job}/progress", phase="loading_model")
+    stage.clock.advance(24)
+    ended = await mine.post("/api/providers/job-result", job_id=job, success=True, result="done")
+    assert (ended.json["gpu_seconds_used"], ended.json["cost_halala"]) == (24, 10)
     await stage.audit()
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 
-from skerry.island.faces.dc1 import wire
+from skerry.island.asgi import Receive, Scope, Send
+from skerry.island.faces.dc1 import face, wire
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import long_answers
 from skerry.island.faces.dc1.jobs.long_answers import AT_ONCE, LongAnswers, Pieces
@@ -87,3 +89,26 @@ async def test_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     for leave in (*leaving, another):
         leave()
     assert [await answers.enter() for _ in range(AT_ONCE)]
+
+
+async def test_a_reader_that_stops_reading_gives_up_its_place(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = await host(stage)
+    job = str((await submit(stage, mine, "custom_container", params={"script": "print(1)"}))["job_id"])
+    await mine.claim()
+    await mine.finish(job, result=LONG)
+    whole, app = (await read(stage, job)).body, stage.app
+
+    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
+        async def take_one(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+        await app(scope, receive, take_one)
+
+    monkeypatch.setattr(face, "STALLED_SECONDS", 0.01)
+    monkeypatch.setattr(stage, "app", stuck)
+    for answer in await asyncio.wait_for(asyncio.gather(*(read(stage, job) for _ in range(AT_ONCE))), 30):
+        assert 0 < len(answer.body) < len(whole)
+    monkeypatch.setattr(stage, "app", app)
+    assert (await asyncio.wait_for(read(stage, job), 15)).body == whole

@@ -45,6 +45,11 @@ async def test_a_job_from_start_to_end(stage: Stage) -> None:
         "new_status": "running",
     }
     assert (await row(stage, job)).attempt == 1
+    # Fetching its image is no work, until it is said to run.
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
+    stage.clock.advance(100)
+    await tell(stage, mine, {"event": "job_running", "job_id": job})
+    await mine.post(f"/api/jobs/{job}/progress", phase="pulling")
     stage.clock.advance(20)
     answer = await tell(stage, mine, {"event": "job_done", "job_id": job})
     assert answer.json["new_status"] == "completed"

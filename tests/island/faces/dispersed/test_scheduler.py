@@ -306,5 +306,23 @@ async def test_gpus_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         await network.ended(both)
         assert (await network.runs_of(both))[0].hourly_rate == 700_000
         await network.empty()
+        # A model that is loaded makes room once it is idle; what is free is given first.
+        lending, idle = network.engine.lending, list[str]()
+
+        async def leave() -> bool:
+            await lending.give(idle.pop())
+            return True
+
+        lending.on_wanted(leave, lambda: idle)
+        await lending.take("model", 1)
+        third = await network.create(gpu_count=2)
+        await network.ended(await network.create(gpu_count=1))
+        assert (await network.job(third))["status_reason"] == "Every node that could take it is busy"
+        idle.append("model")
+        assert [gpu.index for gpu in (await network.engine.store.read(lending.free)).gpus] == [1, 0]
+        await network.ended(await network.create(gpu_count=1))
+        network.scheduler.wake()
+        await network.ended(third)
+        assert idle == []
     finally:
         await network.end()

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from skerry.island.faces.octaspace.terminal import terminal_tokens, web_terminal
-from skerry.island.faces.octaspace.terminal.web_terminal import Size, own_origin
+from skerry.island.faces.octaspace.terminal.web_terminal import Size
 from skerry.island.island import Island
 from skerry.networks.octaspace import OctaSpace, Session
 from tests.island.faces.octaspace import browser
@@ -331,19 +331,6 @@ def test_tokens_are_good_for_a_while() -> None:
 def test_sizes_of_windows(given: dict[str, object], size: tuple[int, int]) -> None:
     found = Size.of(given)
     assert (found.columns, found.rows) == size
-
-
-def test_an_origin_is_compared_with_the_host() -> None:
-    def asks(origin: str | None, host: str | None = "octaspace.localhost:1") -> bool:
-        fields = {b"origin": origin, b"host": host}
-        return own_origin({"headers": [(name, value.encode()) for name, value in fields.items() if value is not None]})
-
-    assert asks(None)
-    assert asks("http://octaspace.localhost:1")
-    assert asks("https://OCTASPACE.localhost:1")
-    assert not asks("http://octaspace.localhost")
-    assert not asks("http://octaspace.localhost:1", None)
-    assert not asks("ws://octaspace.localhost:1")
 
 
 @pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium here; Debian's package is chromium")

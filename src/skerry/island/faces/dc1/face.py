@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -30,7 +31,12 @@ from skerry.island.store import ledger
 from skerry.island.store.values import micros
 
 NETWORK = key_rows.NETWORK
+STALLED_SECONDS = 30.0
+"""For how long a reader of a stream may take nothing, before others get what it has taken."""
+
 _NO_SNIFFING: Header = (b"x-content-type-options", b"nosniff")
+
+log = logging.getLogger("skerry.island.dc1")
 
 
 class DC1Face:
@@ -217,7 +223,13 @@ async def _reply(
                 found = part.result()
                 if found is None:
                     break
-                await send({"type": "http.response.body", "body": found, "more_body": True})
+                try:
+                    async with asyncio.timeout(STALLED_SECONDS):
+                        await send({"type": "http.response.body", "body": found, "more_body": True})
+                except TimeoutError:
+                    # The server closes the connection, because this was not the end.
+                    log.warning("an answer is cut off: its reader took nothing for %g seconds", STALLED_SECONDS)
+                    return
     finally:
         await give_up(gone)
     await send({"type": "http.response.body", "body": b""})

@@ -160,10 +160,17 @@ class DiffusionWorkers:
                 raise Unavailable(_CLOSED) from None
             raise
 
+    def idle_leases(self) -> list[str]:
+        """By which names GPUs are lent to models that are not used; safe from any thread."""
+        return [seat.lease for seat in self._idle_gpus()]
+
+    def _idle_gpus(self) -> list[_Seat]:
+        return [seat for seat in list(self._seats.values()) if not seat.held and seat.lease]
+
     async def yield_gpu(self) -> bool:
         """Unload a model that is not used from a GPU; whether there was one."""
         async with self._turn:
-            idle = [seat for seat in self._seats.values() if not seat.held and seat.lease]
+            idle = self._idle_gpus()
             if not idle or self._closed:
                 return False
             seat = min(idle, key=lambda other: other.uses)

@@ -168,9 +168,17 @@ class Room:
             self._end(claim)
             self._changed.set()
 
+    def idle_leases(self) -> list[str]:
+        """By which names GPUs are lent to claims that could be made to leave now; safe from any thread."""
+        return [claim.lease for claim in self._idle_gpus()]
+
+    def _idle_gpus(self) -> list[Claim]:
+        claims = list(self._claims)
+        return [claim for claim in claims if claim.gpus and claim.idle_since is not None and claim.leave]
+
     async def yield_gpu(self) -> bool:
         """Make the claim leave that has been idle longest with a GPU; whether there was one."""
-        idle = [claim for claim in self._claims if claim.gpus and claim.idle_since is not None and claim.leave]
+        idle = self._idle_gpus()
         if not idle:
             return False
         self.dismiss(min(idle, key=lambda claim: claim.idle_since or 0.0))

@@ -355,6 +355,10 @@ class LlmWorkers:
         """Every model that is here."""
         return await asyncio.to_thread(self.store.ls, None)
 
+    def idle_leases(self) -> list[str]:
+        """By which names GPUs are lent to idle models; safe from any thread."""
+        return self._room.idle_leases()
+
     async def yield_gpu(self) -> bool:
         """Unload the model that has been idle longest on a GPU; whether there was one."""
         return await self._room.yield_gpu()

@@ -116,9 +116,8 @@ def outlived(connection: Connection, job: Row[Any], *, now: int) -> Ended:
     return fail(connection, job, OUTLIVED, source="system", event_type=events.TIMED_OUT, now=now)
 
 
-def not_taken(connection: Connection, job: Row[Any], *, now: int) -> Ended:
-    """Nobody has begun a job for so long that it is not waited for any more."""
-    blamed = job.status == "pending"
+def not_taken(connection: Connection, job: Row[Any], *, blamed: bool, now: int) -> Ended:
+    """Nobody has begun a job for so long that it is not waited for any more; its provider, if `blamed`, could have."""
     return fail(connection, job, NOT_TAKEN, source="system", event_type=events.TIMED_OUT, blamed=blamed, now=now)
 
 

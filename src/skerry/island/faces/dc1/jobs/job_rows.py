@@ -16,6 +16,9 @@ from skerry.island.store.question import Changing, Question, among
 TERMINAL = ("completed", "failed", "cancelled")
 WAITING = ("queued", "pending")
 CLAIMED = ("assigned", "pulling", "running", "paused")
+PULLING = "pulling"
+"""Phase of a job that does not run yet, because its image is fetched; the state of one that was only picked up."""
+
 RANKS = {"priority": 0, "standard": 1, "economy": 2}
 USUAL_PRIORITY = 2
 _BASE36 = string.digits + string.ascii_lowercase

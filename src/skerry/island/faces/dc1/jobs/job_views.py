@@ -162,8 +162,8 @@ def timeout_at(job: Row[Any]) -> str | None:
 
 
 def elapsed_micros(job: Row[Any], now: int) -> int | None:
-    """For how long a job has run; None for one that has not begun."""
-    if job.started_at is None:
+    """For how long a job has run; None for one that has not begun, or whose image is fetched."""
+    if job.started_at is None or (job.completed_at is None and job.progress_phase == job_rows.PULLING):
         return None
     return max(0, int((job.completed_at or now) - job.started_at))
 

@@ -31,7 +31,12 @@ _BREATH_SECONDS = 1.0
 _SECOND = 1_000_000
 
 _IS_TIMED = jobs.c.status.in_(_TIMED)
-_IS_PAID_BY_TIME = and_(_IS_TIMED, jobs.c.assigned_at.is_not(None), jobs.c.job_type.not_in(_BOUNDED_OTHERWISE))
+_IS_PAID_BY_TIME = and_(
+    _IS_TIMED,
+    jobs.c.assigned_at.is_not(None),
+    jobs.c.job_type.not_in(_BOUNDED_OTHERWISE),
+    func.coalesce(jobs.c.progress_phase, "") != job_rows.PULLING,
+)
 _PAID_SECONDS = cast(jobs.c.duration_minutes, Double) * 60 + GRACE_SECONDS
 _WAITS = and_(jobs.c.status.in_(job_rows.WAITING), jobs.c.picked_up_at.is_(None))
 # The hold of a job that was given to a provider is good for so long beyond its time limit (section 5.2).
@@ -127,8 +132,10 @@ def meet(connection: Connection, now: int, since: int) -> int:
     for number in outlived:
         ending.outlived(connection, job_rows.get(connection, number), now=now)
     not_taken = _not_taken(connection, now, since)
-    for number in not_taken:
-        ending.not_taken(connection, job_rows.get(connection, number), now=now)
+    for number, status in not_taken:
+        job = job_rows.get(connection, number)
+        # The end of another may have brought it forward just now, for which its provider is not to blame.
+        ending.not_taken(connection, job, blamed=status == "pending", now=now)
     return len(overdue) + len(outlived) + len(forsaken) + len(not_taken)
 
 
@@ -154,15 +161,21 @@ def _outlived(connection: Connection, now: int, since: int) -> list[int]:
 
 def _paid_until(since: int) -> ColumnElement[int]:
     """Until when a job may run for what is held; one that ended while the island was away has a while to be told of."""
-    paid, back = jobs.c.assigned_at + cast(_PAID_SECONDS * _SECOND, BigInteger), since + GONE_SECONDS * _SECOND
-    return case((and_(jobs.c.assigned_at < since, paid < back), literal(back, BigInteger)), else_=paid)
+    began = func.coalesce(jobs.c.started_at, jobs.c.assigned_at)
+    paid, back = began + cast(_PAID_SECONDS * _SECOND, BigInteger), since + GONE_SECONDS * _SECOND
+    return case((and_(began < since, paid < back), literal(back, BigInteger)), else_=paid)
 
 
-def _not_taken(connection: Connection, now: int, since: int) -> list[int]:
-    """Jobs that waited for too long, once there was time for providers to come back after the island was away."""
+def _not_taken(connection: Connection, now: int, since: int) -> list[tuple[int, str]]:
+    """Jobs that waited for too long and how, once there was time for providers to come back after the island was away.
+
+    Queued ones are first, so that none of them takes a place that the end of another makes free.
+    """
     if now - since < GONE_SECONDS * _SECOND:
         return []
-    return _numbers(connection, _WAITS, now >= _AWAITED_UNTIL)
+    query = select(jobs.c.id, jobs.c.status).where(_WAITS, now >= _AWAITED_UNTIL)
+    found = connection.execute(query.order_by(jobs.c.status != "queued", jobs.c.id))
+    return [(int(row.id), str(row.status)) for row in found]
 
 
 def _numbers(connection: Connection, *conditions: ColumnElement[bool]) -> list[int]:

@@ -17,12 +17,13 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import claiming, events, job_rows, job_views
 from skerry.island.faces.dc1.jobs.changes import touch
+from skerry.island.faces.dc1.jobs.job_rows import PULLING
 from skerry.island.faces.dc1.money import settling
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.faces.dc1.tables import executions, logs
 from skerry.island.store.prepared import Prepared, insertion
 
-PHASES = ("pulling", "downloading_model", "installing_deps", "loading_model", "generating", "formatting")
+PHASES = (PULLING, "downloading_model", "installing_deps", "loading_model", "generating", "formatting")
 LEVELS = ("info", "warn", "error", "debug")
 MOST_LINES_AT_ONCE = 500
 MOST_LINES = 100_000
@@ -130,6 +131,9 @@ def assigned(connection: Connection, provider_id: int, ident: str | int) -> Row[
 def progress(connection: Connection, provider_id: int, ident: str | int, phase: str, *, now: int) -> int | None:
     """A job has come to a phase; a job that was only picked up starts with it.
 
+    While its image is pulled a job does not run yet. That is over with the first other phase: a program that prints the
+    word later changes nothing.
+
     Args:
         phase: one of `PHASES`.
         now: microseconds since 1970.
@@ -143,15 +147,16 @@ def progress(connection: Connection, provider_id: int, ident: str | int, phase: 
     if phase not in PHASES:
         raise Fault(400, f"Invalid phase. Valid: {', '.join(PHASES)}")
     job = _carried(assigned(connection, provider_id, ident))
-    status, started = job.status, job.started_at
+    if phase == PULLING and _ran(job):
+        return None
+    status = job.status
     if status in ("assigned", "pulling"):
-        status = "pulling" if phase == "pulling" else "running"
-        started = started or now
-    values: dict[str, Any] = {"status": status, "started_at": started}
+        status = "pulling" if phase == PULLING else "running"
+    values: dict[str, Any] = {"status": status, "started_at": runs_since(job, phase, now)}
     cold_start = None
     if phase == "generating" and job.first_token_at is None:
         values["first_token_at"] = now
-        cold_start = max(0, now - started) // 1_000
+        cold_start = max(0, now - (job.assigned_at or now)) // 1_000
     job_rows.change(connection, job.id, now, progress_phase=phase, progress_updated_at=now, **values)
     told = {"phase": phase, "previous_status": job.status, "next_status": status}
     message = f"Job phase updated to {phase}"
@@ -244,7 +249,7 @@ def endpoint_ready(
         job.id,
         now,
         status="running" if job.status in ("assigned", "pulling") else job.status,
-        started_at=job.started_at or now,
+        started_at=runs_since(job, "serving", now),
         endpoint_url=url,
         serve_port=port,
         progress_phase="serving",
@@ -305,9 +310,27 @@ def fail(connection: Connection, provider_id: int | None, ident: str | int, erro
     return job_outcome(connection, provider_id, ident, Report(success=False, error=error, gpu_ms=None), now=now)
 
 
+def runs_since(job: Row[Any], phase: str | None, now: int) -> int:
+    """Since when a job runs that has come to a phase: from its start, or from the moment its image is there."""
+    if job.started_at is None or (job.progress_phase == PULLING and phase != PULLING):
+        return now
+    return int(job.started_at)
+
+
+def _ran(job: Row[Any]) -> bool:
+    """Whether a job's program has begun, as far as was told: then its image is there."""
+    moved = job.status == "running" and job.started_at != job.assigned_at
+    return moved or job.progress_phase not in (None, PULLING)
+
+
 def counted(connection: Connection, job: Row[Any], reported: int | None, now: int) -> int:
-    """Milliseconds times GPUs that count: what was reported, and never more than the attempt took on all of them."""
+    """Milliseconds times GPUs that count: what was reported, and never more than the attempt took on all of them.
+
+    Where nothing was reported, that is the time for which the job ran.
+    """
     begun = _begun(connection, number=job.id, attempt=job.attempt).scalar()
+    if begun is not None and reported is None:
+        begun = max(begun, job.started_at or begun)
     most = 0 if begun is None else max(0, now - begun) // 1_000 * max(1, int(job.gpu_count))
     return most if reported is None else min(max(0, reported), most)
 

@@ -1,11 +1,17 @@
-"""What is asked of a model in the manner of OpenAI, read leniently where the network is lenient (section 3.8)."""
+"""What is asked of a model in the manner of OpenAI, read leniently where the network is lenient (section 3.8).
+
+It has a usual `max_tokens` and `temperature` for those that are out of bounds. What else is passed on is checked here,
+because an engine takes many a nonsense for something else, and what it refuses is refused after a job was made.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from skerry.island.faces.dc1.errors import Fault
+from skerry.island.workers.llm.requests import check_stop
 
 _MOST_MESSAGES = 100
 _MOST_CHARACTERS = 20_000
@@ -13,6 +19,26 @@ _USUAL_TOKENS, _MOST_TOKENS = 512, 8_192
 _USUAL_TEMPERATURE, _MOST_TEMPERATURE = 0.7, 2.0
 _ROLES = ("system", "user", "assistant", "tool", "developer", "function")
 _PASSED = ("tools", "tool_choice", "top_p", "stop", "seed", "response_format", "presence_penalty", "frequency_penalty")
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(value: Any, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n": (lambda it: _whole(it, 1, 1), "1: a request has one answer here"),
+    "top_p": (lambda it: _number(it, 0, 1), "a number from 0 to 1"),
+    "presence_penalty": (lambda it: _number(it, -2, 2), "a number from -2 to 2"),
+    "frequency_penalty": (lambda it: _number(it, -2, 2), "a number from -2 to 2"),
+    "seed": (lambda it: _whole(it, -(1 << 63), (1 << 63) - 1), "a whole number of at most 64 bits"),
+    "tools": (lambda it: isinstance(it, list) and all(isinstance(tool, dict) for tool in it), "an array of objects"),
+    "tool_choice": (lambda it: isinstance(it, str | dict), "a text or an object"),
+    "response_format": (lambda it: isinstance(it, dict) and isinstance(it.get("type"), str), "an object with a type"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +95,8 @@ def read(body: Any, *, completion: bool = False, stream: bool | None = None) -> 
         stream: whatever the body says of it.
 
     Raises:
-        Fault: 400 without a model, or without anything said.
+        Fault: 400 without a model, without anything said, or for a value that means nothing.
+        Invalid, TooLarge: the same of `stop`.
     """
     given = body if isinstance(body, dict) else {}
     model = given.get("model")
@@ -81,6 +108,10 @@ def read(body: Any, *, completion: bool = False, stream: bool | None = None) -> 
         said = [{"role": "user", "content": prompt}]
     if not isinstance(said, list) or not said:
         raise Fault(400, "messages must be a non-empty array")
+    for name, (holds, what) in _RULES.items():
+        if given.get(name) is not None and not holds(given[name]):
+            raise Fault(400, f"{name} must be {what}")
+    check_stop(given.get("stop"))
     provider = given.get("provider_id")
     return Wanted(
         model=model.strip(),
@@ -114,10 +145,8 @@ def _message(message: Any) -> dict[str, Any]:
 
 
 def _tokens(value: Any) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 1 <= value <= _MOST_TOKENS else _USUAL_TOKENS
+    return int(value) if _whole(value, 1, _MOST_TOKENS) else _USUAL_TOKENS
 
 
 def _temperature(value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and 0 <= value <= _MOST_TEMPERATURE else _USUAL_TEMPERATURE
+    return float(value) if _number(value, 0, _MOST_TEMPERATURE) else _USUAL_TEMPERATURE

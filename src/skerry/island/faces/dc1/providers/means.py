@@ -45,8 +45,8 @@ class Means:
             choices = replace(choices, hub=alone)
         llm = await LlmWorkers.open(ModelStore.of(data), settings=settings, gpus=gpus, lender=engine.lending)
         pictures = DiffusionWorkers(data, choices=choices, clock=engine.clock, lender=engine.lending)
-        engine.lending.on_wanted(llm.yield_gpu)
-        engine.lending.on_wanted(pictures.yield_gpu)
+        engine.lending.on_wanted(llm.yield_gpu, llm.idle_leases)
+        engine.lending.on_wanted(pictures.yield_gpu, pictures.idle_leases)
         unready = await asyncio.to_thread(engines.available, gpus)
         return cls(llm=llm, pictures=pictures, default_model=settings.default_model, unready=unready)
 

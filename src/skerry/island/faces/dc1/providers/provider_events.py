@@ -211,9 +211,9 @@ def _begin(connection: Connection, job: Row[Any], provider_id: int, now: int) ->
         if provider is None or provider.approval != "approved" or provider.suspended:
             return None
         job = claiming.begin(connection, job, provider_id, now=now)
-    elif job.status in ("assigned", "pulling"):
-        started = job.started_at or now
-        job_rows.change(connection, job.id, now, status="running", started_at=started)
+    elif job.status in ("assigned", "pulling") or (job.status == "running" and job.progress_phase == job_rows.PULLING):
+        since = reporting.runs_since(job, None, now)
+        job_rows.change(connection, job.id, now, status="running", started_at=since, progress_phase=None)
     elif job.status != "running":
         return None
     else:

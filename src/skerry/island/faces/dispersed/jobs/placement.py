@@ -65,6 +65,7 @@ class Card:
         name: of its model.
         registry_uuid: of its model's entry, None when the registry does not know it.
         rate: micros of a dollar per hour.
+        idle: whether something that does nothing has it, and would have to leave first.
     """
 
     index: int
@@ -72,6 +73,7 @@ class Card:
     vram_gb: int
     rate: int
     registry_uuid: str | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,5 +231,5 @@ def _choose(need: Need, cards: Iterable[Card]) -> tuple[Card, ...] | None:
             models.setdefault((card.rate, card.name), []).append(card)
     for _, found in sorted(models.items()):
         if len(found) >= need.gpu_count:
-            return tuple(sorted(found, key=lambda card: card.index)[: need.gpu_count])
+            return tuple(sorted(found, key=lambda card: (card.idle, card.index))[: need.gpu_count])
     return None

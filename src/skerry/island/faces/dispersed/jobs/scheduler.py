@@ -59,6 +59,7 @@ class _Round:
         unpaid: jobs of which further runs cannot be paid now.
         told: jobs that know why they wait.
         more: whether another round may find more.
+        crowded: whether something idle has what one of them would get.
     """
 
     offers: dict[str, Offer]
@@ -69,6 +70,7 @@ class _Round:
     unpaid: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
     more: bool = False
+    crowded: bool = False
 
     @property
     def lasting(self) -> tuple[object, ...]:
@@ -216,6 +218,9 @@ class Scheduler:
         if not done.more:
             self._nodes = done.lasting
             self._waiting.untold -= done.told
+        if done.crowded and not done.more and await self._engine.lending.make_room():
+            self._room = True
+            return True
         return done.more
 
     def _give(self, connection: Connection, now: int) -> _Round:
@@ -262,6 +267,9 @@ class Scheduler:
                 else:
                     done.resting[uuid] = until
                 return
+            if any(card.idle for card in found.cards):
+                done.crowded = True
+                break
             try:
                 run = self.progress.assign(connection, job, *slot, need, found, now, further=course.live)
             except NoCapacity:

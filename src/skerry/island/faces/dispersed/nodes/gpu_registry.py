@@ -71,7 +71,7 @@ class GpuRegistry:
 
     def _entries(self, connection: Connection, now: int) -> list[Entry]:
         total = Counter(key_of(gpu.name) for gpu in self._engine.nodes.local.gpus)
-        available = Counter(key_of(gpu.name) for gpu in self._engine.capacity.free(connection).gpus)
+        available = Counter(key_of(gpu.name) for gpu in self._engine.lending.free(connection).gpus)
         for node in connection.execute(
             select(nodes.c.uuid, nodes.c.hardware).where(
                 nodes.c.node_id.is_(None), nodes.c.last_seen_at > now - ALIVE_MICROS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -65,7 +66,7 @@ def all_offers(connection: Connection, engine: Engine, now: int) -> list[Offer]:
 
 
 def _local(connection: Connection, engine: Engine, node: Row[Any], priced: _Priced, core_rate: int) -> Offer:
-    free, local = engine.capacity.free(connection), engine.nodes.local
+    free, idle, local = engine.capacity.free(connection), engine.lending.idle(connection), engine.nodes.local
     return Offer(
         node_uuid=node.uuid,
         local=True,
@@ -75,7 +76,10 @@ def _local(connection: Connection, engine: Engine, node: Row[Any], priced: _Pric
         cpu_millis=free.cpu_millis,
         memory_bytes=free.memory_bytes,
         disk_bytes=free.disk_bytes,
-        cards=tuple(priced(gpu.name, _vram(gpu), gpu.index) for gpu in free.gpus),
+        cards=(
+            *(priced(gpu.name, _vram(gpu), gpu.index) for gpu in free.gpus),
+            *(replace(priced(gpu.name, _vram(gpu), gpu.index), idle=True) for gpu in idle),
+        ),
         all_cores=local.cpu_millis // 1_000,
         all_memory_bytes=local.memory_bytes,
         all_disk_bytes=local.disk_bytes,

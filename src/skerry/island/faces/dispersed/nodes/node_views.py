@@ -54,7 +54,7 @@ class NodeViews:
         return {**view(row, call.profile, hardware, event), "last_seen_at": iso(call.now)}
 
     def _free(self, connection: Connection) -> Free:
-        return self._engine.capacity.free(connection)
+        return self._engine.lending.free(connection)
 
 
 def view(row: Row[Any], profile: Profile, hardware: dict[str, Any], event: Any) -> dict[str, Any]:

@@ -53,8 +53,8 @@ class Hardware:
         return self.gpus.views(node_rows.share_of_gpus(self._engine, node.slot))
 
     def fits(self, connection: Connection, node: Row[Any]) -> bool:
-        """Whether the machine has a node's share to give now, beside the other networks' work."""
-        free = self._engine.capacity.free(connection)
+        """Whether the machine has a node's share to give, beside the other networks' work and what idles for it."""
+        free = self._engine.lending.free(connection)
         indices = {gpu.index for gpu in free.gpus}
         count = node_rows.slots(self._engine)
         return (

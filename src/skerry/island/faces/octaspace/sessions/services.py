@@ -14,7 +14,7 @@ from skerry.island.faces.octaspace.sessions import session_rows, starting
 from skerry.island.faces.octaspace.sessions.carrier import Carrier
 from skerry.island.faces.octaspace.sessions.mr_request import MrRequest, read, read_many
 from skerry.island.faces.octaspace.sessions.offers import Offers, Unready
-from skerry.island.faces.octaspace.sessions.starting import Rejected, Starting
+from skerry.island.faces.octaspace.sessions.starting import Idling, Rejected, Starting
 from skerry.island.faces.octaspace.validation import Form
 from skerry.island.ground.answers import Answer
 
@@ -169,7 +169,13 @@ class Services:
             raise (invalid(error.reason) if fault is None else fault()) from None
 
     async def _accept(self, accept: Callable[Concatenate[Connection, P], str], *args: P.args, **kw: P.kwargs) -> str:
-        uuid = await self._engine.store.run(accept, *args, **kw)
+        while True:
+            try:
+                uuid = await self._engine.store.run(accept, *args, **kw)
+                break
+            except Idling:
+                if not await self._engine.lending.make_room():
+                    raise
         session = await self._engine.store.read(session_rows.find, uuid)
         assert session is not None, uuid
         self._carrier.take_up(session)

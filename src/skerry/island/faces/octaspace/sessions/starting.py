@@ -36,6 +36,10 @@ class Rejected(Exception):
         self.reason = reason
 
 
+class Idling(Rejected):
+    """A start is rejected for GPUs that idle processes would give back."""
+
+
 NODE_NOT_FOUND = "Node not found"
 NODE_BUSY = "Node is busy"
 IMAGE_REQUIRED = "Image is required"
@@ -175,7 +179,7 @@ class Starting:
             try:
                 shares.set_aside(connection, self._engine, uuid, account_id, node.slot, now)
             except NoCapacity:
-                raise Rejected(NODE_BUSY) from None
+                raise (Idling if self._hardware.fits(connection, node) else Rejected)(NODE_BUSY) from None
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         connection.execute(
             sessions.insert().values(

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import Row
 
-from skerry.island.asgi import Receive, Scope, Send, header
+from skerry.island.asgi import Receive, Scope, Send
+from skerry.island.browsers import own_origin
 from skerry.island.engine.engine import Engine
 from skerry.island.engine.errors import EngineError
 from skerry.island.faces.octaspace import requests
@@ -171,20 +171,3 @@ class Size:
 def _side(value: Any, usual: int) -> int:
     found = digits(str(value), 9)
     return usual if found is None else min(MOST_SIDE, max(1, found))
-
-
-def own_origin(scope: Scope) -> bool:
-    """Whether a WebSocket is opened by a page of the island's own, or by no page at all.
-
-    A browser names the page's origin and a page cannot lie about it; other programs name none, and need the token as
-    everybody does.
-    """
-    origin = header(scope["headers"], b"origin")
-    if origin is None:
-        return True
-    try:
-        found = urlsplit(origin)
-    except ValueError:
-        return False
-    host = header(scope["headers"], b"host") or ""
-    return found.scheme in ("http", "https") and bool(host) and found.netloc.lower() == host.lower()
