@@ -44,7 +44,7 @@ pytestmark = pytest.mark.anyio
 
 PATIENCE = 60.0
 SECRET = "a-secret-of-the-platform"
-LOOP = LoopOptions(heartbeat=0.5, poll=0.1, look=0.2, pauses=(0.1, 0.2), patience=0.5, told=5.0)
+LOOP = LoopOptions(heartbeat=0.5, poll=0.1, look=0.2, pauses=(0.1, 0.2), patience=0.5, told=PATIENCE)
 EXECUTOR = ExecutorOptions(
     containers=ContainerOptions(memory_bytes=512 * MIB, disk_bytes=512 * MIB, pids=64), free_mib={}, free_disk=0
 )
