@@ -45,15 +45,15 @@ class MemoryPlatform:
     """One provider's side of a platform.
 
     Args:
-        now: tells when a job is claimed; None where it does not say.
+        now: tells when a job is claimed, None where it does not say; the machine's clock by default.
 
     Attributes:
         down: while true, every call fails as when the network is gone.
         heartbeats: what it was told.
     """
 
-    def __init__(self, now: Callable[[], datetime | None] = SystemClock().now) -> None:
-        self.now = now
+    def __init__(self, now: Callable[[], datetime | None] | None = None) -> None:
+        self.now = now or SystemClock().now
         self.rows: dict[str, Row] = {}
         self.heartbeats: list[HostStatus] = []
         self.down = False
