@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE = 120
-OURS = ("SKERRY_", "ARKER_", "DISPERSED_", "OCTA_", "ZER_")
+OURS = ("SKERRY_", "ARKER_", "DISPERSED_", "OCTA_", "ZER_", "DC1_", "DCP_", "API_BASE")
 """What the variables that we read begin with."""
+
+
+def counts(name: str) -> bool:
+    """Whether a variable of whoever runs the tests would change what a command does: it is ours, or names a proxy."""
+    return name.startswith(OURS) or name.lower().endswith("_proxy")
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Skerry:
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        inherited = {name: value for name, value in os.environ.items() if not counts(name)}
         return {**inherited, "SKERRY_DATA_DIR": str(self.data_dir), "SKERRY_PORT": "0", "NO_COLOR": "1", **self.env}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skerry.cli.main import main
-from tests.cli.command import OURS, Outcome
+from tests.cli.command import Outcome, counts
 from tests.networks.dispersed.server import OWNER_KEY, PUBLIC_KEY, SECRET_KEY, SignedServer
 
 Run = Callable[..., Outcome]
@@ -27,7 +27,7 @@ def runner(directory: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.Cap
         capture: `capsysbinary` of the test.
     """
     for name in os.environ:
-        if name.startswith(OURS):
+        if counts(name):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SKERRY_DATA_DIR", str(directory))
     monkeypatch.setenv("NO_COLOR", "1")

@@ -28,7 +28,7 @@ def test_a_sandbox_from_fork_to_deletion(call: Run, tmp_path: Path) -> None:
     vm = forked.json["vm_id"]
     assert forked.json["sessions"]
 
-    ran = call("vms.run", vm, "command=echo hi; exit 3", "timeout:=20000", "--idempotency-key", "k")
+    ran = call("vms.run", vm, "command=echo hi; exit 3", "timeout:=60000", "--idempotency-key", "k")
     assert (ran.status, ran.json["stdout"], ran.json["exit_code"]) == (0, "hi\n", 3)
 
     (tmp_path / "blob").write_bytes(b"\xff\x00\n")

@@ -7,12 +7,14 @@ import os
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.cli.command import Skerry
+from tests import processes
+from tests.cli.command import DEADLINE, Skerry
 
 APP = "https://app.example"
 
@@ -64,16 +66,24 @@ def test_an_island_in_the_foreground_says_where_it_is_and_ends_on_a_signal(
 ) -> None:
     server = skerry.popen("up", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert server.stdout is not None
-    told = b"".join(iter(server.stdout.readline, b"}\n")) + b"}\n"
+    told = b""
+    while not told.endswith(b"\n}\n"):
+        line = server.stdout.readline()
+        assert line, told
+        told += line
     assert json.loads(told)["pid"] == server.pid
     server.send_signal(number)
-    _, errors = server.communicate(timeout=60)
+    _, errors = server.communicate(timeout=DEADLINE)
     assert server.returncode == 0, errors
 
 
 def test_a_killed_island_is_not_mistaken_for_a_running_one(skerry: Skerry) -> None:
     first = skerry("up", "--detach", "-o", "json").json
     os.kill(first["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + DEADLINE
+    while processes.alive(first["pid"]):
+        assert time.monotonic() < deadline, "it outlives its death"
+        time.sleep(0.01)
     second = skerry("up", "--detach", "-o", "json")
     assert second.status == 0, second.stderr
     assert second.json["pid"] != first["pid"]

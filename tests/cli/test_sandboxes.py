@@ -187,7 +187,7 @@ class Answer:
 def fetch(url: str, headers: dict[str, str] | None = None) -> Answer:
     """GET without a resolver: every island answers on loopback, and the name goes into the Host header."""
     parts = urlsplit(url)
-    with closing(HTTPConnection("127.0.0.1", parts.port, timeout=30)) as connection:
+    with closing(HTTPConnection("127.0.0.1", parts.port, timeout=DEADLINE)) as connection:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", path, headers={"host": parts.netloc, **(headers or {})})
         response = connection.getresponse()
@@ -250,16 +250,21 @@ def test_a_command_that_reads_no_further_ends_us_silently(island: Skerry) -> Non
         assert listing.stderr is not None
         listing.stdout.close()
         errors = listing.stderr.read()
-        listing.wait(60)
+        listing.wait(DEADLINE)
     assert errors == b""
+
+
+# For how long it waits to be interrupted once more is decided beforehand.
+WAITING = "from skerry.cli import main, watch; watch.SECOND_CHANCE = {}; main.main()"
 
 
 def interrupted(island: Skerry, times: int) -> tuple[int, str, str]:
     """Start a long run, press Ctrl-C so many times, and give status, its sandbox and what was said."""
     before = sandboxes(island)
-    with island.popen(
-        "run", "--", "sh", "-c", "echo ready; sleep 300", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as run:
+    program = [sys.executable, "-c", WAITING.format(0.1 if times == 1 else DEADLINE)]
+    command = [*program, "run", "--", "sh", "-c", "echo ready; sleep 300"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=island.environment, **pipes) as run:
         assert run.stdout is not None
         assert run.stderr is not None
         assert run.stdout.readline() == b"ready\n"
@@ -272,7 +277,7 @@ def interrupted(island: Skerry, times: int) -> tuple[int, str, str]:
         if times > 1:
             run.send_signal(signal.SIGINT)
         said += run.stderr.read()
-        run.wait(60)
+        run.wait(DEADLINE)
     (box,) = (sandboxes(island) - before) or {""}
     return run.returncode, box, said.decode()
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 4242
 START_DEADLINE = 60.0
 IDLE_EXIT = 900.0
+_ANSWER_SECONDS = 20.0
 _SAYS = "skerry: "
 
 
@@ -175,7 +176,7 @@ def _answers(link: Link) -> bool:
     # Asking with the owner's key tells our island from whatever else may listen on a recycled port; runs, because they
     # can be read whatever the disk's state.
     parts = urlsplit(link.url)
-    connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=5.0)
+    connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=_ANSWER_SECONDS)
     with closing(connection):
         try:
             connection.request("GET", "/_island/v1/runs?limit=1", headers={"authorization": f"Bearer {link.owner_key}"})

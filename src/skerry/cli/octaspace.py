@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "octaspace"
 POLL = 0.25
+_COMPLETION_SECONDS, _COMPLETION_SECONDS_HERE = 2.0, 30.0
+"""How long a shell that completes an id waits for a network, and for this machine's island, whose answer does come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def complete(service: str) -> Any:
     def find(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
         try:
             with asking(context.params.get("place"), _directory(context)) as asked:
-                found = sessions(asked.client.with_options(timeout=2.0, retries=0), service)
+                patience = _COMPLETION_SECONDS if asked.target.link is None else _COMPLETION_SECONDS_HERE
+                found = sessions(asked.client.with_options(timeout=patience, retries=0), service)
         except (SkerryError, OSError):
             return []
         return [one.uuid for one in found if one.uuid and one.uuid.startswith(incomplete)]

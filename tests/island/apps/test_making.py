@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from skerry.cli.making import making
 from skerry.island.engine.errors import Conflict, Unsupported
 from skerry.island.workers.making import step, unmake, whole
+from tests import processes
 
 # The step has a child of its own, as npm and make have; the pipe is open as long as either lives.
 MAKER = """
@@ -26,7 +28,7 @@ with making(), whole(Path(place)) as fresh:
     (fresh / "half").touch()
     step("sh", "-c", "exec >$0; sh -c 'echo $$; exec sleep 600' & wait", pipe, failing="no")
 """
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -46,11 +48,17 @@ class Maker:
         self.process = subprocess.Popen([sys.executable, "-c", MAKER, place, self.fifo])
         self._reader = self.fifo.open()
         self.child = int(self._reader.readline())
+        self.group = os.getpgid(self.child)
 
     def ended(self) -> int:
         """Its status; what it started has ended too."""
         status = self.process.wait(_PATIENCE)
         assert self._reader.read() == ""
+        # The pipe may be closed before the lock is.
+        deadline = time.monotonic() + _PATIENCE
+        while processes.alive(self.child) or processes.alive(self.group):
+            assert time.monotonic() < deadline, "a step goes on"
+            time.sleep(0.005)
         self._reader.close()
         self.fifo.unlink()
         return status
@@ -100,7 +108,7 @@ def test_nobody_makes_where_another_does(place: Path) -> None:
         with pytest.raises(Conflict, match="another command"), whole(place):
             pytest.fail("two at once")
     finally:
-        os.killpg(os.getpgid(maker.child), signal.SIGKILL)
+        os.killpg(maker.group, signal.SIGKILL)
     maker.ended()
     with whole(place) as fresh:
         assert list(fresh.iterdir()) == []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from skerry.island.clock import SystemClock
 from skerry.island.provider.platform import PlatformRefused, PlatformUnavailable
 from skerry.island.provider.records import PHASES, HostStatus, LogLine, Outcome, ProviderJob
 from skerry.island.provider.task_specs import task_spec
@@ -43,12 +44,16 @@ class Row:
 class MemoryPlatform:
     """One provider's side of a platform.
 
+    Args:
+        now: tells when a job is claimed, None where it does not say; the machine's clock by default.
+
     Attributes:
         down: while true, every call fails as when the network is gone.
         heartbeats: what it was told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime | None] | None = None) -> None:
+        self.now = now or SystemClock().now
         self.rows: dict[str, Row] = {}
         self.heartbeats: list[HostStatus] = []
         self.down = False
@@ -91,7 +96,7 @@ class MemoryPlatform:
         self._up()
         for row in self.rows.values():
             if row.status == "queued":
-                row.job = replace(row.job, attempt=row.job.attempt + 1, claimed_at=datetime.now(UTC))
+                row.job = replace(row.job, attempt=row.job.attempt + 1, claimed_at=self.now())
                 row.move("running")
                 return row.job
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from skerry.island.clock import Clock, SystemClock
 from skerry.island.engine.engine import Engine
 from skerry.island.provider.container_job import ContainerOptions
 from skerry.island.provider.executor import Executor, ExecutorOptions
@@ -18,16 +19,23 @@ from skerry.units import MIB
 from tests.island.provider.memory_platform import SECRET, MemoryPlatform, Row
 
 PATIENCE = 60.0
-LOOP = LoopOptions(heartbeat=0.5, poll=0.2, look=0.1, pauses=(0.05, 0.1), patience=0.1, told=30.0)
+LOOP = LoopOptions(heartbeat=0.5, poll=0.2, look=0.1, pauses=(0.05, 0.1), patience=0.1, told=PATIENCE)
 CONTAINERS = ContainerOptions(memory_bytes=512 * MIB, disk_bytes=512 * MIB, pids=64, pauses=(0.05, 0.05, 0.05))
 
 
 class ProviderLab:
-    """One machine that works for one platform."""
+    """One machine that works for one platform.
 
-    def __init__(self, directory: Path, **executor: Any) -> None:
+    Args:
+        directory: for everything.
+        clock: of the engine and the platform; the loop's own is the machine's.
+        executor: what its executor can use.
+    """
+
+    def __init__(self, directory: Path, *, clock: Clock | None = None, **executor: Any) -> None:
         self.data = directory / "data"
-        self.platform = MemoryPlatform()
+        self.clock = clock or SystemClock()
+        self.platform = MemoryPlatform(self.clock.now)
         self.options = LOOP
         self.limits = ExecutorOptions(containers=CONTAINERS, free_mib={}, free_disk=0)
         self.executor = executor
@@ -36,7 +44,7 @@ class ProviderLab:
         self.loop: ProviderLoop
 
     async def open(self) -> ProviderLab:
-        self.engine = await Engine.open(Settings(data_dir=self.data, drain=0.2))
+        self.engine = await Engine.open(Settings(data_dir=self.data, drain=0.2), clock=self.clock)
         await self.begin()
         return self
 

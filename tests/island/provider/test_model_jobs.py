@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from skerry.island.clock import SystemClock
+from skerry.island.clock import Clock, SystemClock, VirtualClock
 from skerry.island.engine.errors import NoCapacity, Unsupported
 from skerry.island.provider.course import Bookmark, Course
 from skerry.island.provider.image_job import png_size
@@ -26,7 +26,7 @@ from skerry.island.provider.results import OnPhase
 from skerry.island.provider.serving_job import ServingJobs
 from skerry.island.workers.llm import LlmWorkers, ModelStore
 from tests.island.provider.memory_platform import MemoryPlatform, Row
-from tests.island.provider.provider_lab import ProviderLab
+from tests.island.provider.provider_lab import PATIENCE, ProviderLab
 
 pytestmark = pytest.mark.anyio
 
@@ -44,12 +44,14 @@ def marked(row: Row) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def with_models(tmp_path: Path, *names: str) -> AsyncIterator[tuple[ProviderLab, LlmWorkers]]:
+async def with_models(
+    tmp_path: Path, *names: str, clock: Clock | None = None
+) -> AsyncIterator[tuple[ProviderLab, LlmWorkers]]:
     store = ModelStore(tmp_path / "models")
     for name in names:
         store.add_demo(name)
     workers = await LlmWorkers.open(store)
-    lab = await ProviderLab(tmp_path, models=workers, servers=ModelServers(workers)).open()
+    lab = await ProviderLab(tmp_path, clock=clock, models=workers, servers=ModelServers(workers)).open()
     try:
         yield lab, workers
     finally:
@@ -90,8 +92,11 @@ async def test_a_model_that_is_not_there_is_the_jobs_failure(tmp_path: Path) -> 
 
 
 async def test_a_model_is_served_until_its_time_is_used_up(tmp_path: Path) -> None:
-    async with with_models(tmp_path, MODEL) as (lab, workers):
-        row = lab.platform.submit("vllm_serve", {"max_model_len": 512}, duration_minutes=0.05)
+    clock = VirtualClock(datetime.now(UTC))
+    async with with_models(tmp_path, MODEL, clock=clock) as (lab, workers):
+        row = lab.platform.submit("vllm_serve", {"max_model_len": 512}, duration_minutes=5)
+        await lab.until(lambda: row.endpoint is not None)
+        clock.advance(300)
         await lab.done(row)
         found = marked(row)
         assert found["type"] == "endpoint"
@@ -99,7 +104,7 @@ async def test_a_model_is_served_until_its_time_is_used_up(tmp_path: Path) -> No
         assert found["openai_compatible"] is True
         assert found["model"] == MODEL
         assert row.outcome is not None
-        assert row.outcome.gpu_seconds > 2
+        assert row.outcome.gpu_seconds == 300
         assert workers.servings() == []
 
 
@@ -118,6 +123,14 @@ async def test_a_cancelled_server_is_gone_and_a_killed_one_is_begun_again(tmp_pa
         await lab.done(row)
         assert workers.servings() == []
         assert row.reports == 0
+
+
+class Sleepless(VirtualClock):
+    """Time passes only by being slept away, all at once."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -145,38 +158,39 @@ class Fragile:
         self.ended += 1
 
 
-async def carried(servers: Fragile, tmp_path: Path, minutes: float) -> tuple[Outcome, Row]:
-    platform = MemoryPlatform()
-    row = platform.submit("vllm_serve", duration_minutes=minutes)
+async def carried(servers: Fragile, tmp_path: Path) -> tuple[Outcome, Row]:
+    clock = Sleepless(datetime.now(UTC))
+    platform = MemoryPlatform(clock.now)
+    row = platform.submit("vllm_serve", duration_minutes=10)
     job = await platform.claim()
     assert job is not None
-    serving = ServingJobs(servers, None, SystemClock(), check=0.02, pauses=(0.01, 0.01, 0.01))
+    serving = ServingJobs(servers, None, clock)
     async with Course(platform, job, SystemClock(), Bookmark(tmp_path / "mark.json")) as course:
-        outcome = await asyncio.wait_for(serving.carry(job, course), 30)
-        await course.told(5)
+        outcome = await asyncio.wait_for(serving.carry(job, course), PATIENCE)
+        await course.told(PATIENCE)
     return outcome, row
 
 
 async def test_a_server_that_dies_is_started_again_three_times(tmp_path: Path) -> None:
     servers = Fragile(lives=2)
-    outcome, row = await carried(servers, tmp_path, 0.01)
+    outcome, row = await carried(servers, tmp_path)
     assert outcome.success
     assert outcome.restarts == 2
     assert servers.starts == 3
     assert sum("started again" in line.message for line in row.lines) == 2
     servers = Fragile(lives=99)
-    outcome, row = await carried(servers, tmp_path, 5)
+    outcome, row = await carried(servers, tmp_path)
     assert not outcome.success
     assert servers.starts == 4
     assert "died 4 times" in (outcome.error or "")
 
 
 async def test_a_server_that_cannot_be_says_why(tmp_path: Path) -> None:
-    outcome, _ = await carried(Fragile(refuse=Unsupported("the model is too large")), tmp_path, 5)
+    outcome, _ = await carried(Fragile(refuse=Unsupported("the model is too large")), tmp_path)
     assert outcome.error == "the model is too large"
     assert not outcome.transient
     servers = Fragile(refuse=NoCapacity("no room now"))
-    outcome, _ = await carried(servers, tmp_path, 5)
+    outcome, _ = await carried(servers, tmp_path)
     assert servers.starts == 4
     assert outcome.error == "no room now"
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from skerry.island.clock import Clock
 from skerry.island.sandbox.spec import Limits
 from skerry.island.settings import Settings
 from skerry.island.workers.render import RenderJob, RenderSpec, RenderWorkers
@@ -46,7 +47,11 @@ for frame in task["frames"]:
     if does == "die":
         os.kill(os.getpid(), 9)
     elif does == "hang":
+        print("hanging", flush=True)
         time.sleep(600)
+    elif does == "wait":
+        while not os.path.exists(os.path.join(os.path.dirname(task["source"]), "go")):
+            time.sleep(0.01)
     elif does == "fail":
         tell("failed %d this one is too hard" % frame)
         continue
@@ -86,9 +91,20 @@ def scene(directory: Path, **wishes: Any) -> Path:
     return path
 
 
+def release(directory: Path, *, id: str = "job") -> None:
+    """Let frames of a job go on that wait, and those that would."""
+    (directory / "render" / "jobs" / id / "input" / "go").touch()
+
+
 @contextlib.asynccontextmanager
 async def opened(
-    directory: Path, found: Blender, *, limits: Limits = LIMITS, images: Any = None, driver: str = "namespace"
+    directory: Path,
+    found: Blender,
+    *,
+    limits: Limits = LIMITS,
+    images: Any = None,
+    driver: str = "namespace",
+    clock: Clock | None = None,
 ) -> AsyncIterator[RenderWorkers]:
     """Workers over a directory, closed at the end unless they have crashed."""
     workers = await RenderWorkers.open(
@@ -97,6 +113,7 @@ async def opened(
         settings=Settings(data_dir=directory, driver=driver),
         found=found,
         limits=limits,
+        clock=clock,
     )
     try:
         yield workers

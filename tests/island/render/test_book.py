@@ -84,6 +84,7 @@ class Rendering(RuleBasedStateMachine):
                     assert where in held
                 assert frame.tries <= MOST_TRIES
             if job.state in ("finished", "failed"):
+                assert not any(held_job == job.id for held_job, _ in held)
                 assert {frame.state for frame in frames} <= {"done", "failed"}
                 assert (job.state == "failed") == any(frame.state == "failed" for frame in frames)
             elif job.state == "queued":
@@ -103,6 +104,18 @@ def test_lanes_leave_each_other_their_part(tmp_path: Path) -> None:
         shares.append(len(claim.frames))
     assert shares == [4, 3, 3, 2, 1, 1, 1, 1]
     assert it.now(book.job, "j").state == "rendering"
+    it.close()
+
+
+def test_a_job_is_over_once_all_who_rendered_it_have_said_so(tmp_path: Path) -> None:
+    it = Book(tmp_path / "render.db")
+    it.now(book.put_worker, WorkerRecord(id="w", queue="q", lanes=((0,), (1,))))
+    it.now(book.add_job, "j", "q", "", RenderSpec(first=1, last=2), "{}", NOW)
+    first, second = (it.now(book.claim, f"c{lane}", "w", lane, 2) for lane in range(2))
+    for number in (1, 2):
+        it.now(book.frame_done, "j", number, NOW)
+    assert it.now(book.settle, first, {}, None, NOW).state == "rendering"
+    assert it.now(book.settle, second, {}, None, NOW).state == "finished"
     it.close()
 
 

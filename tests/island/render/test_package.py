@@ -70,7 +70,7 @@ def test_bombs_are_refused_by_what_they_say_of_themselves(tmp_path: Path, monkey
         package.inspect(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"PK\x03\x04"]), st.booleans())
 def test_anything_else_is_refused_politely(tmp_path: Path, noise: bytes, head: bytes, end: bool) -> None:
     path = tmp_path / "noise"

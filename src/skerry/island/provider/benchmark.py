@@ -97,6 +97,7 @@ result = {
     "iterations": iterations,
     "seconds": round(sum(seconds), 4),
     "best_seconds": round(best, 4),
+    # To three digits: of a slow machine's hundredths nothing would be left.
     "gflops": float("%.3g" % (2 * size**3 / best / 1e9)),
     "device": device,
     "library": library,

@@ -128,7 +128,8 @@ def page(directory: Path) -> Iterator[Page]:
             start_new_session=True,
         )
     try:
-        with connect(_address(process, told), max_size=None, open_timeout=PATIENCE) as socket:
+        address = _address(process, told)
+        with connect(address, max_size=None, open_timeout=PATIENCE, ping_interval=None, proxy=None) as socket:
             yield Page(socket)
     finally:
         os.killpg(process.pid, 9)
@@ -143,11 +144,17 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         assert time.monotonic() < end, log.read_text(errors="replace")
         assert process.poll() is None, log.read_text(errors="replace")
         time.sleep(0.02)
-    connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=PATIENCE)
-    try:
-        connection.request("GET", "/json/list")
-        pages = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    address: str = next(one["webSocketDebuggerUrl"] for one in pages if one["type"] == "page")
-    return address
+    while True:
+        connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=PATIENCE)
+        try:
+            connection.request("GET", "/json/list")
+            pages = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        # It answers before it has opened its first page.
+        for one in pages:
+            if one["type"] == "page":
+                address: str = one["webSocketDebuggerUrl"]
+                return address
+        assert time.monotonic() < end, pages
+        time.sleep(0.02)

@@ -24,6 +24,7 @@ from skerry.island.protocol import AnnouncedServer
 from skerry.island.workers.render import RenderWorkers, blender
 from tests.island.render import render_lab
 from tests.island.render.pictures import pixels
+from tests.island.render.render_lab import PATIENCE
 from tests.island.sandbox import sandbox_lab
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +98,8 @@ async def farm_of(directory: Path, workers: RenderWorkers) -> AsyncIterator[Yard
     task = asyncio.create_task(server._serve([listener]))
     await server.answering.wait()
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=base_url, timeout=PATIENCE, trust_env=False) as client:
             yield Yard(directory, workers, farm, client)
     finally:
         server.end()
@@ -283,16 +285,21 @@ async def test_abandoned_uploads_are_swept(yard: Yard) -> None:
 
 
 async def test_a_body_that_is_cut_leaves_nothing(yard: Yard) -> None:
+    def half() -> list[Path]:
+        return list(yard.directory.glob("farm/*/*/.new-*"))
+
     async def body() -> AsyncIterator[bytes]:
         yield b"BLENDER"
+        while not half():
+            await asyncio.sleep(0.01)
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
         await yard.client.put(
             f"{PACKAGE}?action=single-upload", content=body(), headers={**STORE, "content-length": "100"}
         )
-    async with asyncio.timeout(10):
-        while list(yard.directory.glob("farm/*/*/.new-*")):
+    async with asyncio.timeout(PATIENCE):
+        while half():
             await asyncio.sleep(0.01)
     assert (await yard.client.get(PACKAGE, headers=STORE)).status_code == 404
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -14,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from skerry.errors import NotFoundError
 from skerry.island.faces.octaspace.terminal import terminal_tokens, web_terminal
 from skerry.island.faces.octaspace.terminal.web_terminal import Size
 from skerry.island.island import Island
@@ -47,7 +49,7 @@ def session(client: OctaSpace) -> Iterator[Session]:
         it.wait_ready(timeout=PATIENCE, poll=0.02)
         yield it
     finally:
-        if any(one.uuid == it.uuid for one in client.sessions.list()):
+        with contextlib.suppress(NotFoundError):
             it.stop()
 
 
@@ -74,6 +76,12 @@ def get(url: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:
         connection.close()
+
+
+def connected(url: str, **options: object) -> ClientConnection:
+    """A WebSocket; it is waited for as long as for everything else, and ends only when one side ends it."""
+    usual: dict[str, object] = {"open_timeout": PATIENCE, "ping_interval": None, "max_size": None, "proxy": None}
+    return connect(url, **{**usual, **options})  # type: ignore[arg-type]
 
 
 class Shell:
@@ -106,7 +114,7 @@ class Shell:
 
 
 def shell(url: str, **options: object) -> Iterator[Shell]:
-    with connect(url, open_timeout=PATIENCE, max_size=None, **options) as socket:  # type: ignore[arg-type]
+    with connected(url, **options) as socket:
         yield Shell(socket)
 
 
@@ -192,7 +200,7 @@ def test_the_end_of_a_session_ends_its_terminals(session: Session, opened: Open)
     terminal.end()
     assert get(url)[0] == 401
     with pytest.raises(InvalidStatus) as caught:
-        connect(socket_url(url))
+        connected(socket_url(url))
     assert caught.value.response.status_code == 401
 
 
@@ -271,7 +279,7 @@ def test_who_is_let_in(session: Session, client: OctaSpace) -> None:
         status, _, body = get(door)
         assert (status, b"<script" in body) == (401, False), door
         with pytest.raises(InvalidStatus) as caught:
-            connect(socket_url(door))
+            connected(socket_url(door))
         assert caught.value.response.status_code == 401, door
     status, _, body = get(url.replace("/ssh/", "/v1/ssh/"))
     assert (status, b"<script" in body) == (200, True)
@@ -280,7 +288,7 @@ def test_who_is_let_in(session: Session, client: OctaSpace) -> None:
 @pytest.mark.parametrize("origin", ["http://evil.test", "null", "http://127.0.0.1:1", "file://", "http://[::1"])
 def test_pages_from_elsewhere_are_refused(session: Session, origin: str) -> None:
     with pytest.raises(InvalidStatus) as caught:
-        connect(socket_url(ssh_web(session)), additional_headers={"Origin": origin})
+        connected(socket_url(ssh_web(session)), additional_headers={"Origin": origin})
     assert caught.value.response.status_code == 403
 
 
@@ -353,6 +361,7 @@ def test_a_real_browser(session: Session, tmp_path: Path) -> None:
         page.until(f"/^re1sized$/m.test({rows})")
         page.type("exit 3")
         page.until("document.getElementById('notice').textContent.includes('ended with status 3')")
+        page.until("document.documentElement.dataset.state === 'closed'")
         page.enter()
         page.until("document.documentElement.dataset.state === 'open'")
         page.type("clear; echo ag$((1))ain")

@@ -280,7 +280,8 @@ def _end_if_over(db: sqlite3.Connection, job_id: str, now: datetime) -> None:
         " max(CASE WHEN state = 'failed' THEN error END) FROM frames WHERE job = ?",
         (job_id,),
     ).fetchone()
-    if left:
+    # Whoever has rendered the last frames has yet to say how that went.
+    if left or db.execute("SELECT 1 FROM claims WHERE job = ? LIMIT 1", (job_id,)).fetchone():
         return
     db.execute(
         f"UPDATE jobs SET state = ?, error = coalesce(error, ?), ended_at = ? WHERE id = ? AND {_OPEN}",  # noqa: S608

@@ -9,7 +9,7 @@ from skerry.island.engine.datagrams import bound_datagrams
 from skerry.island.engine.forwarding import bound
 from skerry.island.settings import Settings
 
-_SECONDS = 5.0
+_SECONDS = 15.0
 _TRIES = 16
 _PING, _PONG = b"ping", b"pong"
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
