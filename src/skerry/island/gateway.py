@@ -7,7 +7,6 @@ in the Authorization header, and the pass of a private tunnel.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import socket
@@ -25,6 +24,7 @@ from skerry.island.engine.errors import EngineError
 CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 900.0
 MOST_CONNECTIONS = 256
+_READ_BYTES = 256 * 1024
 PASS = "skerry_pass"  # noqa: S105 - the name of a parameter, not its value
 
 _TUNNEL_LABEL = re.compile(r"([1-9]\d{0,4})-([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)")
@@ -288,26 +288,20 @@ async def carry_http(
     headers: Sequence[tuple[bytes, bytes]],
     query: bytes,
 ) -> None:
-    """One HTTP/1.1 exchange over a connected socket, streaming in both directions at once."""
-    reader, writer = await asyncio.open_connection(sock=connection)
-    exchange = _Exchange(scope, receive, send, reader, writer)
-    try:
-        await exchange.run(headers, query)
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    """One HTTP/1.1 exchange over a connected, non-blocking socket, streaming in both directions at once."""
+    with connection:
+        await _Exchange(scope, receive, send, connection).run(headers, query)
 
 
 class _Exchange:
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    """One exchange; past asyncio's streams, which forget what has come as soon as something cannot be sent any more."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, connection: socket.socket) -> None:
         self.scope = scope
         self.receive = receive
         self.send = send
-        self.reader = reader
-        self.writer = writer
+        self.connection = connection
+        self.loop = asyncio.get_running_loop()
         self.wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=256 * 1024)
         self.started = False
 
@@ -359,8 +353,7 @@ class _Exchange:
     async def _emit(self, event: h11.Event) -> None:
         data = self.wire.send(event)
         if data:
-            self.writer.write(data)
-            await self.writer.drain()
+            await self.loop.sock_sendall(self.connection, data)
 
     async def _download(self) -> None:
         async for event in self._events():
@@ -382,8 +375,10 @@ class _Exchange:
             event = self.wire.next_event()
             if event is h11.NEED_DATA:
                 async with asyncio.timeout(IDLE_SECONDS):
-                    data = await self.reader.read(65536)
+                    data = await self.loop.sock_recv(self.connection, _READ_BYTES)
                 self.wire.receive_data(data)
+                # An application that always has more would let nobody else have a turn.
+                await asyncio.sleep(0)
             elif isinstance(event, h11.EndOfMessage):
                 return
             elif isinstance(event, h11.ConnectionClosed):

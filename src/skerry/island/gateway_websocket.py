@@ -86,10 +86,9 @@ async def _inward(receive: Receive, upstream: ClientConnection) -> None:
             await upstream.close(1000 if code in _SILENT_CODES else code, message.get("reason") or "")
             return
         text = message.get("text")
-        try:
+        # What an application that has gone said before that is still on its way out.
+        with contextlib.suppress(ConnectionClosed):
             await upstream.send(text if text is not None else message["bytes"])
-        except ConnectionClosed:
-            return
 
 
 async def _outward(upstream: ClientConnection, send: Send) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -361,7 +362,9 @@ class DoubleDriver:
     async def remove(self, sandbox_id: str) -> None:
         self._known(sandbox_id)
         await self.kill(sandbox_id)
-        await asyncio.to_thread(shutil.rmtree, self.directory(sandbox_id))
+        # Gone at once for everybody: whoever is given up while it removes one leaves a thread that goes on with it.
+        gone = self._known(sandbox_id).rename(self._sandboxes.with_name(f"removed-{secrets.token_hex(8)}"))
+        await asyncio.to_thread(shutil.rmtree, gone)
 
     async def reconfigure(
         self, sandbox_id: str, *, limits: Limits | None = None, network: NetworkPolicy | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -21,13 +22,16 @@ from skerry.island.engine.traffic import Traffic
 from skerry.island.gateway import (
     Tunnel,
     TunnelProxy,
+    carry_http,
     end_to_end,
     host_of,
     split_label,
     take_cookie,
     take_query,
 )
+from skerry.island.gateway_websocket import carry_websocket
 from skerry.island.protocol import AnnouncedServer, BoundedHttpProtocol, RefusableWebSocketProtocol
+from tests.island.engine.lab import PATIENCE
 
 pytestmark = pytest.mark.anyio
 OWNER, OTHER = "ark_live_owner", "ark_live_other"
@@ -104,7 +108,7 @@ class Site:
     async def ask(self, head: str, body: bytes = b"") -> tuple[bytes, bytes]:
         """A whole exchange: the answer's head and body, unchunked."""
         reader, writer = await self.send(head.replace("\n", "\r\n").encode("latin-1") + body)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.readuntil(b"\r\n\r\n")
             if b"transfer-encoding: chunked" in answer.lower():
                 content = b""
@@ -197,7 +201,7 @@ async def test_a_body_streams_up_while_the_answer_streams_down(site: Site, stack
     reader, writer = await site.send(
         b"POST / HTTP/1.1\r\nHost: 9000-vmh-1.localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         for word in (b"first", b"second"):
             writer.write(b"%x\r\n%b\r\n" % (len(word), word))
             await reader.readuntil(word.upper())
@@ -295,7 +299,7 @@ async def test_half_an_answer_is_not_passed_off_as_a_whole_one(site: Site, stack
 
     await site.app(9000, talk, stack)
     reader, writer = await site.send(b"GET / HTTP/1.1\r\nHost: 9000-vmh-1.localhost\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         everything = await reader.read()
     assert everything.endswith(b"half")
     writer.close()
@@ -311,9 +315,32 @@ async def test_an_early_answer_to_a_large_upload_arrives(site: Site, stack: cont
     reader, writer = await site.send(
         b"PUT / HTTP/1.1\r\nHost: 9000-vmh-1.localhost\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 100_000
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert b"413" in await reader.readline()
     writer.close()
+
+
+async def test_an_answer_arrives_though_the_application_hung_up_on_the_upload() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    near.setblocking(False)
+    passed: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        # At the last moment before the next part of the body, which nobody takes: the connection is reset.
+        far.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        return {"type": "http.request", "body": b"more", "more_body": True}
+
+    async def send(message: Any) -> None:
+        passed.append(message.get("status") or message["body"])
+
+    scope = {"type": "http", "method": "PUT", "raw_path": b"/", "headers": [(b"host", b"x"), (b"content-length", b"9")]}
+    async with asyncio.timeout(PATIENCE):
+        await carry_http(scope, receive, send, near, scope["headers"], b"")  # type: ignore[arg-type]
+    assert passed == [413, b"no", b""]
 
 
 async def test_a_visitor_who_leaves_is_noticed_by_the_application(site: Site, stack: contextlib.AsyncExitStack) -> None:
@@ -328,7 +355,7 @@ async def test_a_visitor_who_leaves_is_noticed_by_the_application(site: Site, st
 
     await site.app(9000, talk, stack)
     reader, writer = await site.send(b"GET / HTTP/1.1\r\nHost: 9000-vmh-1.localhost\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await reader.readuntil(b"hi")
         writer.close()
         await left.wait()
@@ -347,9 +374,11 @@ async def test_websocket_messages_and_close_codes_pass(site: Site, stack: contex
                 return
             await connection.send(message)
 
-    server = await stack.enter_async_context(serve(app, "127.0.0.1", 0, subprotocols=["b"]))  # type: ignore[list-item]
+    server = await stack.enter_async_context(
+        serve(app, "127.0.0.1", 0, subprotocols=["b"], open_timeout=PATIENCE)  # type: ignore[list-item]
+    )
     site.engine.sandboxes.ports[8000] = next(iter(server.sockets)).getsockname()[1]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         async with connect(
             f"ws://8000-vmh-1.localhost:{site.port}/ws?x=1",
             sock=socket.create_connection(("127.0.0.1", site.port)),
@@ -357,6 +386,7 @@ async def test_websocket_messages_and_close_codes_pass(site: Site, stack: contex
             subprotocols=["a", "b"],  # type: ignore[list-item]
             origin="http://page.example",  # type: ignore[arg-type]
             proxy=None,
+            open_timeout=PATIENCE,
         ) as visitor:
             assert visitor.subprotocol == "b"
             await visitor.send("text")
@@ -374,6 +404,37 @@ async def test_websocket_messages_and_close_codes_pass(site: Site, stack: contex
     assert "authorization" not in names
 
 
+async def test_an_applications_last_message_passes_whatever_the_visitor_still_sends() -> None:
+    gone, refused = asyncio.Event(), asyncio.Event()
+    coming: list[dict[str, Any]] = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "late"}]
+    passed: list[tuple[Any, ...]] = []
+
+    async def app(connection: ServerConnection) -> None:
+        await connection.send("last")
+        await connection.close(4001, "so long")
+        gone.set()
+
+    async def receive() -> dict[str, Any]:
+        if len(coming) == 1:
+            await gone.wait()
+        elif not coming:
+            refused.set()
+            await asyncio.Event().wait()
+        return coming.pop(0)
+
+    async def send(message: Any) -> None:
+        if "text" in message:
+            await refused.wait()
+        passed.append((message.get("text"), message.get("code"), message.get("reason")))
+
+    async with asyncio.timeout(PATIENCE), serve(app, "127.0.0.1", 0, open_timeout=PATIENCE) as server:
+        near = socket.create_connection(next(iter(server.sockets)).getsockname())
+        near.setblocking(False)
+        scope = {"type": "websocket", "raw_path": b"/", "headers": [(b"host", b"x")]}
+        await carry_websocket(scope, receive, send, near, scope["headers"], b"")  # type: ignore[arg-type]
+    assert passed == [(None, None, None), ("last", None, None), (None, 4001, "so long")]
+
+
 async def test_a_refused_websocket_says_why(site: Site, stack: contextlib.AsyncExitStack) -> None:
     await site.app(9000, echo, stack)
     for port, status in ((8000, 401), (1, 404), (9001, 502), (9000, 200)):
@@ -382,6 +443,7 @@ async def test_a_refused_websocket_says_why(site: Site, stack: contextlib.AsyncE
                 f"ws://{port}-vmh-1.localhost:{site.port}/",
                 sock=socket.create_connection(("127.0.0.1", site.port)),
                 proxy=None,
+                open_timeout=PATIENCE,
             )
         # An application that answers without upgrading is passed on as it is.
         assert caught.value.response.status_code == status
@@ -397,7 +459,7 @@ async def test_a_refused_websocket_says_why(site: Site, stack: contextlib.AsyncE
 )
 async def test_a_client_that_goes_on_sending_can_read_its_answer(site: Site, head: bytes, status: bytes) -> None:
     reader, writer = await site.send(head)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         # More than the buffers of both sides hold.
         for _ in range(256):
             writer.write(b"a" * 65536)

@@ -11,6 +11,7 @@ import pytest
 
 from skerry.island.faces.arker.terminals import SCROLLBACK_BYTES, VIEWER_BYTES, LiveTerminal, Terminals, Viewer
 from skerry.island.sandbox.spec import ExecResult
+from tests.island.engine.lab import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +57,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 async def read(viewer: Viewer, live: LiveTerminal, count: int) -> bytes:
     data = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(data) < count:
             part = await viewer.next()
             assert part is not None
@@ -100,7 +101,7 @@ async def test_a_long_paste_is_written_as_the_program_reads(pair: Pair) -> None:
     live.type(paste)
     os.set_blocking(pair.inside, False)
     got = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(got) < len(paste):
             try:
                 got += os.read(pair.inside, 4096)
@@ -116,7 +117,7 @@ async def test_the_last_words_arrive_before_the_end(pair: Pair) -> None:
     os.write(pair.inside, b"bye")
     pair.finish(3)
     assert await read(viewer, live, 3) == b"bye"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await viewer.next() is None
     assert live.ended
     assert live.exit_code == 3
@@ -143,7 +144,7 @@ async def test_a_slow_viewer_holds_the_program_up_instead_of_filling_memory(pair
     slow = live.attach()
     os.set_blocking(pair.inside, False)
     written = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not slow.behind:
             try:
                 written += os.write(pair.inside, b"y" * 4096)

@@ -105,7 +105,7 @@ class World:
         self.names = {"vm": vm, "run_1": "", "upload_1": ""}
         said = json.dumps([request["path"] for request in case.requests])
         if "run_1" in said:
-            body = {"command": "sleep 60", "background": True}
+            body = {"command": "sleep 600", "background": True}
             self.names["run_1"] = (await self.ok("POST", f"/v1/vms/{vm}/run", body))["run_id"]
         if case.name in REFUSED and REFUSED[case.name][0] == 409:
             await self.ok("POST", f"/v1/vms/{vm}/run", {"command": "true"}, **{"idempotency-key": "key-abc"})

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from skerry.island.engine import gpus, nodes
 from tests.island.faces.dispersed.network import Network
 from tests.island.faces.dispersed.stage import Stage
 from tests.island.faces.stage import begun, copied
+
+
+@pytest.fixture(autouse=True)
+def machine() -> Iterator[None]:
+    """Two processors and no GPU, whatever there is here."""
+    detect = nodes.detect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpus, "detect", lambda: ())
+        patch.setattr(nodes, "detect", lambda settings: replace(detect(settings), cpu_millis=2_000))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_no_clock_makes_a_duration_negative(started: int, completed: int | None,
 @pytest.mark.anyio
 async def test_a_batch_run_is_charged_for_its_time_and_the_rest_returns(network: Network) -> None:
     before = await network.balance()
-    uuid = await network.create("exec sleep 60", max_timeout_run_ms=3_600_000, cpu_count=2)
+    uuid = await network.create("exec sleep 600", max_timeout_run_ms=3_600_000, cpu_count=2)
     run = await network.run_reaches(uuid, "RUNNING")
     assert run.hourly_rate == 2 * CORE
     assert await network.held() == 40_000
@@ -79,12 +79,12 @@ async def test_a_batch_run_is_charged_for_its_time_and_the_rest_returns(network:
 @pytest.mark.anyio
 async def test_a_batch_run_never_costs_more_than_was_held(network: Network) -> None:
     before = await network.balance()
-    uuid = await network.create("exec sleep 60", max_timeout_run_ms=60_000)
+    uuid = await network.create("exec sleep 600", max_timeout_run_ms=300_000)
     await network.reaches(uuid, "RUNNING")
     network.virtual.advance(86_400)
     network.scheduler.wake()
     await network.ended(uuid)
-    assert before - await network.balance() == hold_amount(CORE, 60_000) == 400
+    assert before - await network.balance() == hold_amount(CORE, 300_000) == 1_700
 
 
 @pytest.mark.anyio

@@ -20,6 +20,7 @@ from skerry.island.faces.dispersed.jobs.job_views import MOST_LOGS
 from skerry.island.faces.dispersed.jobs.lifecycle import RUN_STATUSES, TERMINAL, run_may
 from skerry.island.faces.dispersed.nodes import node_protocol
 from skerry.island.faces.dispersed.nodes.node_reports import REPORTED
+from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dispersed.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +57,8 @@ class Rig:
 
     async def work(self) -> Any:
         """What it is told, once there is something."""
-        return await asyncio.wait_for(self.stage.ok("GET", f"/v1/nodes/{self.uuid}/assignment", pair=self.pair), 30)
+        polled = self.stage.ok("GET", f"/v1/nodes/{self.uuid}/assignment", pair=self.pair)
+        return await asyncio.wait_for(polled, PATIENCE)
 
     async def report(self, run: str, status: str, expected: int = 200, **fields: Any) -> Any:
         answer = await self.stage.ask("PUT", f"/v1/job-runs/{run}/status", {"status": status, **fields}, pair=self.pair)

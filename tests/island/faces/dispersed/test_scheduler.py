@@ -119,7 +119,7 @@ async def cores(network: Network) -> int:
 @pytest.mark.anyio
 async def test_jobs_that_do_not_fit_together_run_one_after_the_other(network: Network) -> None:
     everything = await cores(network)
-    first = await network.create("exec sleep 60", cpu_count=everything)
+    first = await network.create("exec sleep 600", cpu_count=everything)
     await network.reaches(first, "RUNNING")
     second = await network.create("true", cpu_count=everything)
 
@@ -137,11 +137,11 @@ async def test_jobs_that_do_not_fit_together_run_one_after_the_other(network: Ne
 @pytest.mark.anyio
 async def test_the_oldest_first_and_nobody_blocks_those_behind(network: Network) -> None:
     everything = await cores(network)
-    running = await network.create("exec sleep 60", cpu_count=everything)
+    running = await network.create("exec sleep 600", cpu_count=everything)
     await network.reaches(running, "RUNNING")
     impossible = await network.create(cpu_count=10_000)
-    older = await network.create("exec sleep 60", cpu_count=everything)
-    younger = await network.create("exec sleep 60", cpu_count=everything)
+    older = await network.create("exec sleep 600", cpu_count=everything)
+    younger = await network.create("exec sleep 600", cpu_count=everything)
     await network.cancel(running)
     await network.reaches(older, "RUNNING")
     assert (await network.job(younger))["status"] == "PENDING"
@@ -209,9 +209,8 @@ async def test_regions(network: Network) -> None:
 @pytest.mark.anyio
 async def test_several_nodes_of_one_job(network: Network) -> None:
     """One machine with room for two runs gives both slots of a job a place, the third when one is free."""
-    assert await cores(network) >= 2
-    share = (await cores(network)) // 2
-    uuid = await network.create("exec sleep 60", cpu_count=share, max_node_count=3)
+    assert await cores(network) == 2
+    uuid = await network.create("exec sleep 600", cpu_count=1, max_node_count=3)
 
     async def two() -> bool:
         return [run.status for run in await network.runs_of(uuid)] == ["RUNNING", "RUNNING"]
@@ -288,7 +287,7 @@ async def test_gpus_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     network = Network(tmp_path)
     await network.open()
     try:
-        docker = {"env": {"SKERRY_COMMAND": "exec sleep 60"}}
+        docker = {"env": {"SKERRY_COMMAND": "exec sleep 600"}}
         exact = uuid_of("NVIDIA RTX 4090")
         first = await network.create("", docker, gpu_count=1, gpu_registry_uuid=exact, min_vram_gb=24)
         run = await network.run_reaches(first, "RUNNING")

@@ -104,12 +104,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 async def test_those_who_wait_slow_nobody_down(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wake looks at as many rows with 200 waiting jobs as with 5; a new job makes it look at no other's."""
     everything = network.engine.nodes.local.cpu_millis // 1_000
-    running = await network.create("exec sleep 60", cpu_count=everything)
+    running = await network.create("exec sleep 600", cpu_count=everything)
     await network.reaches(running, "RUNNING")
-    costs = []
+    costs: list[int] = []
+    waiting: list[str] = []
     for many in (5, 195):
-        for _ in range(many):
-            await network.create("exec sleep 60", cpu_count=everything)
+        waiting += [await network.create("exec sleep 600", cpu_count=everything) for _ in range(many)]
         await network.scheduler.tick()
         with counted(monkeypatch) as reads:
             small = await network.create(gpu_count=1)
@@ -121,7 +121,7 @@ async def test_those_who_wait_slow_nobody_down(network: Network, monkeypatch: py
     assert costs == [0, 0]
     with counted(monkeypatch) as reads:
         await network.cancel(running)
-        await network.ended(running)
+        await network.reaches(waiting[0], "RUNNING")
         await network.scheduler.tick()
     assert reads[0] == 1
     page = await network.jobs.list(network.call(query=[("filter[status]", "PENDING"), ("page[limit]", "1")]))
@@ -132,7 +132,7 @@ async def test_those_who_wait_slow_nobody_down(network: Network, monkeypatch: py
 async def test_who_does_not_say_how_much_shares_processors(network: Network) -> None:
     """More such jobs run at once than there are processors; each pays for one."""
     node = network.engine.nodes.local
-    uuids = [await network.create("exec sleep 60") for _ in range(node.cpu_millis // 1_000 + 1)]
+    uuids = [await network.create("exec sleep 600") for _ in range(node.cpu_millis // 1_000 + 1)]
     for uuid in uuids:
         run = await network.run_reaches(uuid, "RUNNING")
         assert run.hourly_rate == network.settings.dispersed.cpu_hour.amount

@@ -282,8 +282,10 @@ class Running:
             session_id = (await self._engine.sessions.default(vm.id)).id
         for run in await self._engine.runs.list(account_id, vm.id, active=True):
             if run.session_id in (session_id, None) and run.state == "running":
-                await self._engine.runs.signal(account_id, vm.id, run.id, number)
-                return
+                # It is running from when its turn has come; what it begins then may take a moment.
+                await self._engine.runs.begun(run.id)
+                if await self._engine.runs.signal(account_id, vm.id, run.id, number):
+                    return
         raise ArkerFault("conflict", "nothing runs in this session, so nothing can be signalled")
 
 

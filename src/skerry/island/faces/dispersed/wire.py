@@ -35,7 +35,7 @@ def new_uuid(now: int) -> str:
     milliseconds, rest = divmod(now, 1000)
     # The fraction of the millisecond comes next, then a count for clocks that stand still.
     fraction = rest * 4096 // 1000
-    low = (next(_order) & 0x3FFF) << 48 | secrets.randbits(48)
+    low = (next(_order) & 0x3FFFFFF) << 36 | secrets.randbits(36)
     value = (milliseconds & ((1 << 48) - 1)) << 80 | 7 << 76 | fraction << 64 | 2 << 62 | low
     return str(UUID(int=value))
 

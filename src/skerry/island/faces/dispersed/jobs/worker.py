@@ -28,6 +28,7 @@ from skerry.island.faces.dispersed.jobs.preparing import NETWORK, Task
 from skerry.island.faces.dispersed.jobs.progress import Progress
 from skerry.island.ground.runs import agents_end, goes_on, tail
 from skerry.island.ground.waiting import give_up, unless
+from skerry.island.sandbox.driver import SandboxError
 from skerry.island.store import runs as run_rows
 from skerry.island.store.values import micros
 
@@ -102,15 +103,22 @@ class Worker:
         self._last_alive = last_alive
         runs = [run for run in await self._engine.store.read(live_runs) if run.engine_run_id is not None]
         await self._remove_leftovers({run.sandbox_id for run in runs})
-        ended: list[Awaitable[Any]] = []
-        for run in runs:
-            carried = self._begin(run.uuid, adopted=True)
-            if run.status != "RUNNING":
-                continue
-            if not await goes_on(self._engine.driver, run.sandbox_id, run.engine_run_id):
-                ended.append(carried.looked.wait())
-        # Those must have their end before anybody bills them an hour.
-        await asyncio.gather(*ended)
+        found = [(run, self._begin(run.uuid, adopted=True)) for run in runs]
+        # Those that have ended must have their end before anybody bills them an hour.
+        await asyncio.gather(*(self._found(run, carried) for run, carried in found if run.status == "RUNNING"))
+
+    async def _found(self, run: Row[Any], carried: _Carried) -> None:
+        """Until a run that was left going on does so, or has its end."""
+        if await self._goes_on(run):
+            return
+        # It has ended; or the server before this one died before its program began, which then does so now.
+        with contextlib.suppress(EngineError, SandboxError):
+            await unless(carried.looked, self._engine.runs.begun(run.engine_run_id))
+        if not await self._goes_on(run):
+            await carried.looked.wait()
+
+    async def _goes_on(self, run: Row[Any]) -> bool:
+        return await goes_on(self._engine.driver, run.sandbox_id, run.engine_run_id)
 
     async def stop(self) -> None:
         """Let go of every run; the next start finds them."""
