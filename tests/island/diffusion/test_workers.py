@@ -15,7 +15,16 @@ import pytest
 from skerry.island.clock import VirtualClock
 from skerry.island.engine.errors import Invalid, NoCapacity, NotFound, Unavailable, Unsupported
 from skerry.island.workers.image import DiffusionWorkers
-from tests.island.diffusion.diffusion_lab import PATIENCE, add_model, decode, drawing, read_pid, running, until, workers_of
+from tests.island.diffusion.diffusion_lab import (
+    PATIENCE,
+    add_model,
+    decode,
+    drawing,
+    read_pid,
+    running,
+    until,
+    workers_of,
+)
 
 pytestmark = pytest.mark.anyio
 
