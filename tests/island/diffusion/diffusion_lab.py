@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import sys
 import zlib
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from skerry.island.workers.image import DiffusionChoices, DiffusionWorkers
+from tests.processes import children, command
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
@@ -27,7 +29,7 @@ def add_model(data_dir: Path, name: str, wish: str = "") -> Path:
 
 def workers_of(data_dir: Path, *, environ: dict[str, str] | None = None, clock: Any = None, **choices: Any) -> Any:
     """Workers whose processes are the stand-in, and which see no model of this machine."""
-    given = {"grace_seconds": 2.0, "hub": False, **choices}
+    given = {"grace_seconds": PATIENCE, "hub": False, **choices}
     alone = {"HF_HOME": str(data_dir / "no-cache"), **({} if environ is None else environ)}
     return DiffusionWorkers(
         data_dir,
@@ -56,6 +58,11 @@ async def until(true: Callable[[], bool]) -> None:
 
 def read_pid(folder: Path) -> int:
     return int((folder / "pid").read_text())
+
+
+def drawing(folder: Path) -> list[int]:
+    """Our processes that were started for a model and live, whether or not they have come so far as to say so."""
+    return [pid for pid in children(os.getpid()) if str(folder).encode() in command(pid)]
 
 
 def decode(png: bytes) -> tuple[int, int, bytes]:

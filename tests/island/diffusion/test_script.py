@@ -13,7 +13,7 @@ import pytest
 
 from skerry.island.workers.image import worker_script
 from skerry.island.workers.image.demo_script import vocabulary
-from tests.island.diffusion.diffusion_lab import add_model, read_pid, running, until
+from tests.island.diffusion.diffusion_lab import PATIENCE, add_model, read_pid, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ def test_a_script_whose_island_has_gone_does_not_begin() -> None:
         [sys.executable, "-I", str(script), json.dumps({"parent": 1, "folder": "/"})],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "the island has gone" in done.stderr

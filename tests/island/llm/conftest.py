@@ -18,6 +18,14 @@ def engine() -> None:
         pytest.skip(llama.MISSING)
 
 
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's proxy is between a client and what it asks on this machine."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture
 async def workers(tmp_path: Path) -> AsyncIterator[LlmWorkers]:
     """Workers with two models."""

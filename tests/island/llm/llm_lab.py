@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from skerry.island.workers.llm import LlmSettings, LlmWorkers, ModelStore
+from skerry.island.workers.llm import LlmSettings, LlmWorkers, ModelStore, demo, gguf
 
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.2"
-DEADLINE = 30.0
+DEADLINE = 60.0
+LONG = 1 << 15
+"""Tokens of an answer that takes many times as long as whatever is done to it."""
 
 
 @asynccontextmanager
@@ -28,6 +31,14 @@ async def opened(directory: Path, *names: str, **options: Any) -> AsyncIterator[
         yield workers
     finally:
         await workers.close()
+
+
+def add_long(store: ModelStore, name: str) -> None:
+    """A demo that may go on for `LONG` tokens."""
+    store.add_demo(name)
+    said = b"llama.context_length" + struct.pack("<II", gguf.U32, demo.CONTEXT)
+    path = store.home / f"{name}.gguf"
+    path.write_bytes(path.read_bytes().replace(said, said[:-4] + struct.pack("<I", LONG)))
 
 
 def pids(workers: LlmWorkers) -> dict[str, int]:

@@ -6,18 +6,17 @@ import asyncio
 import json
 import os
 import signal
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skerry.island.engine.errors import Invalid, NoCapacity, NotFound, TooLarge, Unavailable, Unsupported
-from skerry.island.workers.llm import LlmWorkers, Model, demo, gguf, llama
+from skerry.island.workers.llm import LlmWorkers, Model, demo, llama
 from skerry.island.workers.llm.llama import LlamaCpp
 from skerry.island.workers.llm.values import Need
 from skerry.units import GIB, MIB
-from tests.island.llm.llm_lab import MISTRAL, lives, opened, pids, until
+from tests.island.llm.llm_lab import LONG, MISTRAL, add_long, lives, opened, pids, until
 
 pytestmark = pytest.mark.anyio
 
@@ -221,13 +220,10 @@ async def test_what_the_engine_says_of_a_model_is_passed_on(workers: LlmWorkers)
 
 
 async def test_to_cancel_ends_the_generation(tmp_path: Path) -> None:
-    said = b"llama.context_length" + struct.pack("<II", gguf.U32, demo.CONTEXT)
-    long = 1 << 16
-    async with opened(tmp_path, "tiny", context=long) as workers:
-        content = demo.content().replace(said, said[:-4] + struct.pack("<I", long))
-        (workers.store.home / "long.gguf").write_bytes(content)
+    async with opened(tmp_path, "tiny", context=LONG) as workers:
+        add_long(workers.store, "long")
         # As many as are answered at once, each of which takes many times as long as all else here.
-        body = {"model": "long", "messages": HELLO, "stream": True, "max_tokens": long}
+        body = {"model": "long", "messages": HELLO, "stream": True, "max_tokens": LONG}
         began: set[int] = set()
 
         async def generate(number: int) -> None:
@@ -243,7 +239,7 @@ async def test_to_cancel_ends_the_generation(tmp_path: Path) -> None:
             task.cancel()
         assert (await waiting).completion_tokens == 1
         assert not going[0].done()
-        whole = [asyncio.create_task(workers.complete("long", "c", max_tokens=long)) for _ in range(4)]
+        whole = [asyncio.create_task(workers.complete("long", "c", max_tokens=LONG)) for _ in range(4)]
         await asyncio.wait(whole, timeout=0.2)
         for task in whole:
             task.cancel()
@@ -279,16 +275,18 @@ async def test_a_process_that_dies_is_started_again(workers: LlmWorkers) -> None
     assert pids(workers)["tiny"] not in (first, second)
 
 
-async def test_a_stream_says_that_its_process_died(workers: LlmWorkers) -> None:
-    async def read() -> None:
-        async with workers.chat({"model": "tiny", "messages": HELLO, "stream": True, "max_tokens": 2000}) as answer:
+async def test_a_stream_says_that_its_process_died(tmp_path: Path) -> None:
+    async def read(workers: LlmWorkers) -> None:
+        async with workers.chat({"model": "long", "messages": HELLO, "stream": True, "max_tokens": LONG}) as answer:
             await anext(answer.events())
-            os.kill(pids(workers)["tiny"], signal.SIGKILL)
+            os.kill(pids(workers)["long"], signal.SIGKILL)
             async for _ in answer.events():
                 pass
 
-    with pytest.raises(Unavailable, match="ended while it was answering"):
-        await read()
+    async with opened(tmp_path, context=LONG) as workers:
+        add_long(workers.store, "long")
+        with pytest.raises(Unavailable, match="ended while it was answering"):
+            await read(workers)
 
 
 async def test_the_longest_idle_leaves_for_the_next(tmp_path: Path) -> None:

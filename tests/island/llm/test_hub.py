@@ -75,6 +75,9 @@ def environment(there: Hub, directory: Path) -> dict[str, str]:
         "HF_HOME": str(directory / "hf"),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        # Usually ten seconds, for which a busy machine may stand still.
+        "HF_HUB_ETAG_TIMEOUT": "60",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "60",
         "NO_PROXY": "127.0.0.1",
     }
 

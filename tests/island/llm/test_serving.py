@@ -138,6 +138,23 @@ async def test_to_cancel_a_start_leaves_nothing(workers: LlmWorkers) -> None:
     assert workers.loaded() == []
 
 
+async def test_a_stop_that_is_given_up_ends_the_server_all_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path, "tiny", processes=1) as workers:
+        await workers.serve("job-1", "tiny")
+        pid = pid_of(workers, "job-1")
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        stopping = asyncio.create_task(workers.stop("job-1"))
+        await until(lambda: workers.servings() == [])
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        os.kill(pid, signal.SIGCONT)
+        # There is room for one at a time.
+        assert (await workers.complete("tiny", "x", max_tokens=1)).completion_tokens == 1
+        assert not lives(pid)
+
+
 async def test_a_server_does_not_leave_for_others(tmp_path: Path) -> None:
     async with opened(tmp_path, "a", "b", processes=1, patience=0.05) as workers:
         await workers.complete("a", "x", max_tokens=1)

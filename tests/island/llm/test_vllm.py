@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import openai
 import pytest
 
 from skerry.island.engine.errors import Invalid, NoCapacity, NotFound, Unavailable
-from skerry.island.workers.llm import LlmWorkers, ModelStore, engines, llama, vllm
+from skerry.island.workers.llm import LlmWorkers, ModelStore, engines, llama, process, vllm
 from tests.island.llm.llm_lab import lives, opened, pid_of, pids, until
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +110,20 @@ async def test_jobs_share_it_one_model_per_gpu(tmp_path: Path) -> None:
                 await workers.complete("org/m", "a", max_tokens=1)
             assert [event async for event in chat.events()]
     assert not any(lives(pid) for pid in report(other)["pids"])
+
+
+async def test_a_port_that_somebody_takes_meanwhile_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights(tmp_path, "org/m")
+    free = process.free_port
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        offered = [taken.getsockname()[1]]
+        monkeypatch.setattr(process, "free_port", lambda host: offered.pop() if offered else free(host))
+        async with opened(tmp_path, gpus=[0]) as workers:
+            assert (await workers.complete("org/m", "a", max_tokens=1)).completion_tokens == 1
+    assert not offered
 
 
 async def test_what_it_starts_ends_with_its_guard(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dc1.stage import Stage
-
-_PATIENCE = 20.0
 
 
 class Follower:
@@ -34,7 +33,7 @@ class Follower:
 
     async def frame(self) -> dict[str, str]:
         """The next event: its fields by name; comments are left out."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 while b"\n\n" not in self._rest:
                     self._rest += await self._parts.get()
@@ -49,7 +48,7 @@ class Follower:
 
     async def comment(self) -> bytes:
         """The next part, as it is."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             return await self._parts.get()
 
     def leave(self) -> None:
@@ -100,11 +99,11 @@ async def follow(
     task = asyncio.ensure_future(stage.app(scope, follower.receive, follower.send))
     task.add_done_callback(lambda _: follower.ended.set())
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             await follower.begun.wait()
         yield follower
     finally:
         follower.leave()
         gate.set()
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             await task

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.held import PATIENCE
+
 
 @dataclass
 class Receiver:
@@ -45,7 +47,7 @@ def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.bodies.append(body)
             receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
-            receiver.answering.wait(30)
+            receiver.answering.wait(PATIENCE)
             status = receiver.statuses.pop(0) if receiver.statuses else 200
             try:
                 self.send_response(status)

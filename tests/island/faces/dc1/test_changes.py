@@ -13,6 +13,7 @@ from skerry.errors import ConfigurationError
 from skerry.island.faces.dc1.hmac_secret import NAME, hmac_secret
 from skerry.island.faces.dc1.jobs import changes, job_rows
 from skerry.island.settings import DC1
+from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dc1.hosts import submit
 from tests.island.faces.dc1.stage import Stage
 
@@ -24,13 +25,13 @@ async def test_a_change_wakes_those_who_wait_for_it(stage: Stage) -> None:
     first, second = [(await submit(stage, None))["id"] for _ in range(2)]
     with found.watching(first) as mine, found.watching(second) as other, found.watching() as every:
         await found.run(job_rows.change, first, stage.now, error="x")
-        await asyncio.wait_for(mine.changed(), 10)
-        await asyncio.wait_for(every.changed(), 10)
+        await asyncio.wait_for(mine.changed(), PATIENCE)
+        await asyncio.wait_for(every.changed(), PATIENCE)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(other.changed(), 0.05)
         # What happened while nobody waited is not missed.
         await found.run(job_rows.change, second, stage.now, error="x")
-        await asyncio.wait_for(other.changed(), 10)
+        await asyncio.wait_for(other.changed(), PATIENCE)
 
 
 async def test_reads_and_failures_wake_nobody(stage: Stage) -> None:
@@ -58,7 +59,7 @@ async def test_a_caller_that_is_cancelled_wakes_all_the_same(stage: Stage) -> No
         await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await asyncio.wait_for(mine.changed(), 10)
+        await asyncio.wait_for(mine.changed(), PATIENCE)
 
 
 async def test_transactions_of_others_touch_nothing(stage: Stage) -> None:

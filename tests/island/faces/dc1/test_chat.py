@@ -15,10 +15,11 @@ from sqlalchemy import Connection, select
 from skerry.island.engine.errors import Invalid
 from skerry.island.faces.dc1 import tables
 from skerry.island.faces.dc1.errors import Fault, fault_of
-from skerry.island.faces.dc1.models import chat_requests
+from skerry.island.faces.dc1.models import chat_requests, resident_endpoints
 from skerry.island.faces.dc1.providers import provider_rows
 from skerry.island.workers.llm.models import ModelStore
 from tests.answers import Answer
+from tests.held import PATIENCE
 from tests.island.faces.dc1.hosts import host
 from tests.island.faces.dc1.stage import Stage
 
@@ -221,8 +222,11 @@ NONSENSE = (
 )
 
 
-async def test_a_providers_server_that_talks_nonsense_costs_nothing(stage: Stage) -> None:
+async def test_a_providers_server_that_talks_nonsense_costs_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A provider's server answers whatever it likes: it is refused, and what was held is given back."""
+    monkeypatch.setattr(resident_endpoints, "_CONNECT_SECONDS", PATIENCE)
     said: list[tuple[str, bytes]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

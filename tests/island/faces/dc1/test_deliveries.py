@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,20 @@ from skerry.island.faces.dc1 import tables
 from skerry.island.faces.dc1.renters.deliveries import Deliveries
 from skerry.island.faces.dc1.renters.webhook_urls import WebhookUrls, parsed
 from skerry.networks.dc1 import signing
+from tests.held import PATIENCE
 from tests.island.faces.dc1.receiver import Receiver, certificate, receiving
 from tests.island.faces.dc1.stage import Stage
 from tests.island.faces.dc1.work import cancel, complete, fail, host, register, submit
 
 pytestmark = pytest.mark.anyio
 SECRET = "a secret of sixteen characters"
+SECONDS = "skerry.island.faces.dc1.renters.deliveries.SECONDS"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a while makes no server a silent one."""
+    monkeypatch.setattr(SECONDS, PATIENCE)
 
 
 @pytest.fixture
@@ -47,6 +56,11 @@ def sender(stage: Stage) -> Deliveries:
 async def swept(stage: Stage) -> None:
     """Everything that is due is tried now, by whomever."""
     await sender(stage).sweep()
+
+
+async def by_hand(stage: Stage) -> None:
+    """From now on nothing is tried unless the test says so."""
+    await sender(stage)._rounds.stop()
 
 
 async def rows(stage: Stage) -> list[Any]:
@@ -176,6 +190,7 @@ async def test_the_second_try_is_taken(home: Stage, receiver: Receiver) -> None:
 
 async def test_registered_webhooks(home: Stage, receiver: Receiver) -> None:
     renter_id, key = await register(home)
+    await by_hand(home)
     first = await hook(home, renter_id, key, receiver, "job.completed")
     await hook(home, renter_id, key, receiver, "job.failed", "balance.low")
     receiver.statuses = [500]
@@ -236,6 +251,7 @@ async def test_a_crash_within_a_try_counts_it(home: Stage, receiver: Receiver, m
     renter_id, key = await register(home)
     await aim(home, key, receiver)
     job = await submit(home, renter_id)
+    await by_hand(home)
     await complete(home, job)
 
     async def killed(*args: Any) -> None:
@@ -283,7 +299,7 @@ async def test_a_shared_secret_signs_where_there_is_one(tmp_path: Path, receiver
 async def test_nobody_waits_for_a_server_that_is_silent(
     home: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skerry.island.faces.dc1.renters.deliveries.SECONDS", 0.2)
+    monkeypatch.setattr(SECONDS, 0.2)
     renter_id, key = await register(home)
     await aim(home, key, receiver)
     receiver.answering.clear()
@@ -295,10 +311,12 @@ async def test_nobody_waits_for_a_server_that_is_silent(
 
 async def test_a_server_that_is_not_there(home: Stage) -> None:
     renter_id, key = await register(home)
-    with receiving() as gone:
-        await aim(home, key, gone)
-    await complete(home, await submit(home, renter_id))
-    await swept(home)
+    with socket.socket() as nobody:
+        # The port is taken, so that nobody else comes to listen there.
+        nobody.bind(("127.0.0.1", 0))
+        await aim(home, key, Receiver(port=nobody.getsockname()[1]))
+        await complete(home, await submit(home, renter_id))
+        await swept(home)
     assert (await rows(home))[0].outcome == "not reached: ConnectError"
 
 

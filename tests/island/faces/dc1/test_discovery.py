@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from skerry.island.faces.dc1.providers.absence import Absence
+from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dc1.hosts import Host, host, provider_row, submit
 from tests.island.faces.dc1.stage import Stage
 
@@ -68,7 +69,7 @@ async def test_absence_is_noticed_after_a_restart(stage: Stage) -> None:
     await stage.again()
     # The watch looks as soon as it is started.
     with stage.face.service.working.changes.watching() as watched:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (await provider_row(stage, mine.id)).status != "offline":
                 await watched.changed()
 

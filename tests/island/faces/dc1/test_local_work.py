@@ -15,9 +15,9 @@ from skerry.island.engine.engine import Engine
 from skerry.island.island import Island
 from skerry.island.settings import DC1 as Choices
 from skerry.island.workers.llm import ModelStore
-from tests.held import Held
+from tests.held import PATIENCE, Held
+from tests.island.llm.llm_lab import LONG, add_long
 
-PATIENCE = 60.0
 MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 
 
@@ -141,7 +141,7 @@ def test_a_model_is_served_through_the_island(lab: Lab) -> None:
         url = renter.jobs.wait_for_endpoint(job_id, poll_interval=0.1).url
         assert url == f"{lab.island.base_url('dc1')}/serve/{job_id}/v1"
         body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
-        with httpx2.Client(trust_env=False, timeout=30) as http:
+        with httpx2.Client(trust_env=False, timeout=PATIENCE) as http:
             # A number is soon guessed, so the name alone opens it.
             for number in range(1, 5):
                 guessed = http.post(f"{lab.island.base_url('dc1')}/serve/{number}/v1/chat/completions", json=body)
@@ -170,20 +170,20 @@ def test_many_jobs_at_once_are_each_done_once(lab: Lab) -> None:
 
 
 def test_a_stream_that_breaks_off_says_so(lab: Lab) -> None:
-    ModelStore.of(lab.island.data_dir).add_demo(MODEL)
-    job_id = lab.submit("vllm_serve", {"max_model_len": 2048})
+    add_long(ModelStore.of(lab.island.data_dir), MODEL)
+    job_id = lab.submit("vllm_serve", {"max_model_len": LONG})
     with lab.renter as renter:
         url = renter.jobs.wait_for_endpoint(job_id, poll_interval=0.1).url
         body = {
             "model": MODEL,
             "messages": [{"role": "user", "content": "hi"}],
-            "max_tokens": 1500,
+            "max_tokens": LONG,
             "stream": True,
             # Demo models end their answers at random; this one shall go on.
             "logit_bias": [["</s>", False]],
         }
         with (
-            httpx2.Client(trust_env=False, timeout=30) as http,
+            httpx2.Client(trust_env=False, timeout=PATIENCE) as http,
             http.stream("POST", f"{url}/chat/completions", json=body) as answer,
         ):
             said = ""

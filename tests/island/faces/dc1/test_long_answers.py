@@ -14,6 +14,7 @@ from skerry.island.faces.dc1 import face, wire
 from skerry.island.faces.dc1.errors import Fault
 from skerry.island.faces.dc1.jobs import long_answers
 from skerry.island.faces.dc1.jobs.long_answers import AT_ONCE, LongAnswers, Pieces
+from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dc1.hosts import host, submit
 from tests.island.faces.dc1.stage import Stage
 
@@ -81,7 +82,7 @@ async def test_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     # Leaving twice makes no room for two.
     leaving[0]()
     leaving[0]()
-    another = await asyncio.wait_for(waiting, 5)
+    another = await asyncio.wait_for(waiting, PATIENCE)
     monkeypatch.setattr(long_answers, "PATIENCE_SECONDS", 0.01)
     with pytest.raises(Fault) as refused:
         await answers.enter()

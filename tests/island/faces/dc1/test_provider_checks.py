@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from skerry.island.faces.dc1.providers.verification import chain
+from tests.held import PATIENCE
 from tests.island.faces.dc1.hosts import GPU, Host, host, provider_row
 from tests.island.faces.dc1.stage import Stage
 
@@ -148,7 +149,7 @@ async def test_installer(stage: Stage, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert ran.stdout.splitlines()[-3:] == [
         "http://evil'$(touch pwned):80/dc1",

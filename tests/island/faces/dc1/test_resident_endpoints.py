@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from skerry.island.faces.dc1 import tables
+from skerry.island.faces.dc1.models import resident_endpoints
+from tests.held import PATIENCE
 from tests.island.faces.dc1.stage import Stage
 from tests.loopback import Handler, serving
 
@@ -32,6 +34,12 @@ def server(content: bytes, *, status: int = 200, kind: str = "application/json")
 
     with serving(Answering) as url:
         yield f"{url}/v1"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a while makes no server one that is not there."""
+    monkeypatch.setattr(resident_endpoints, "_CONNECT_SECONDS", PATIENCE)
 
 
 @pytest.fixture

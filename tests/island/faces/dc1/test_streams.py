@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dc1.following import follow
 from tests.island.faces.dc1.hosts import Host, host, submit
 from tests.island.faces.dc1.stage import Stage
@@ -52,7 +53,7 @@ async def test_a_log_as_it_is_written(stage: Stage) -> None:
         }
         await mine.finish(job)
         assert await client.data() == {"type": "end", "status": "completed", "ts": stage.now // 1_000}
-        await asyncio.wait_for(client.ended.wait(), 20)
+        await asyncio.wait_for(client.ended.wait(), PATIENCE)
     assert watchers(stage) == 0
 
 
@@ -89,9 +90,9 @@ async def test_a_client_that_leaves(stage: Stage) -> None:
     job = await begun(stage, mine)
     for kind in ("logs/stream", "stream", "lifecycle/stream"):
         async with follow(stage, f"/api/jobs/{job}/{kind}") as client:
-            await asyncio.wait_for(stage.lab.until(lambda: waits(stage)), 20)
+            await stage.lab.until(lambda: waits(stage))
             client.leave()
-            await asyncio.wait_for(client.ended.wait(), 20)
+            await asyncio.wait_for(client.ended.wait(), PATIENCE)
         assert watchers(stage) == 0
 
 
@@ -155,15 +156,17 @@ async def test_life_cycle(stage: Stage) -> None:
 async def test_silence_is_broken(stage: Stage) -> None:
     mine = await host(stage)
     job = await begun(stage, mine)
+    # However much time goes by until it speaks, nobody ends the job meanwhile.
+    await stage.face.service.working.watch.stop()
     async with follow(stage, f"/api/jobs/{job}/logs/stream") as client:
-        await asyncio.wait_for(stage.lab.until(lambda: waits(stage)), 20)
+        await stage.lab.until(lambda: waits(stage))
 
         async def spoke() -> bool:
             # It cannot be seen from here when the stream has begun to wait.
             stage.clock.advance(15)
             return client.sent > 0
 
-        await asyncio.wait_for(stage.lab.until(spoke), 20)
+        await stage.lab.until(spoke)
         assert await client.comment() == b": still here\n\n"
 
 
@@ -171,9 +174,9 @@ async def test_streams_end_with_the_island(stage: Stage) -> None:
     mine = await host(stage)
     job = await begun(stage, mine)
     async with follow(stage, f"/api/jobs/{job}/logs/stream") as client:
-        await asyncio.wait_for(stage.lab.until(lambda: waits(stage)), 20)
+        await stage.lab.until(lambda: waits(stage))
         stage.face.service.working.changes.close()
-        await asyncio.wait_for(client.ended.wait(), 20)
+        await asyncio.wait_for(client.ended.wait(), PATIENCE)
 
 
 async def test_many_streams(stage: Stage) -> None:
@@ -198,7 +201,7 @@ async def test_a_server_that_breaks_off(stage: Stage) -> None:
     mine = await host(stage)
     job = await begun(stage, mine)
     reading = asyncio.ensure_future(stage.send("GET", f"/api/jobs/{job}/logs/stream?key={stage.key}"))
-    await asyncio.wait_for(stage.lab.until(lambda: waits(stage)), 20)
+    await stage.lab.until(lambda: waits(stage))
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading

@@ -220,9 +220,11 @@ class PictureProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _watch(self) -> None:
-        # At once, while the number of its group cannot belong to anybody else.
-        await self._process.wait()
+        # At once, while the number of its group cannot belong to anybody else; some event loops' `wait` goes on as long
+        # as what it started has its pipes.
+        await _ended(self._process.pid)
         self._kill_group()
+        await self._process.wait()
 
     async def _reap(self) -> None:
         assert self._process.stdin is not None
@@ -354,6 +356,22 @@ class _Refusal(Exception):
     def __init__(self, error: EngineError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+async def _ended(pid: int) -> None:
+    """Return when a child of ours has ended, whatever has become of its own."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(handle, gone.set)
+    try:
+        await gone.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 def _bound(pid: int, memory: int) -> None:

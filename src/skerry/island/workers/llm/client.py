@@ -15,7 +15,7 @@ from skerry._kernel.sse import EventParser
 from skerry.errors import ProtocolError
 from skerry.island.engine.errors import EngineError, Invalid, Unavailable
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 60.0
 _HEALTH_SECONDS = 10.0
 _READ = 65_536
 # Fewer than the engine has threads for (see `llama`): a connection more would wait until an idle one is given up.

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from skerry.island.engine.errors import Conflict, EngineError, Invalid, Unavailable
 from skerry.island.workers.llm.choice import Choice
-from skerry.island.workers.llm.process import EngineProcess, free_port
+from skerry.island.workers.llm.process import EngineProcess, started_at_free_port
 from skerry.island.workers.llm.room import Claim, Room
 from skerry.island.workers.llm.values import DTYPES, Loaded, OnPhase, Order, Serving
 
@@ -19,7 +19,6 @@ log = logging.getLogger("skerry.llm")
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARALLEL = (4, 2, 1)
 _LEAST, _MOST = 64, 1 << 20
-_PORT_TRIES = 5
 _PAUSES = (0.1, 0.5, 2.0, 5.0)
 _STEADY_SECONDS = 60.0
 
@@ -53,6 +52,7 @@ class DedicatedServers:
         self._threads = threads
         self._servers: dict[str, DedicatedServer] = {}
         self._starting: dict[str, asyncio.Task[DedicatedServer]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
 
     def get(self, key: str) -> DedicatedServer | None:
         """The server of this key, which may have failed; None when there is none."""
@@ -128,7 +128,18 @@ class DedicatedServers:
         return known.serving
 
     async def stop(self, key: str) -> None:
-        """End a server; harmless when there is none."""
+        """End a server, also when this is cancelled meanwhile; harmless when there is none."""
+        stopping = asyncio.ensure_future(self._stop(key))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+        await asyncio.shield(stopping)
+
+    async def aclose(self) -> None:
+        """End all."""
+        await asyncio.gather(*(self.stop(key) for key in self.keys()))
+        await asyncio.gather(*self._stopping)
+
+    async def _stop(self, key: str) -> None:
         task = self._starting.get(key)
         if task is not None:
             task.cancel()
@@ -143,10 +154,6 @@ class DedicatedServers:
             await server.process.stop()
         self._room.give(server.claim)
         await self._room.settled()
-
-    async def aclose(self) -> None:
-        """End all."""
-        await asyncio.gather(*(self.stop(key) for key in self.keys()))
 
     async def _start(
         self,
@@ -176,27 +183,23 @@ class DedicatedServers:
         try:
             if on_phase is not None:
                 await on_phase("loading_model")
-            for tried in range(_PORT_TRIES):
-                order = Order(
-                    model=model,
-                    alias=choice.asked,
-                    host=host,
-                    port=free_port(host) if port is None else port,
-                    api_key=api_key,
-                    context=context,
-                    parallel=parallel,
-                    dtype=dtype,
-                    shared=False,
-                    threads=self._threads,
-                    gpus=claim.gpus,
-                )
-                try:
-                    process = await self._process(choice, order)
-                    break
-                except Unavailable as error:
-                    # Somebody may have taken the port since.
-                    if port is not None or "bind" not in error.message or tried == _PORT_TRIES - 1:
-                        raise
+            order = Order(
+                model=model,
+                alias=choice.asked,
+                host=host,
+                port=port or 0,
+                api_key=api_key,
+                context=context,
+                parallel=parallel,
+                dtype=dtype,
+                shared=False,
+                threads=self._threads,
+                gpus=claim.gpus,
+            )
+            if port is None:
+                process = await started_at_free_port(order, engine.launch, limit=self._start_seconds)
+            else:
+                process = await self._process(choice, order)
         except BaseException:
             self._room.give(claim)
             raise
@@ -205,15 +208,15 @@ class DedicatedServers:
             model=choice.asked,
             used_model=model.name,
             host=host,
-            port=order.port,
-            base_url=f"http://{f'[{host}]' if ':' in host else host}:{order.port}/v1",
+            port=process.order.port,
+            base_url=f"http://{f'[{host}]' if ':' in host else host}:{process.order.port}/v1",
             api_key=api_key,
             max_model_len=context,
             engine=engine.name,
             device=process.device,
         )
         server = self._servers[key] = DedicatedServer(serving, choice, claim, process)
-        server.watching = asyncio.ensure_future(self._watch(server, order))
+        server.watching = asyncio.ensure_future(self._watch(server, process.order))
         return server
 
     async def _process(self, choice: Choice, order: Order) -> EngineProcess:

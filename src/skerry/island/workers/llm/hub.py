@@ -28,7 +28,7 @@ PACKAGE = "huggingface_hub"
 INCOMING = ".incoming"
 """Where a model lies while it comes; what is there of it is not fetched again."""
 
-_ASK_SECONDS = 10.0
+_ASK_SECONDS = 30.0
 _SPARE = 256 * MIB
 _SUGGESTIONS = 5
 # For so long the hub is not asked again for what it has not given, nor where it cannot be reached.

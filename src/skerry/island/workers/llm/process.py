@@ -8,6 +8,8 @@ import re
 import secrets
 import socket
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -18,7 +20,8 @@ from skerry.island.workers.llm.values import Launch, Order
 log = logging.getLogger("skerry.llm")
 
 _HEALTH_SECONDS = 0.25
-_END_SECONDS = 5.0
+_END_SECONDS = 30.0
+_PORT_TRIES = 5
 _KEPT_LINES = 200
 _LONGEST_LINE = 1 << 16
 _COMPLAINT = re.compile(r"^\S+ E +(?:\S+ +\S+: +)?(.*)")
@@ -161,6 +164,24 @@ class EngineProcess:
             self._process.kill()
         except ProcessLookupError:
             pass  # it was faster
+
+
+async def started_at_free_port(order: Order, launch: Callable[[Order], Launch], *, limit: float) -> EngineProcess:
+    """As `EngineProcess.start`, at a free port of the order's host; at another one where somebody takes that meanwhile.
+
+    Args:
+        order: what it shall serve, at no port yet.
+        launch: how.
+        limit: seconds that each try may take.
+    """
+    for left in reversed(range(_PORT_TRIES)):
+        placed = replace(order, port=free_port(order.host))
+        try:
+            return await EngineProcess.start(placed, launch(placed), limit=limit)
+        except Unavailable as error:
+            if not left or not any(word in error.message for word in ("bind", "in use")):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def free_port(host: str) -> int:

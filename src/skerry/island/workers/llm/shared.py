@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skerry.island.engine.errors import Unavailable
 from skerry.island.workers.llm.choice import Choice, state_of
-from skerry.island.workers.llm.process import EngineProcess, free_port, new_key
+from skerry.island.workers.llm.process import EngineProcess, new_key, started_at_free_port
 from skerry.island.workers.llm.room import Claim, Room
 from skerry.island.workers.llm.values import Loaded, Need, OnPhase, Order
 
@@ -165,7 +165,7 @@ class SharedModels:
             model=model,
             alias=model.name,
             host=_LOOPBACK,
-            port=0 if engine.chooses_port else free_port(_LOOPBACK),
+            port=0,
             api_key=new_key(),
             context=context,
             parallel=parallel,
@@ -175,7 +175,10 @@ class SharedModels:
             gpus=entry.claim.gpus,
         )
         started = time.monotonic()
-        process = await EngineProcess.start(order, engine.launch(order), limit=self._start_seconds)
+        if engine.chooses_port:
+            process = await EngineProcess.start(order, engine.launch(order), limit=self._start_seconds)
+        else:
+            process = await started_at_free_port(order, engine.launch, limit=self._start_seconds)
         log.info("loaded %s in %.2f s, process %d", model.full_name, time.monotonic() - started, process.pid)
         process.ended.add_done_callback(lambda _: self._forget(entry))
         return process

@@ -24,7 +24,7 @@ from skerry.island.workers.llm.values import Completion, Engine, Loaded, OnPhase
 
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
 _FORWARDED = {("GET", "models"), ("POST", "chat/completions"), ("POST", "completions")}
-_DYING_SECONDS = 2.0
+_DYING_SECONDS = 20.0
 
 
 class Answer:
