@@ -51,9 +51,11 @@ class Held:
             time.sleep(0.01)
 
     def _signalled(self) -> bool:
+        # What a shell has just started is still called like it; to that the signal does no good, and no harm.
+        found = False
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if (entry / "comm").read_text().strip() == self._parts["name"]:
                     os.kill(int(entry.name), signal.SIGUSR1)
-                    return True
-        return False
+                    found = True
+        return found
