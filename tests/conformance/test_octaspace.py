@@ -23,7 +23,7 @@ from skerry.island.settings import OctaSpace
 from tests.conformance.conftest import PATIENCE, Raw
 
 ECHO = """
-import socket, threading
+import contextlib, socket, threading
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagrams.bind(("127.0.0.1", 3000))
 listener = socket.create_server(("127.0.0.1", 3000))
@@ -31,9 +31,9 @@ print("listening", flush=True)
 def streams():
     while True:
         connection, _ = listener.accept()
-        while data := connection.recv(65536):
-            connection.sendall(data)
-        connection.close()
+        with connection, contextlib.suppress(ConnectionError):
+            while data := connection.recv(65536):
+                connection.sendall(data)
 threading.Thread(target=streams, daemon=True).start()
 while True:
     data, peer = datagrams.recvfrom(65536)
@@ -232,9 +232,10 @@ def test_http_ports_have_public_urls_with_websocket(user: User) -> None:
     assert visit(f"{url}a/b?c=d") == b"hello from /a/b?c=d"
     port = urlsplit(url).port
     name = urlsplit(url).hostname
-    with connect(f"ws://{name}:{port}/x", sock=socket.create_connection(("127.0.0.1", port))) as talk:
+    connection = socket.create_connection(("127.0.0.1", port))
+    with connect(f"ws://{name}:{port}/x", sock=connection, open_timeout=PATIENCE) as talk:
         talk.send("abc")
-        assert talk.recv() == "cba"
+        assert talk.recv(timeout=PATIENCE) == "cba"
     assert b"cannot be reached" in visit(info["urls"]["8081"])
     other = url.replace("8080-", "9090-")
     assert b"No such tunnel" in visit(other)
