@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
+from skerry.island.faces.octaspace.sessions import sessions
 from skerry.island.island import Island
 from skerry.island.settings import OctaSpace
 from tests.conformance.conftest import PATIENCE, Raw
@@ -127,8 +128,11 @@ class User:
 
 @pytest.fixture(scope="module")
 def island(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Island]:
-    with Island(tmp_path_factory.mktemp("octaspace"), octaspace=OctaSpace(nodes=4)) as it:
-        yield it
+    with pytest.MonkeyPatch.context() as patch:
+        # A stop that is answered before its session has ended is none that these tests mean.
+        patch.setattr(sessions, "STOP_SECONDS", float(PATIENCE))
+        with Island(tmp_path_factory.mktemp("octaspace"), octaspace=OctaSpace(nodes=4)) as it:
+            yield it
 
 
 @pytest.fixture
