@@ -148,7 +148,10 @@ async def test_streams_arrive_piece_by_piece(server: LoopbackServer) -> None:
 
 async def test_an_injected_client_adds_nothing_and_stays_open(server: LoopbackServer) -> None:
     async with httpx2.AsyncClient(
-        headers={"authorization": "Bearer theirs", "x-theirs": "1"}, cookies={"c": "1"}, base_url="http://else.test"
+        headers={"authorization": "Bearer theirs", "x-theirs": "1"},
+        cookies={"c": "1"},
+        base_url="http://else.test",
+        trust_env=False,
     ) as client:
         transport = async_transport_for(client)
         await transport.send(Request("GET", server.url + "/x", timeout=60))

@@ -149,7 +149,10 @@ def test_streams_arrive_piece_by_piece(server: LoopbackServer) -> None:
 
 def test_an_injected_client_adds_nothing_and_stays_open(server: LoopbackServer) -> None:
     with httpx2.Client(
-        headers={"authorization": "Bearer theirs", "x-theirs": "1"}, cookies={"c": "1"}, base_url="http://else.test"
+        headers={"authorization": "Bearer theirs", "x-theirs": "1"},
+        cookies={"c": "1"},
+        base_url="http://else.test",
+        trust_env=False,
     ) as client:
         transport = transport_for(client)
         transport.send(Request("GET", server.url + "/x", timeout=60))
