@@ -35,6 +35,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A connection that finds no room in the queue is made a second later.
+    request_queue_size = 128
+
+
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler], **members: object) -> Iterator[str]:
     """A server on a free port until the block ends; its URL.
@@ -42,8 +48,7 @@ def serving(handler: type[BaseHTTPRequestHandler], **members: object) -> Iterato
     Args:
         members: of the handler's class, such as what this server knows.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Serving", (handler,), members))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Serving", (handler,), members))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

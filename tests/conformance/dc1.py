@@ -21,7 +21,7 @@ from skerry.networks.dc1.outputs import JobOutput
 from tests.conformance.blocking import blocking
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 60.0
 TINY = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 ASKED = [{"role": "user", "content": "Tell me about Vision 2030"}]
 OFTEN = 0.02
@@ -29,7 +29,11 @@ OFTEN = 0.02
 
 
 class Skipping(SystemClock):
-    """The machine's clock, which can be put forward."""
+    """The machine's clock, which can be put forward.
+
+    Attributes:
+        ahead: seconds by which it has been.
+    """
 
     def __init__(self) -> None:
         self.ahead = 0.0

@@ -128,7 +128,8 @@ def endpoint() -> dict[str, Any]:
         params={"model": MISTRAL, "max_model_len": 4096, "dtype": "float16"},
     )
     url = None
-    for _ in range(60):
+    end = time.monotonic() + 60 * 5
+    while time.monotonic() < end:
         out = output(job["job_id"])
         if out.get("result", {}).get("endpoint_url"):
             url = out["result"]["endpoint_url"]

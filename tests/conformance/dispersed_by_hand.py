@@ -170,7 +170,8 @@ def persistent(key_file: str) -> dict[str, Any]:
 
     def page() -> str | None:
         try:
-            with urllib.request.urlopen(f"http://{web['hostname']}:{web['port']}/", timeout=10) as answer:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(f"http://{web['hostname']}:{web['port']}/", timeout=PATIENCE) as answer:
                 return str(answer.read().decode())
         except OSError:
             return None

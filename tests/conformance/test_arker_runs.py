@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
+import json
 import re
 import socket
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from skerry.island.engine.runs import Runs
 from skerry.island.faces.arker import patience
 from skerry.island.faces.arker.errors import ArkerFault
 from skerry.island.faces.arker.running import Running
 from skerry.island.island import Island
+from tests.conformance.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Raw
@@ -89,29 +96,52 @@ def test_a_long_command(raw: Raw, vm: str) -> None:
 @pytest.mark.parametrize("background", [False, True])
 def test_a_timeout_is_milliseconds_and_ends_with_124(raw: Raw, background: bool) -> None:
     vm = raw.fork()
-    answer = raw.run(vm, "echo before; sleep 60; echo after", timeout=300, background=background)
-    if background:
-        answer = raw.ended(vm, answer["run_id"])
-    assert (answer["stdout"], answer["exit_code"], answer["completed"]) == ("before\n", 124, True)
-    assert answer["stderr"] == "skerry: ended after 0.3 seconds, its time limit\n"
+    # How much can be said within a time is the machine's affair: more time is given until it was enough.
+    for limit, told in ((300, "0.3"), (3_000, "3"), (30_000, "30")):
+        answer = raw.run(vm, "echo before; sleep 600; echo after", timeout=limit, background=background)
+        if background:
+            answer = raw.ended(vm, answer["run_id"])
+        assert (answer["exit_code"], answer["completed"]) == (124, True)
+        assert answer["stderr"] == f"skerry: ended after {told} seconds, its time limit\n"
+        if answer["stdout"]:
+            break
+    assert answer["stdout"] == "before\n"
     assert raw.out(vm, "echo still here", timeout=60_000) == "still here\n"
 
 
-def test_a_long_run_gives_signs_of_life(raw: Raw, vm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def patiently(raw: Raw, vm: str, command: str, go: Callable[[], object]) -> Any:
+    """The answer to a run that is told to go on once its answer has given two signs of life."""
+    url = urlsplit(raw.base_url)
+    with closing(http.client.HTTPConnection(str(url.hostname), url.port, timeout=PATIENCE)) as connection:
+        fields = {"authorization": f"Bearer {raw.key}", "content-type": "application/json"}
+        connection.request("POST", f"{url.path}/v1/vms/{vm}/run", json.dumps({"command": command}), fields)
+        response = connection.getresponse()
+        assert (response.status, response.headers["content-type"]) == (200, "application/json")
+        assert response.read(2) == b"  "
+        go()
+        return json.loads(response.read())
+
+
+def test_a_long_run_gives_signs_of_life(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     """Node's fetch waits five minutes for a header, and would then send the command again."""
     monkeypatch.setattr(patience, "BEAT_SECONDS", 0.05)
-    slow = raw.request("POST", f"/v1/vms/{vm}/run", {"command": "sleep 0.2; echo slow"})
-    assert (slow.status, slow.body[:2], set(slow.json)) == (200, b"  ", COMPLETED)
-    assert (slow.json["stdout"], slow.headers["content-type"]) == ("slow\n", "application/json")
+    vm = raw.fork()
+    session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
+
+    def touch() -> None:
+        raw.request("POST", f"/v1/vms/{vm}/run", {"command": "touch go", "session_id": session})
+
+    slow = patiently(raw, vm, "until [ -e go ]; do sleep 0.02; done; echo slow", touch)
+    assert (set(slow), slow["stdout"]) == (COMPLETED, "slow\n")
+    moved = threading.Event()
 
     async def lost(*_: Any, **__: Any) -> Any:
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(moved.wait, PATIENCE)
         raise ArkerFault("unavailable", "the host is moved")
 
     monkeypatch.setattr(Running, "run", lost)
-    failed = raw.request("POST", f"/v1/vms/{vm}/run", {"command": "true"})
-    assert (failed.status, failed.body[:1]) == (200, b" ")
-    assert failed.json == {"code": "unavailable", "message": "the host is moved"}
+    failed = patiently(raw, vm, "true", moved.set)
+    assert failed == {"code": "unavailable", "message": "the host is moved"}
 
 
 def test_a_background_run_is_followed_by_its_id(raw: Raw) -> None:
@@ -134,14 +164,18 @@ def test_a_background_run_is_followed_by_its_id(raw: Raw) -> None:
     assert raw.ok("DELETE", path) == {"cancelled": False}
 
 
-def test_a_cancelled_run_is_over_with_143_or_137(raw: Raw) -> None:
+def test_a_cancelled_run_is_over_with_143_or_137(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     vm = raw.fork()
+    defaults = Runs.cancel.__kwdefaults__
+    assert defaults["grace"] > 0
+    monkeypatch.setitem(defaults, "grace", float(PATIENCE))
     soft = raw.run(vm, "touch up; sleep 600", background=True)["run_id"]
     raw.appears(vm, "up")
     assert raw.ok("DELETE", f"/v1/vms/{vm}/runs/{soft}") == {"cancelled": True}
     assert raw.ended(vm, soft)["exit_code"] == 143
     hard = raw.run(vm, "trap '' TERM; touch up2; while :; do sleep 1; done", background=True)["run_id"]
     raw.appears(vm, "up2")
+    monkeypatch.setitem(defaults, "grace", 0.1)
     assert raw.ok("DELETE", f"/v1/vms/{vm}/runs/{hard}") == {"cancelled": True}
     assert raw.ended(vm, hard)["exit_code"] == 137
     assert raw.ok("DELETE", f"/v1/vms/{vm}/runs/{hard}") == {"cancelled": False}
@@ -182,8 +216,8 @@ def test_one_session_runs_in_order_and_two_run_at_once(raw: Raw) -> None:
         # Each waits for the other, so neither ends unless both run.
         meet = "touch {0}; until [ -e {1} ]; do sleep 0.02; done"
         both = [
-            pool.submit(raw.run, vm, meet.format("l", "r"), session_id=left, timeout=20_000),
-            pool.submit(raw.run, vm, meet.format("r", "l"), session_id=right, timeout=20_000),
+            pool.submit(raw.run, vm, meet.format("l", "r"), session_id=left, timeout=PATIENCE * 1000),
+            pool.submit(raw.run, vm, meet.format("r", "l"), session_id=right, timeout=PATIENCE * 1000),
         ]
         assert [future.result()["exit_code"] for future in both] == [0, 0]
 
@@ -305,7 +339,7 @@ def test_a_session_says_what_it_cannot_remember(raw: Raw) -> None:
 def test_a_client_that_leaves_does_not_end_its_run(raw: Raw, island: Island) -> None:
     vm = raw.fork()
     parts = urlsplit(raw.base_url)
-    body = b'{"command":"touch begun; sleep 0.3; echo done > proof"}'
+    body = b'{"command":"touch begun; until [ -e go ]; do sleep 0.02; done; echo done > proof"}'
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         connection.sendall(
             f"POST {parts.path}/v1/vms/{vm}/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {raw.key}\r\n"
@@ -313,7 +347,9 @@ def test_a_client_that_leaves_does_not_end_its_run(raw: Raw, island: Island) -> 
             + body
         )
         raw.appears(vm, "begun")
-    raw.appears(vm, "proof")
+    session = raw.ok("POST", f"/v1/vms/{vm}/sessions", {})["session_id"]
+    raw.out(vm, "touch /home/user/go", session_id=session)
+    # Its session takes this up when that has ended.
     assert raw.out(vm, "cat proof") == "done\n"
 
 

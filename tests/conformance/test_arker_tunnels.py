@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from skerry.island.island import Island
+from tests.conformance.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Raw
@@ -73,7 +74,7 @@ def visit(
 ) -> tuple[int, bytes, dict[str, str]]:
     """A request to a tunnel's URL; its host name is taken for loopback, whatever this machine's resolver says."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=PATIENCE)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request(method, target, body=body, headers={"host": parts.netloc, **headers})
@@ -129,9 +130,12 @@ def test_websocket_through_a_tunnel(raw: Raw, vm: str) -> None:
     (tunnel,) = listening(raw, vm, visibility="public")["tunnels"]
     parts = urlsplit(tunnel["url"])
     with connect(
-        f"ws://{parts.netloc}/ws", sock=socket.create_connection(("127.0.0.1", parts.port)), proxy=None
+        f"ws://{parts.netloc}/ws",
+        sock=socket.create_connection(("127.0.0.1", parts.port)),
+        proxy=None,
+        open_timeout=PATIENCE,
     ) as wire:
-        assert wire.recv(timeout=20) == "hello"
+        assert wire.recv(timeout=PATIENCE) == "hello"
 
 
 def test_no_tunnel_and_nothing_behind_it(raw: Raw, vm: str, island: Island) -> None:
@@ -168,13 +172,13 @@ def test_tcp_gets_a_port_of_this_machine(raw: Raw, vm: str) -> None:
     (tunnel,) = listening(raw, vm, protocol="tcp", visibility="public")["tunnels"]
     url = urlsplit(tunnel["url"])
     assert (url.scheme, url.hostname, tunnel["visibility"]) == ("tcp", "127.0.0.1", "private")
-    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=PATIENCE)
     connection.request("GET", "/tcp")
     assert connection.getresponse().read() == b"/tcp|-"
     connection.close()
     raw.ok("DELETE", f"/v1/vms/{vm}")
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", url.port), timeout=5)
+        socket.create_connection(("127.0.0.1", url.port), timeout=PATIENCE)
 
 
 def test_tunnels_of_burst_vms_and_after_deletion(raw: Raw, island: Island) -> None:
@@ -196,7 +200,7 @@ def test_tunnels_survive_a_restart() -> None:
         def call(method: str, path: str, body: Any = None) -> Any:
             import json
 
-            connection = http.client.HTTPConnection("127.0.0.1", urlsplit(island.url).port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", urlsplit(island.url).port, timeout=PATIENCE)
             connection.request(method, "/arker/v1" + path, json.dumps(body or {}), key)
             answer = json.loads(connection.getresponse().read())
             connection.close()
@@ -212,4 +216,4 @@ def test_tunnels_survive_a_restart() -> None:
         after = {tunnel["port"]: tunnel["url"] for tunnel in call("GET", f"/vms/{vm}/runs/{run['run_id']}")["tunnels"]}
         assert after == before
         assert visit(after[80])[0] == 502
-        socket.create_connection(("127.0.0.1", urlsplit(after[81]).port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", urlsplit(after[81]).port), timeout=PATIENCE).close()

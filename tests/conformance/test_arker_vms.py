@@ -102,7 +102,9 @@ def test_a_child_takes_over_where_the_shell_stood(raw: Raw) -> None:
 
 def test_a_fork_during_a_run_leaves_the_run_alone(raw: Raw) -> None:
     parent = raw.fork()
-    run = raw.run(parent, "echo started > mark; while [ ! -e go ]; do sleep 0.05; done; cat go", background=True)
+    run = raw.run(
+        parent, "echo started > .mark; mv .mark mark; while [ ! -e go ]; do sleep 0.05; done; cat go", background=True
+    )
     raw.appears(parent, "mark")
     child = raw.fork(parent)
     assert raw.out(child, "cat mark; ls") == "started\nmark\n"

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from skerry.island.island import Island
+from tests.conformance.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Raw
@@ -219,13 +220,13 @@ def test_bodies_have_limits(raw: Raw, island: Island) -> None:
     raw.fails(413, "payload_too_large", "POST", f"/v1/vms/{vm}/run", raw=big)
     # Announced but never sent: refused without waiting for it.
     parts = urlsplit(island.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         connection.sendall(
             f"POST /arker/v1/vms/{vm}/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {raw.key}\r\n"
             "Content-Length: 99999999999999999999999\r\n\r\n".encode()
         )
         assert b" 4" in connection.recv(64)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         connection.sendall(
             f"POST /arker/v1/vms/{vm}/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {raw.key}\r\n"
             "Transfer-Encoding: chunked\r\n\r\n".encode()
@@ -249,7 +250,7 @@ def test_hostile_bytes_do_not_stop_the_server(raw: Raw, island: Island) -> None:
         b"POST /arker/v1/vms/x/run HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabc",
         b"GET /arker/v1/health HTTP/1.1\r\nHost: " + b"a" * 70_000 + b"\r\n\r\n",
     ):
-        with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
             connection.sendall(noise)
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(65536)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from skerry.island.island import Island
+from skerry.island.settings import DC1 as Choices
 from skerry.networks.dc1 import DC1
 from skerry.networks.dc1.errors import APIError
 from skerry.networks.dc1.outputs import TextResult
@@ -19,7 +20,8 @@ ENDLESS = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Island]:
-    with Island(data_dir=tmp_path_factory.mktemp("jobs") / "data") as island:
+    choices = Choices(rates=(("all", None),))
+    with Island(data_dir=tmp_path_factory.mktemp("jobs") / "data", dc1=choices) as island:
         yield island
 
 

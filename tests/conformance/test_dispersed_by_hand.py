@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +16,13 @@ import pytest
 from skerry.island.island import Island
 
 SCRIPT = Path(__file__).with_name("dispersed_by_hand.py")
+
+
+@pytest.fixture(scope="module")
+def island() -> Iterator[Island]:
+    """One that may be asked as often as it takes."""
+    with Island(requests_per_minute=None) as island:
+        yield island
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from skerry.island.clock import VirtualClock
 from skerry.island.island import Island
 from skerry.networks.dispersed import ApiError
 from tests.conformance.dispersed import KINDS, client, rows, signed
+
+
+@pytest.fixture(scope="module")
+def island() -> Iterator[Island]:
+    """One that may be asked as often as it takes."""
+    with Island(requests_per_minute=None) as island:
+        yield island
 
 
 def _make(dispersed: Any, **fields: Any) -> Any:

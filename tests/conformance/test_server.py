@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,9 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from skerry.errors import ConfigurationError
+from skerry.island import Island
 from skerry.island.erase import erase
 from skerry.island.server import bind
 from skerry.island.settings import Settings
+from tests.held import Held
 
 PATIENCE = 60
 
@@ -28,20 +31,28 @@ PATIENCE = 60
 class Process:
     """A server in a process of its own, and what it says."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, **settings: str) -> None:
         command = [sys.executable, "-m", "skerry.island.server", "--data-dir", str(data_dir), "--port", "0", *arguments]
         self.data_dir = data_dir
-        self.popen = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        environment = {**os.environ, **{f"SKERRY_{name.upper()}": value for name, value in settings.items()}}
+        self.popen = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment
+        )
         self.said: list[str] = []
 
-    def ready(self) -> dict[str, Any]:
-        """Its `server.json`, once it answers."""
+    def answering(self) -> None:
+        """Wait until it answers."""
         assert self.popen.stderr is not None
         for line in self.popen.stderr:
             self.said.append(line)
             if "answers at" in line:
-                return dict(json.loads((self.data_dir / "server.json").read_text()))
+                return
         raise AssertionError("".join(self.said))
+
+    def ready(self) -> dict[str, Any]:
+        """Its `server.json`, once it answers."""
+        self.answering()
+        return dict(json.loads((self.data_dir / "server.json").read_text()))
 
     def end(self, number: int | None = None) -> int:
         """Its exit status, after a signal if one is given."""
@@ -82,6 +93,22 @@ def call(url: str, method: str, path: str, body: Any = None, key: str = "") -> t
     answer = response.status, json.loads(response.read())
     connection.close()
     return answer
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {PATIENCE} s"
+        time.sleep(0.01)
+
+
+def refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def agents(data_dir: Path) -> list[int]:
@@ -125,19 +152,23 @@ def test_it_starts_says_where_and_leaves_nothing(
 
 
 def test_a_foreground_run_gets_time_to_end(data_dir: Path, processes: list[Process]) -> None:
-    processes.append(process := Process(data_dir))
+    processes.append(process := Process(data_dir, drain=str(PATIENCE)))
     url = process.ready()["url"]
     key = json.loads((data_dir / "credentials.json").read_text())["keys"]["arker"]
     vm = call(url, "POST", "/arker/v1/vms/ubuntu/fork", {}, key)[1]["vm_id"]
     path = f"/arker/v1/vms/{vm}/run"
     answers: list[Any] = []
-    command = {"command": "touch begun; sleep 1; echo whole"}
+    held = Held("touch begun", "echo whole; exit 0")
+    command = {"command": held.shell}
     thread = threading.Thread(target=lambda: answers.append(call(url, "POST", path, command, key)))
     thread.start()
     session = call(url, "POST", f"/arker/v1/vms/{vm}/sessions", {}, key)[1]["session_id"]
     wait = {"command": "until [ -e /home/user/begun ]; do sleep 0.02; done", "session_id": session}
     assert call(url, "POST", path, wait, key)[0] == 200
-    assert process.end(signal.SIGTERM) == 0, process.text
+    process.popen.send_signal(signal.SIGTERM)
+    until(lambda: refuses(url), "the end of its listening")
+    held.release()
+    assert process.end() == 0, process.text
     thread.join(PATIENCE)
     assert answers[0][0] == 200
     assert answers[0][1]["stdout"] == "whole\n"
@@ -203,20 +234,29 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, processes: list[Process
 
 def test_it_leaves_by_itself_when_idle(data_dir: Path, processes: list[Process]) -> None:
     processes.append(process := Process(data_dir, "--idle-exit", "0.5"))
-    process.ready()
+    process.answering()
     assert process.end() == 0
     assert not (data_dir / "server.json").exists()
 
 
 def test_it_does_not_leave_while_something_runs(data_dir: Path, processes: list[Process]) -> None:
+    # What it finds running when it starts keeps it from the first moment on.
+    held = Held("true", "exit 0")
+    island = Island(data_dir).start()
+    try:
+        key = island.key("arker")
+        with island.arker() as arker:
+            vm = arker.vm("ubuntu").fork()
+            run = vm.run(held.shell, background=True)
+    finally:
+        island.kill()
     processes.append(process := Process(data_dir, "--idle-exit", "0.4"))
     url = process.ready()["url"]
-    key = json.loads((data_dir / "credentials.json").read_text())["keys"]["arker"]
-    vm = call(url, "POST", "/arker/v1/vms/ubuntu/fork", {}, key)[1]["vm_id"]
-    run = call(url, "POST", f"/arker/v1/vms/{vm}/run", {"command": "sleep 1.5; echo x", "background": True}, key)[1]
     with pytest.raises(subprocess.TimeoutExpired):
         process.popen.wait(1.2)
-    assert call(url, "GET", f"/arker/v1/vms/{vm}/runs/{run['run_id']}", key=key)[0] == 200
+    status, told = call(url, "GET", f"/arker/v1/vms/{vm.id}/runs/{run.run_id}", key=key)
+    assert (status, told["completed"]) == (200, False)
+    held.release()
     assert process.end() == 0
 
 

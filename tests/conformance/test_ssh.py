@@ -29,15 +29,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 SERVER = """
-import socket, sys
+import contextlib, socket, sys
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("listening", flush=True)
 while True:
     connection, _ = listener.accept()
-    connection.sendall(b"mine\\n")
-    while data := connection.recv(65536):
-        connection.sendall(data)
-    connection.close()
+    with connection, contextlib.suppress(ConnectionError):
+        connection.sendall(b"mine\\n")
+        while data := connection.recv(65536):
+            connection.sendall(data)
 """
 
 
@@ -216,30 +216,38 @@ def test_another_subsystem_is_refused(user: User, box: str) -> None:
 
 
 @contextlib.contextmanager
-def tunnel(user: User, sandbox: str, inside: int) -> Iterator[int]:
-    """`ssh -N -L`, ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    forward = ("-N", "-L", f"127.0.0.1:{port}:localhost:{inside}", "-o", "ExitOnForwardFailure=yes")
+def tunnel(user: User, sandbox: str, inside: int) -> Iterator[Path]:
+    """`ssh -N -L`, from a socket that has a place among the files, where nobody else can come first."""
+    path = user.directory / "tunnel"
+    forward = ("-N", "-L", f"{path}:localhost:{inside}", "-o", "ExitOnForwardFailure=yes")
     process = subprocess.Popen(user.command(sandbox, flags=forward))
     try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.01)
-        yield port
+        yield path
     finally:
         process.terminate()
         process.wait(PATIENCE)
 
 
-def conversation(port: int, data: bytes = b"") -> bytes:
+def connected(place: int | Path) -> socket.socket:
+    """A connection to a port of this machine, or to a socket among the files once somebody listens there."""
+    if isinstance(place, int):
+        return socket.create_connection(("127.0.0.1", place), timeout=PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(str(place))
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            assert time.monotonic() < deadline, f"nobody listens at {place}"
+            time.sleep(0.01)
+
+
+def conversation(place: int | Path, data: bytes = b"") -> bytes:
     """What a server says, and what it says back to `data`, until it ends."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+    with connected(place) as connection:
         sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)))
         sender.start()
         got = b""
@@ -301,4 +309,4 @@ def test_deletion_ends_it_all(user: User) -> None:
             assert session.wait(PATIENCE) == 255
     assert denied(user.ssh(box, "true"))
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)

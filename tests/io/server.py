@@ -56,7 +56,7 @@ class _Handler(Handler):
         self._answer(302, b"", ("Location", "/elsewhere"))
 
     def _silent(self) -> None:
-        self.known.release.wait(30)
+        self.known.release.wait(60)
         self.close_connection = True
 
     def _cut(self) -> None:

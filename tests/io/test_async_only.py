@@ -14,7 +14,7 @@ from skerry._io.waiting import async_bounded, async_sleep, async_worked
 from skerry._kernel.interception import Interceptors, RequestInfo, ResponseInfo
 from skerry._kernel.options import Deadline, RequestOptions
 from skerry._kernel.request import Request, TransportFailure
-from skerry.errors import DeadlineExceededError
+from skerry.errors import ConnectionFailedError, DeadlineExceededError
 from tests.io.dialects import TOY, toy_call
 from tests.io.script import AsyncScripted, answer
 from tests.io.server import LoopbackServer
@@ -57,11 +57,18 @@ async def test_cancelling_a_deadline_abandons_a_request_in_flight(server: Loopba
     transport = AsyncHttpxTransport()
     call = toy_call()
     driver = AsyncDriver(TOY, transport)
-    asyncio.get_running_loop().call_later(0.1, deadline.cancel)
+
+    async def give_up() -> None:
+        while not server.seen:
+            await asyncio.sleep(0)
+        deadline.cancel()
+
+    giving_up = asyncio.create_task(give_up())
     with pytest.raises(DeadlineExceededError, match="cancelled") as caught:
         await driver.send(
             type(call)(call.operation, server.url + "/silent", call.parse), RequestOptions(deadline=deadline)
         )
+    await giving_up
     await transport.aclose()
     assert caught.value.outcome == "unknown"
 
@@ -70,7 +77,9 @@ async def test_cancelling_a_deadline_abandons_a_request_in_flight(server: Loopba
 async def test_the_time_limit_holds_beside_a_deadline(server: LoopbackServer) -> None:
     transport = AsyncHttpxTransport()
     call = toy_call("unsafe")
-    with pytest.raises(Exception, match=r"within 0\.1 s"):
+    await transport.send(Request("GET", server.url, timeout=60))
+    # Whose limit is noticed first, the call's or the same one of its connection, is the machine's to say.
+    with pytest.raises(ConnectionFailedError, match=r"within 0\.1 s|no answer in time"):
         await AsyncDriver(TOY, transport).send(
             type(call)(call.operation, server.url + "/silent", call.parse),
             RequestOptions(deadline=Deadline(LONG), timeout=0.1),
@@ -122,7 +131,7 @@ def test_a_transport_survives_its_event_loop(server: LoopbackServer) -> None:
     transport = AsyncHttpxTransport()
 
     async def once() -> int:
-        return (await transport.send(Request("GET", server.url + "/x", timeout=10))).status
+        return (await transport.send(Request("GET", server.url + "/x", timeout=60))).status
 
     first = asyncio.new_event_loop()
     try:

@@ -34,7 +34,7 @@ def test_cancelling_from_another_thread_ends_a_back_off() -> None:
         sleep(LONG, given)
 
     def cancel() -> None:
-        waiting.wait(30)
+        waiting.wait(60)
         deadline.cancel()
 
     other = threading.Thread(target=cancel)
@@ -54,7 +54,7 @@ def test_one_transport_for_many_threads(server: LoopbackServer) -> None:
     transport = HttpxTransport()
 
     def ask(number: int) -> str:
-        return transport.send(Request("GET", f"{server.url}/n{number}", timeout=30)).text
+        return transport.send(Request("GET", f"{server.url}/n{number}", timeout=60)).text
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(64))) == [f"/n{number}" for number in range(64)]
@@ -64,10 +64,10 @@ def test_one_transport_for_many_threads(server: LoopbackServer) -> None:
 
 def test_a_forked_child_gets_its_own_connections(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     transport = HttpxTransport()
-    transport.send(Request("GET", server.url, timeout=10))
+    transport.send(Request("GET", server.url, timeout=60))
     parents = transport._own["http"]
     monkeypatch.setattr("skerry._io.waiting.os.getpid", lambda: -1)
-    transport.send(Request("GET", server.url, timeout=10))
+    transport.send(Request("GET", server.url, timeout=60))
     assert transport._own["http"] is not parents
     transport.close()
     parents.close()
@@ -86,7 +86,7 @@ def test_an_application_on_a_loop_that_runs_already() -> None:
     thread.start()
     transport = InProcessTransport(app, loop)
     try:
-        assert transport.send(Request("POST", "http://h.test/echo", body=b"x", timeout=10)).body == b"x"
+        assert transport.send(Request("POST", "http://h.test/echo", body=b"x", timeout=60)).body == b"x"
         transport.close()
         assert loop.is_running()
         with pytest.raises(ConfigurationError, match="closed"):

@@ -117,18 +117,21 @@ class Deadline:
 
 
 @contextmanager
-def within(timeout: float | None, outer: Deadline | None) -> Iterator[Deadline | None]:
+def within(
+    timeout: float | None, outer: Deadline | None, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Deadline | None]:
     """A deadline so many seconds from now, that also passes when the outer one does or is cancelled.
 
     Args:
         timeout: seconds, None for no limit of its own.
         outer: the caller's.
+        clock: monotonic seconds.
     """
     if timeout is None:
         yield outer
         return
     left = None if outer is None else outer.remaining()
-    deadline = Deadline(timeout if left is None else min(timeout, left))
+    deadline = Deadline(timeout if left is None else min(timeout, left), clock=clock)
     forget = None if outer is None else outer.subscribe(lambda: deadline.cancel(outer.reason))
     try:
         yield deadline

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_application_sees_the_request() -> None:
     transport = AsyncInProcessTransport(app)
-    request = Request("POST", "http://h.test:99/a%2Fb/echo?q=%20", (("x-a", "1"),), b"body", timeout=10)
+    request = Request("POST", "http://h.test:99/a%2Fb/echo?q=%20", (("x-a", "1"),), b"body", timeout=60)
     response = await transport.send(request)
     await transport.aclose()
     assert response.status == 201
@@ -26,7 +26,7 @@ async def test_the_application_sees_the_request() -> None:
 async def test_bodies_from_sources() -> None:
     transport = AsyncInProcessTransport(app)
     source = BodySource(lambda: iter([b"a", b"b", b"c"]), 3)
-    assert (await transport.send(Request("POST", "http://h.test/echo", body=source, timeout=10))).body == b"abc"
+    assert (await transport.send(Request("POST", "http://h.test/echo", body=source, timeout=60))).body == b"abc"
     await transport.aclose()
 
 
@@ -34,14 +34,14 @@ async def test_bodies_from_sources() -> None:
 async def test_failing_applications(path: str) -> None:
     transport = AsyncInProcessTransport(app)
     with pytest.raises(TransportFailure, match="the application"):
-        await transport.send(Request("GET", f"http://h.test/{path}", timeout=10))
+        await transport.send(Request("GET", f"http://h.test/{path}", timeout=60))
     await transport.aclose()
 
 
 async def test_an_endless_answer_can_be_left() -> None:
     transport = AsyncInProcessTransport(app)
     taken = b""
-    async with transport.stream(Request("GET", "http://h.test/endless", timeout=10)) as streamed:
+    async with transport.stream(Request("GET", "http://h.test/endless", timeout=60)) as streamed:
         async for chunk in streamed.chunks:
             taken += chunk
             if len(taken) > 100:

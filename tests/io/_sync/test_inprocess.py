@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 def test_the_application_sees_the_request() -> None:
     transport = InProcessTransport(app)
-    request = Request("POST", "http://h.test:99/a%2Fb/echo?q=%20", (("x-a", "1"),), b"body", timeout=10)
+    request = Request("POST", "http://h.test:99/a%2Fb/echo?q=%20", (("x-a", "1"),), b"body", timeout=60)
     response = transport.send(request)
     transport.close()
     assert response.status == 201
@@ -27,7 +27,7 @@ def test_the_application_sees_the_request() -> None:
 def test_bodies_from_sources() -> None:
     transport = InProcessTransport(app)
     source = BodySource(lambda: iter([b"a", b"b", b"c"]), 3)
-    assert (transport.send(Request("POST", "http://h.test/echo", body=source, timeout=10))).body == b"abc"
+    assert (transport.send(Request("POST", "http://h.test/echo", body=source, timeout=60))).body == b"abc"
     transport.close()
 
 
@@ -35,14 +35,14 @@ def test_bodies_from_sources() -> None:
 def test_failing_applications(path: str) -> None:
     transport = InProcessTransport(app)
     with pytest.raises(TransportFailure, match="the application"):
-        transport.send(Request("GET", f"http://h.test/{path}", timeout=10))
+        transport.send(Request("GET", f"http://h.test/{path}", timeout=60))
     transport.close()
 
 
 def test_an_endless_answer_can_be_left() -> None:
     transport = InProcessTransport(app)
     taken = b""
-    with transport.stream(Request("GET", "http://h.test/endless", timeout=10)) as streamed:
+    with transport.stream(Request("GET", "http://h.test/endless", timeout=60)) as streamed:
         for chunk in streamed.chunks:
             taken += chunk
             if len(taken) > 100:

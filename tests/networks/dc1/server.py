@@ -32,7 +32,7 @@ class _Handler(Handler):
         self.known.targets.append(self.path)
         self.known.headers.append(self.fields())
         if self.path == "/silent":
-            self.known.release.wait(30)
+            self.known.release.wait(60)
             self.close_connection = True
         elif self.path.endswith("/available-providers"):
             provider = {"id": 3, "name": "GPU Farm", "vram_mib": 24564, "is_live": True}

@@ -210,9 +210,11 @@ def test_waiting_for_a_run() -> None:
 
 
 def test_waiting_ends_with_the_time() -> None:
-    vm, _, _ = _vm(_status(False))
+    vm, transport, notes = _vm(_status(False))
     with pytest.raises(DeadlineExceededError):
-        vm.wait("r1", timeout=0.01)
+        vm.wait("r1", timeout=1)
+    assert sum(notes.slept) < 1
+    assert len(transport.sent) == len(notes.slept) + 1 > 2
     deadline = Deadline()
     deadline.cancel()
     with pytest.raises(DeadlineExceededError, match="cancelled"):

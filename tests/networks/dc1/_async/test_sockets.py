@@ -40,6 +40,8 @@ async def test_nobody_there_and_nothing_said(marketplace: Marketplace) -> None:
             await client.get_balance()
         assert (caught.value.status_code, caught.value.outcome) == (0, "not_sent")
     async with AsyncDC1("k", marketplace.url, environ={}) as client:
+        # What is late is the answer, not the connection, which is there by now.
+        await client.get_balance()
         options = RequestOptions(timeout=0.05)
         with pytest.raises(DC1TimeoutError, match="timed out"):
             await client.request("GET", "/silent", options=options)

@@ -41,6 +41,8 @@ def test_nobody_there_and_nothing_said(marketplace: Marketplace) -> None:
             client.get_balance()
         assert (caught.value.status_code, caught.value.outcome) == (0, "not_sent")
     with DC1("k", marketplace.url, environ={}) as client:
+        # What is late is the answer, not the connection, which is there by now.
+        client.get_balance()
         options = RequestOptions(timeout=0.05)
         with pytest.raises(DC1TimeoutError, match="timed out"):
             client.request("GET", "/silent", options=options)

@@ -180,10 +180,10 @@ async def test_waiting() -> None:
 
 
 async def test_waiting_ends_with_the_time() -> None:
-    client, transport, _ = _client(answer(200, {"status": "NEVER_HEARD_OF"}))
+    client, transport, notes = _client(answer(200, {"status": "NEVER_HEARD_OF"}))
     with pytest.raises(DeadlineExceededError):
-        await client.jobs.wait(U, timeout=0.01)
-    assert len(transport.sent) == 1
+        await client.jobs.wait(U, timeout=2)
+    assert (len(transport.sent), notes.slept) == (2, [1.0])
     cancel = Deadline(60)
     cancel.cancel()
     with pytest.raises(DeadlineExceededError, match="cancelled"):

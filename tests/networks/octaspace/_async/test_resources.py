@@ -306,15 +306,15 @@ async def test_waiting_until_it_has_ended() -> None:
 
 
 async def test_waiting_ends_with_the_time() -> None:
-    client, transport, _ = _client(_info("pulling image", ready=False))
+    client, transport, notes = _client(_info("pulling image", ready=False))
     for wait in ("wait_ready", "wait_finished"):
         with pytest.raises(OctaAbortedError, match="deadline has passed"):
-            await getattr(client.services.session(U), wait)(timeout=0.5)
+            await getattr(client.services.session(U), wait)(timeout=3)
         cancel = Deadline(60)
         cancel.cancel()
         with pytest.raises(DeadlineExceededError, match="Request was aborted"):
             await getattr(client.services.session(U), wait)(timeout=5, options=RequestOptions(deadline=cancel))
-    assert len(transport.sent) == 2
+    assert (len(transport.sent), notes.slept) == (4, [2.0, 2.0])
 
 
 async def test_what_is_no_log() -> None:

@@ -307,15 +307,15 @@ def test_waiting_until_it_has_ended() -> None:
 
 
 def test_waiting_ends_with_the_time() -> None:
-    client, transport, _ = _client(_info("pulling image", ready=False))
+    client, transport, notes = _client(_info("pulling image", ready=False))
     for wait in ("wait_ready", "wait_finished"):
         with pytest.raises(OctaAbortedError, match="deadline has passed"):
-            getattr(client.services.session(U), wait)(timeout=0.5)
+            getattr(client.services.session(U), wait)(timeout=3)
         cancel = Deadline(60)
         cancel.cancel()
         with pytest.raises(DeadlineExceededError, match="Request was aborted"):
             getattr(client.services.session(U), wait)(timeout=5, options=RequestOptions(deadline=cancel))
-    assert len(transport.sent) == 2
+    assert (len(transport.sent), notes.slept) == (4, [2.0, 2.0])
 
 
 def test_what_is_no_log() -> None:

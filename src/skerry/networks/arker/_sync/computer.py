@@ -240,7 +240,7 @@ class Computer:
             ArkerError: asking failed.
         """
         seen: object = None
-        with within(timeout, options.deadline if options else None) as deadline:
+        with within(timeout, options.deadline if options else None, clock=self._driver.effects.monotonic) as deadline:
             chosen = RequestOptions(deadline=deadline).over(options)
             for asked in count():
                 status = self.run_status(run_id, options=chosen)

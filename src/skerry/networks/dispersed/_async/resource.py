@@ -141,7 +141,7 @@ class AsyncResource:
         """Ask for something by `get` until it has ended, or is in one of the states waited for."""
         wanted = {until} if isinstance(until, str) else set(until)
         outer = options.deadline if options else None
-        with within(timeout, outer) as deadline:
+        with within(timeout, outer, clock=self._driver.effects.monotonic) as deadline:
             chosen = RequestOptions(deadline=deadline).over(options)
             last: str | None = None
             for asked in count():

@@ -113,7 +113,7 @@ class AsyncSession(AsyncResource):
             OctaNotFoundError: there is none such.
             OctaError: asking failed.
         """
-        with within(timeout, options.deadline if options else None) as deadline:
+        with within(timeout, options.deadline if options else None, clock=self._driver.effects.monotonic) as deadline:
             chosen = RequestOptions(deadline=deadline).over(options)
             last: str | None = None
             for asked in count():
@@ -152,7 +152,7 @@ class AsyncSession(AsyncResource):
             OctaNotFoundError: there is none such, or it ended so long ago that the service no longer lists it.
             OctaError: asking failed.
         """
-        with within(timeout, options.deadline if options else None) as deadline:
+        with within(timeout, options.deadline if options else None, clock=self._driver.effects.monotonic) as deadline:
             chosen = RequestOptions(deadline=deadline).over(options)
             while True:
                 try:
