@@ -173,7 +173,7 @@ def test_removal_frees_exactly_what_nobody_needs(store: LayerStore, tmp_path: Pa
     assert seen(store, "first")["one"] == "1"
     store.remove("first")
     assert list(layers.iterdir()) == []
-    assert store.drain(60)
+    assert store.drain(300)
     assert list((tmp_path / "state" / "trash").iterdir()) == []
 
 
@@ -191,7 +191,7 @@ def test_recovery_throws_away_what_belongs_to_nothing(store: LayerStore, tmp_pat
     recovery = store.recover()
     assert recovery.removed == (".box.1234", "cut", "no-chain", "orphan")
     assert store.ids() == ["box"]
-    assert store.drain(60)
+    assert store.drain(300)
     for name in ("layers", "trash", "journal"):
         assert list((state / name).iterdir()) == []
 
@@ -362,7 +362,7 @@ def test_what_changed_after_a_copy_ahead_is_copied_again(store: LayerStore) -> N
         os.chmod(upper / "program", 0o600)
         store.copy("box", "child")
     assert snapshot(store.upper("child")) == snapshot(upper)
-    assert store.drain(60)
+    assert store.drain(300)
 
 
 @pytest.mark.usefixtures("eager")

@@ -129,7 +129,7 @@ def check(store: LayerStore, before: dict[str, View], operation: str) -> None:
     store.fresh_work("parent")
     store.relayer("parent", "grandchild")
     assert seen(store, "grandchild") == before["parent"]
-    assert store.drain(60)
+    assert store.drain(300)
     assert os.listdir(root / "trash") == []
 
 
@@ -169,7 +169,7 @@ def test_an_error_at_any_step_is_reported_and_undone(operation: str, tmp_path: P
                 failed = error.reason == "disk_full"
                 if not failed:
                     raise
-        store.drain(60)
+        store.drain(300)
         if failed and operation != "fresh-work":
             # The same store goes on, without a restart in between.
             assert "child" not in store.ids()
