@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 120
+DEADLINE = 300
 OURS = ("SKERRY_", "ARKER_", "DISPERSED_", "OCTA_", "ZER_", "DC1_", "DCP_", "API_BASE")
 """What the variables that we read begin with."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skerry.networks.octaspace import OctaSpace
 
 DEFAULT_PORT = 4242
-START_DEADLINE = 60.0
+START_DEADLINE = 180.0
 IDLE_EXIT = 900.0
 _ANSWER_SECONDS = 20.0
 _SAYS = "skerry: "
