@@ -15,6 +15,7 @@ import pytest
 from skerry.island.engine.errors import Conflict, Invalid, NoCapacity, NotFound, Unavailable
 from skerry.island.workers.llm import LlmWorkers, Serving, dedicated, demo
 from tests.island.llm.llm_lab import MISTRAL, lives, opened, pid_of, until
+from tests.processes import state
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +145,7 @@ async def test_a_stop_that_is_given_up_ends_the_server_all_the_same(tmp_path: Pa
         pid = pid_of(workers, "job-1")
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
+        await until(lambda: state(pid) == "T")
         stopping = asyncio.create_task(workers.stop("job-1"))
         await until(lambda: workers.servings() == [])
         stopping.cancel()
