@@ -389,13 +389,15 @@ def end(keeper: subprocess.Popen[bytes]) -> None:
         return
     keeper.send_signal(signal.SIGSTOP)
     # One that stands still starts nothing more, and what it was just starting has become a program.
-    while processes.state(keeper.pid) not in "TZ":
+    while keeper.poll() is None and processes.state(keeper.pid) != "T":
         time.sleep(0.0005)
-    commands = processes.children(keeper.pid)
+    commands = processes.children(keeper.pid) if keeper.poll() is None else []
     keeper.kill()
     for command in commands:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(command, signal.SIGKILL)
+        # What somebody holds keeps no group for its own.
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(command, signal.SIGKILL)
     keeper.wait()
     while any(map(processes.alive, commands)):
         time.sleep(0.0005)

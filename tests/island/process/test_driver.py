@@ -392,6 +392,19 @@ async def test_below_a_closed_directory_root_goes_without_powers(scratch: Path) 
         await lab.stop()
 
 
+async def test_a_umask_closes_no_sandbox_to_its_own_commands(scratch: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        lab = Lab(scratch)
+        await lab.driver.start()
+        try:
+            assert await lab.output(await lab.box(), "echo content > f; cat f") == "content"
+        finally:
+            await lab.stop()
+    finally:
+        os.umask(before)
+
+
 async def test_work_survives_the_servers_death(scratch: Path) -> None:
     program = """
         import asyncio, os, pathlib, sys

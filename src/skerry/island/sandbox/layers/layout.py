@@ -43,7 +43,9 @@ class Layout:
         mode = 0o700 if owner is None else 0o711
         sandboxes, layers, journal = (state_dir / name for name in ("sandboxes", "layers", "journal"))
         for directory in (sandboxes, layers, journal):
-            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
+            # Whatever whoever started us keeps from others by umask.
+            directory.chmod(mode)
         return cls(sandboxes, layers, journal, Trash(state_dir / "trash"), owner, mode)
 
     def own_directory(self, path: Path, mode: int) -> None:

@@ -385,7 +385,8 @@ class LayerStore:
     def _stage(self, id: str, chain: Chain, files: Mapping[str, bytes] | None, *, sync: bool = True) -> Path:
         """A whole sandbox directory under a name that no sandbox can have."""
         staged = self._layout.sandboxes / f".{id}.{secrets.token_hex(4)}"
-        os.mkdir(staged, self._layout.mode)
+        os.mkdir(staged, 0o700)
+        os.chmod(staged, self._layout.mode)
         try:
             self._layout.own_directory(staged / "upper", 0o755)
             self._layout.own_directory(staged / "work", 0o700)
