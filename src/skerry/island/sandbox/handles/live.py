@@ -108,8 +108,8 @@ class LiveAgent:
         self.killed = False
         self.outdated = False
         self.writes = WriteGate()
-        # Of which no record has to tell that they have begun. Not known of an agent that was started from here: whatever
-        # it has begun was asked for, and is heard of, here.
+        # Runs that have begun, whether or not a record tells of it. Not known of an agent that was started from here:
+        # whatever it has begun was asked for, and is heard of, here.
         self._told_of: set[str] | None = None
         self._runs = runs
         self._on_end = on_end
@@ -236,7 +236,7 @@ class LiveAgent:
                 user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
                 **named,
             )
-        except (SandboxError, Retired):
+        except (SandboxError, Retired, OSError):
             self._processes.pop(spec.id, None)
             process.discard()
             raise
@@ -284,7 +284,7 @@ class LiveAgent:
                 grace=spec.grace,
                 **fields,
             )
-        except (SandboxError, Retired, asyncio.CancelledError):
+        except (SandboxError, Retired, OSError, asyncio.CancelledError):
             self._processes.pop(spec.id, None)
             held.discard()
             raise
