@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -414,3 +416,28 @@ async def test_closing_at_once_leaves_nothing(world: World) -> None:
 async def test_a_bad_operator_list_is_refused_at_once() -> None:
     with pytest.raises(BadRule):
         EgressProxy(private_ok=("nonsense",))
+
+
+async def test_whoever_hangs_up_rudely_after_all_was_said_breaks_nothing(world: World) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"all")
+        writer.write_eof()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with dial(attach(world)) as (reader, writer):
+            writer.write(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nhost: x\r\n\r\n" % port)
+            assert (await reader.read()).endswith(b"\r\n\r\nall")
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            async with asyncio.timeout(PATIENCE):
+                while world.proxy._tasks:
+                    await asyncio.sleep(0.01)
+    gc.collect()
+    assert faults == []

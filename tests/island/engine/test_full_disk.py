@@ -121,7 +121,10 @@ async def test_a_run_that_cannot_be_started_now_is_started_once_there_is_room(
     monkeypatch.setattr(double.engine.driver, "_on_step", step)
     unwanted = await double.submit("echo unwanted", sessionless=True)
     wanted = await double.submit("echo on")
+    late = await double.finish(await double.submit("echo late", sessionless=True, timeout=0.02))
+    assert (late.state, late.cause, late.exit_code, late.cost) == ("failed", "timeout", 124, Money(0, "USD"))
     await asyncio.wait_for(refused.wait(), 30)
+    assert await double.engine.runs.begun(wanted.id, patient=False) is None
     assert await double.engine.runs.cancel(double.account, "box", unwanted.id)
     full = False
     ended = await double.finish(wanted)

@@ -215,15 +215,15 @@ async def test_a_run_of_an_agent_that_died_is_not_begun_by_the_next(
     await begun_once(machine, run)
 
 
+def without_room(files: RunFiles, spares: SpareFiles, *, open_new: Any = runlog.open_new) -> list[int]:
+    """Files of a run whose record cannot be written."""
+    *logs, record = open_new(files, spares)
+    os.close(record)
+    return [*logs, os.open("/dev/full", os.O_WRONLY)]
+
+
 async def test_a_run_whose_end_found_no_room_is_not_begun_again(machine: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     program = Held("echo x >> count", "exit 3")
-    open_new = runlog.open_new
-
-    def without_room(files: RunFiles, spares: SpareFiles) -> list[int]:
-        *logs, record = open_new(files, spares)
-        os.close(record)
-        return [*logs, os.open("/dev/full", os.O_WRONLY)]
-
     with monkeypatch.context() as patched:
         patched.setattr(runlog, "open_new", without_room)
         run = await machine.submit(program.shell)
@@ -237,6 +237,32 @@ async def test_a_run_whose_end_found_no_room_is_not_begun_again(machine: Lab, mo
 
     await machine.until(collected)
     await machine.open()
+    await begun_once(machine, run)
+
+
+async def test_a_run_that_ends_while_it_is_found_is_not_begun_again(
+    machine: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Held("echo x >> count", "exit 3")
+    hello = LiveAgent.hello
+    with monkeypatch.context() as patched:
+        patched.setattr(runlog, "open_new", without_room)
+        run = await machine.submit(program.shell)
+        assert await machine.engine.runs.begun(run.id) is None
+    await machine.engine.crash()
+
+    async def greeted(live: LiveAgent) -> None:
+        await hello(live)
+        await asyncio.to_thread(program.release)
+
+        async def heard() -> bool:
+            return not live.busy
+
+        await machine.until(heard)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveAgent, "hello", greeted)
+        await machine.open()
     await begun_once(machine, run)
 
 

@@ -126,6 +126,16 @@ async def test_a_port_that_somebody_takes_meanwhile_is_left_to_them(
     assert not offered
 
 
+async def test_a_gpu_whose_memory_is_in_use_is_not_taken_for_a_port(tmp_path: Path, program: Path) -> None:
+    weights(tmp_path, "org/m")
+    tried = tmp_path / "tried"
+    program.write_text(f"#!/bin/sh\necho x >> {tried}\necho another process has 79 GiB memory in use\nexit 1\n")
+    async with opened(tmp_path, gpus=[0]) as workers:
+        with pytest.raises(Unavailable, match="memory in use"):
+            await workers.complete("org/m", "a", max_tokens=1)
+    assert tried.read_text() == "x\n"
+
+
 async def test_what_it_starts_ends_with_its_guard(tmp_path: Path) -> None:
     folder = weights(tmp_path, "org/m")
     async with opened(tmp_path, gpus=[0]) as workers:

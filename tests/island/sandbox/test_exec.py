@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import signal
@@ -10,6 +11,7 @@ import signal
 import pytest
 
 from skerry.island.sandbox.driver import SandboxError
+from skerry.island.sandbox.handles import live
 from skerry.island.sandbox.handles.sandbox import AgentSandbox
 from skerry.island.sandbox.spec import Limits
 from tests.island.sandbox.sandbox_lab import ENV, LIMITS, PATIENCE, Lab, until
@@ -43,6 +45,19 @@ async def test_large_input(lab: Lab, box: AgentSandbox) -> None:
     data = os.urandom(3 << 20)
     out = await lab.output(box, "sha256sum", stdin=data)
     assert out.split()[0] == hashlib.sha256(data).hexdigest()
+
+
+async def test_what_could_not_be_asked_for_is_not_counted_as_going_on(
+    lab: Lab, box: AgentSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(data: bytes) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(live, "memory_file", full)
+        with pytest.raises(OSError, match="Too many"):
+            await box.exec(lab.spec("cat", stdin=b"x"))
+    assert await lab.driver.suspend(box.id)
 
 
 async def test_standard_input_is_empty_by_default(lab: Lab, box: AgentSandbox) -> None:

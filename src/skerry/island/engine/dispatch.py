@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import inf
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -39,6 +40,9 @@ _STATES: dict[str, RunState] = {
     "not_found": "completed",
     "cancelled": "cancelled",
 }
+
+_CANCELLED = ExecResult(exit_code=143, cause="cancelled")
+_NOT_BEGUN_IN_TIME = ExecResult(exit_code=124, cause="timeout")
 
 log = logging.getLogger("skerry.engine")
 
@@ -165,7 +169,7 @@ class Dispatcher:
     async def _attempt(self, job: Job) -> tuple[ExecResult, ShellState | None]:
         """One attempt, from its start (or from where it was found) to its end."""
         if job.stop is not None and job.process is None:
-            return ExecResult(exit_code=143, cause="cancelled"), None
+            return _CANCELLED, None
         job.note = None
         before: ShellState | None = None
         try:
@@ -173,7 +177,7 @@ class Dispatcher:
             if job.process is None:
                 job.process = await self._open(job, before)
                 if job.process is None:
-                    return ExecResult(exit_code=143, cause="cancelled"), None
+                    return _NOT_BEGUN_IN_TIME if job.stop is None else _CANCELLED, None
             job.begun.set()
             if job.stop is not None:
                 await _cancel(job.process, job.grace)
@@ -188,28 +192,31 @@ class Dispatcher:
         return result, self._states.after(job.lane, job.sandbox.image, before, result.state, job.request.env)
 
     async def _open(self, job: Job, state: ShellState | None) -> Process | None:
-        """Start the attempt's program as soon as the disk has room for it; None if it was to end before that.
+        """Start the attempt's program as soon as the disk has room for it.
+
+        None if it was to end before that, or has waited for as long as it may run.
 
         Raises:
             SandboxError: it cannot be started, for any other reason.
         """
-        spec, said = self._spec(job, state), False
+        spec, limit, monotonic = self._spec(job, state), job.request.timeout, self._core.clock.monotonic
+        until = inf if limit is None else monotonic() + limit
         while True:
             await self._activity.passage(job.sandbox.id)
-            job.began, job.found = self._core.clock.monotonic(), False
+            job.began, job.found = monotonic(), False
             try:
                 sandbox = await self._core.driver.open(job.sandbox.id)
                 return await sandbox.exec(spec)
             except SandboxError as error:
                 if error.reason != "disk_full":
                     raise
-                if not said:
+                if not job.held_up.is_set():
                     log.warning("run %s begins once there is room on the disk: %s", job.record.id, error)
-                said = True
             # Nothing runs meanwhile, and nothing is paid for.
             job.began = None
-            await self._core.clock.sleep(_RETRY_SECONDS)
-            if job.stop is not None:
+            job.held_up.set()
+            await self._core.clock.sleep(min(_RETRY_SECONDS, max(0.0, until - monotonic())))
+            if job.stop is not None or monotonic() >= until:
                 return None
 
     def _spec(self, job: Job, state: ShellState | None) -> ExecSpec:
@@ -276,7 +283,8 @@ class Dispatcher:
     async def _finish(self, job: Job, result: ExecResult, state: ShellState | None) -> None:
         text = job.note
         if result.cause == "timeout":
-            text = f"ended after {job.request.timeout or 0:g} seconds, its time limit"
+            did = "waited for room on the disk for" if job.began is None else "ended after"
+            text = f"{did} {job.request.timeout or 0:g} seconds, its time limit"
         elif result.cause == "lost" and text is None:
             text = "the sandbox was lost while this ran; how it ended is unknown"
         elif text is None and len(result.state or b"") >= STATE_LIMIT:

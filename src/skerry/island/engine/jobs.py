@@ -88,13 +88,14 @@ class Job:
         grace: seconds between SIGTERM and SIGKILL where it shall end before its process is known.
         done: its record once the end is stored.
         begun: set once its process runs, or is known to be impossible.
+        held_up: set once it had to wait for room on the disk to begin.
         began: monotonic time of the present attempt's start, None before it.
         found: the present attempt began before this server did.
         note: what shall be added to its standard error.
     """
 
     __slots__ = (
-        *("began", "begun", "done", "found", "grace", "lane", "note", "process", "ready"),
+        *("began", "begun", "done", "found", "grace", "held_up", "lane", "note", "process", "ready"),
         *("record", "request", "sandbox", "started", "stop", "task"),
     )
 
@@ -110,6 +111,7 @@ class Job:
         self.grace = 0.0
         self.began: float | None = None
         self.begun = asyncio.Event()
+        self.held_up = asyncio.Event()
         self.found = False
         self.note: str | None = None
         self.task: asyncio.Task[None] | None = None

@@ -78,7 +78,8 @@ class Runs:
             command: text for the session's shell, or a program with arguments, which runs without one.
             session_id: the default session when None.
             background: kept with the record; a face decides what it means to its caller.
-            timeout: seconds from its start after which it is ended (exit code 124).
+            timeout: seconds from its start after which it is ended (exit code 124); as long does it wait for room on
+                the disk to begin.
             env: variables for this run only.
             stdin: what it reads on standard input.
             limits: other bounds than the sandbox's for this run: `Unsupported` unless they are the same.
@@ -197,8 +198,12 @@ class Runs:
             sleeper.cancel()
         return job.done.result() if job.done.done() else job.record
 
-    async def begun(self, run_id: str) -> str | None:
+    async def begun(self, run_id: str, *, patient: bool = True) -> str | None:
         """Wait until a run's program runs; why it has ended where it has ended by then (see `RunRecord.cause`).
+
+        Args:
+            run_id: which.
+            patient: wait also for as long as there is no room on the disk for it to begin.
 
         Raises:
             NotFound: no such run. Unavailable: its end cannot be recorded now, or the island stops.
@@ -207,12 +212,17 @@ class Runs:
         if job is None:
             return (await self.wait(run_id)).cause
         beginning = asyncio.ensure_future(job.begun.wait())
+        holding_up = asyncio.ensure_future(job.held_up.wait())
+        awaited = (job.done, beginning) if patient else (job.done, beginning, holding_up)
         try:
-            await asyncio.wait((job.done, beginning), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             beginning.cancel()
+            holding_up.cancel()
         if job.done.done():
             return job.done.result().cause
+        if not job.begun.is_set():
+            return None
         try:
             live = await self._core.driver.find(job.sandbox.id)
             if live is not None:

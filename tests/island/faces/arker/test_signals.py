@@ -48,9 +48,9 @@ async def test_a_signal_reaches_a_run_whose_program_is_just_beginning(
     await stage.open()
     begun = stage.lab.engine.runs.begun
 
-    async def ask(run_id: str) -> str | None:
+    async def ask(run_id: str, **how: Any) -> str | None:
         asked.set()
-        return await begun(run_id)
+        return await begun(run_id, **how)
 
     monkeypatch.setattr(stage.lab.engine.runs, "begun", ask)
     vm = (await stage.post("/v1/vms/ubuntu/fork", {}))["vm_id"]

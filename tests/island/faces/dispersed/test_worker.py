@@ -29,6 +29,7 @@ from skerry.island.faces.dispersed.jobs.progress import Progress
 from skerry.island.faces.dispersed.jobs.worker import Worker
 from skerry.island.faces.dispersed.tables import ssh_public_keys
 from skerry.island.ground.runs import goes_on
+from skerry.island.sandbox.driver import SandboxError
 from tests.island.engine.double import read_record
 from tests.island.engine.lab import PATIENCE
 from tests.island.faces.dispersed.network import Network
@@ -448,6 +449,25 @@ async def test_a_program_that_had_not_begun_when_the_server_died_holds_no_start_
     await network.reaches(uuid, "RUNNING")
     await asyncio.wait_for(network.crash(), PATIENCE)
     assert (await network.job(uuid))["status"] == "RUNNING"
+    await network.cancel(uuid)
+    assert (await network.ended(uuid))["status"] == "CANCELLED"
+    await network.empty()
+
+
+async def test_a_program_for_which_the_disk_has_no_room_holds_no_start_up(network: Network) -> None:
+    full = True
+
+    async def begin(step: str, *_: str) -> None:
+        if step == "exec" and full:
+            raise SandboxError("disk_full", "no space left")
+
+    network.on_step = begin
+    await network.crash()
+    uuid = await network.create("exec sleep 600")
+    await network.reaches(uuid, "RUNNING")
+    await asyncio.wait_for(network.crash(), PATIENCE)
+    full = False
+    await network.pass_time(1)
     await network.cancel(uuid)
     assert (await network.ended(uuid))["status"] == "CANCELLED"
     await network.empty()

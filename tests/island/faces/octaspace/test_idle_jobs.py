@@ -17,6 +17,7 @@ from skerry.island.faces.octaspace.idle import idle_logs, idle_runner, idle_work
 from skerry.island.faces.octaspace.idle.idle_logs import MOST_BYTES, packed
 from skerry.island.faces.octaspace.tables import idle_jobs
 from skerry.island.ground.waiting import came
+from skerry.island.sandbox.driver import SandboxError
 from tests.island.engine.lab import PATIENCE
 from tests.island.faces.octaspace.stage import Stage
 
@@ -243,10 +244,9 @@ async def test_a_crash_before_an_attempt_has_begun(stage: Stage, marks: Marks, m
     node, *_ = await stage.nodes()
     written = asyncio.Event()
 
-    async def never(job: Any, image: Any) -> bool:
+    async def never(job: Any, image: Any) -> None:
         written.set()
         await asyncio.Event().wait()
-        return False
 
     monkeypatch.setattr(stage.face.operating.idle._work, "begin", never)
     await job(stage, node, marks)
@@ -256,6 +256,29 @@ async def test_a_crash_before_an_attempt_has_begun(stage: Stage, marks: Marks, m
     await up(stage, node)
     assert (await stage.operate("GET", "/idle_jobs"))[0]["attempts"] == 1
     assert marks.lines == ["begun"]
+
+
+async def test_a_job_for_which_the_disk_has_no_room_can_be_removed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, *_ = await stage.nodes()
+    refused = asyncio.Event()
+
+    async def full(step: str, *_: str) -> None:
+        if step == "exec":
+            refused.set()
+            raise SandboxError("disk_full", "no space left")
+
+    monkeypatch.setattr(stage.lab.engine.driver, "_on_step", full)
+    await job(stage, node)
+    await asyncio.wait_for(refused.wait(), PATIENCE)
+    await stage.operate("DELETE", f"/idle_jobs/{node}/1")
+
+    async def removed() -> bool:
+        stage.clock.advance(1)
+        return not (await stage.lab.engine.sandboxes.list(stage.lab.account, network="octaspace"))[0]
+
+    await stage.until(removed)
 
 
 async def test_a_job_that_is_lost_with_the_machine_is_begun_again(stage: Stage, marks: Marks) -> None:

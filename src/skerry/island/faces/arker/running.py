@@ -283,7 +283,7 @@ class Running:
         for run in await self._engine.runs.list(account_id, vm.id, active=True):
             if run.session_id in (session_id, None) and run.state == "running":
                 # It is running from when its turn has come; what it begins then may take a moment.
-                await self._engine.runs.begun(run.id)
+                await self._engine.runs.begun(run.id, patient=False)
                 if await self._engine.runs.signal(account_id, vm.id, run.id, number):
                     return
         raise ArkerFault("conflict", "nothing runs in this session, so nothing can be signalled")

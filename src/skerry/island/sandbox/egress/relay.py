@@ -128,6 +128,8 @@ async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ans
 
 async def _emptied(writer: asyncio.StreamWriter) -> None:
     """Until everything that was written is in the kernel's hands, or the connection is broken."""
+    if writer.transport.is_closing():
+        return
     writer.transport.set_write_buffer_limits(0)
     with contextlib.suppress(ConnectionError):
         await writer.drain()

@@ -108,8 +108,9 @@ class LiveAgent:
         self.killed = False
         self.outdated = False
         self.writes = WriteGate()
-        # Not known of one that was started from here: whatever it has begun was asked for, and is heard of, here.
-        self._unrecorded: list[str] | None = None
+        # Runs that have begun, whether or not a record tells of it. Not known of an agent that was started from here:
+        # whatever it has begun was asked for, and is heard of, here.
+        self._told_of: set[str] | None = None
         self._runs = runs
         self._on_end = on_end
         self._files = files
@@ -162,9 +163,12 @@ class LiveAgent:
         self._early = {}
         try:
             answer, _ = await self.channel.request("hello", within=_HELLO_SECONDS)
-            for run_id in answer["runs"]:
-                self._expect(str(run_id))
-            self._unrecorded = answer.get("unrecorded")
+            going = [str(run_id) for run_id in answer["runs"]]
+            for run_id in going:
+                self._expect(run_id)
+            if "unrecorded" in answer:
+                # Those that go on may end, and find no room for a record, before anybody asks.
+                self._told_of = {*going, *answer["unrecorded"]}
         finally:
             early, self._early = self._early, None
         for message, tail in early.values():
@@ -232,7 +236,7 @@ class LiveAgent:
                 user=None if spec.user is None else [spec.user.uid, spec.user.gid, *spec.user.groups],
                 **named,
             )
-        except (SandboxError, Retired):
+        except (SandboxError, Retired, OSError):
             self._processes.pop(spec.id, None)
             process.discard()
             raise
@@ -280,7 +284,7 @@ class LiveAgent:
                 grace=spec.grace,
                 **fields,
             )
-        except (SandboxError, Retired, asyncio.CancelledError):
+        except (SandboxError, Retired, OSError, asyncio.CancelledError):
             self._processes.pop(spec.id, None)
             held.discard()
             raise
@@ -304,7 +308,7 @@ class LiveAgent:
         It has not if this agent is older than the run's files, and knows nothing of it: that server died between making
         them and asking for it.
         """
-        if self._unrecorded is None or run_id in self._unrecorded or run_id in self._processes:
+        if self._told_of is None or run_id in self._told_of or run_id in self._processes:
             return True
         try:
             record = runlog.run_files(self._runs, run_id).record.stat()

@@ -24,6 +24,8 @@ _END_SECONDS = 30.0
 _PORT_TRIES = 5
 _KEPT_LINES = 200
 _LONGEST_LINE = 1 << 16
+# Memory may be in use as well.
+_PORT_TAKEN = re.compile(r"\bbind\b|address already in use", re.IGNORECASE)
 _COMPLAINT = re.compile(r"^\S+ E +(?:\S+ +\S+: +)?(.*)")
 
 
@@ -179,7 +181,7 @@ async def started_at_free_port(order: Order, launch: Callable[[Order], Launch], 
         try:
             return await EngineProcess.start(placed, launch(placed), limit=limit)
         except Unavailable as error:
-            if not left or not any(word in error.message for word in ("bind", "in use")):
+            if not left or _PORT_TAKEN.search(error.message) is None:
                 raise
     raise AssertionError("the last try returns or raises")
 

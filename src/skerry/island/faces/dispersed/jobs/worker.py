@@ -111,10 +111,12 @@ class Worker:
         """Until a run that was left going on does so, or has its end."""
         if await self._goes_on(run):
             return
-        # It has ended; or the server before this one died before its program began, which then does so now.
+        # It has ended; or the server before this one died before its program began, which then does so now or once
+        # there is room on the disk.
+        cause: str | None = "lost"
         with contextlib.suppress(EngineError, SandboxError):
-            await unless(carried.looked, self._engine.runs.begun(run.engine_run_id))
-        if not await self._goes_on(run):
+            cause = await unless(carried.looked, self._engine.runs.begun(run.engine_run_id, patient=False))
+        if cause is not None:
             await carried.looked.wait()
 
     async def _goes_on(self, run: Row[Any]) -> bool:

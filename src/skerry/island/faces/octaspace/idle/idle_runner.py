@@ -205,7 +205,8 @@ class IdleRunner:
         """An attempt to its end; None when it was ended from here."""
         image = await unless(drive.denied, self._work.image(job))
         if image is not None:
-            if await self._work.begin(job, image):
+            await self._work.begin(job, image)
+            if await unless(drive.denied, self._work.begun(job)):
                 await self._engine.store.run(_up, job, self._now())
             ended: RunRecord | None = await unless(drive.denied, self._engine.runs.wait(job.run_id))
             if ended is not None:

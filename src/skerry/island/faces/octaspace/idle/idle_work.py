@@ -50,8 +50,8 @@ class IdleWork:
         found: Image = await self._engine.images.fetch(job.image)
         return found
 
-    async def begin(self, job: Row[Any], image: Image) -> bool:
-        """Have the attempt's run, whoever began it; whether its program runs now.
+    async def begin(self, job: Row[Any], image: Image) -> None:
+        """Have the attempt's run, whoever began it.
 
         Raises:
             StartFailed: no program can be made of the job. EngineError: as the engine refuses.
@@ -63,6 +63,9 @@ class IdleWork:
             raise StartFailed("the image has no program; name a start_command")
         if await begin(self._engine, job.account_id, job.sandbox_id, job.run_id, what, envs) is not None:
             self._forget_logs(job)
+
+    async def begun(self, job: Row[Any]) -> bool:
+        """Whether the attempt's program runs, once it does or has ended, which may take as long as a disk is full."""
         return await self._engine.runs.begun(job.run_id) is None
 
     async def end(self, job: Row[Any]) -> None:
