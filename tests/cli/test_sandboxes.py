@@ -194,6 +194,14 @@ def fetch(url: str, headers: dict[str, str] | None = None) -> Answer:
         return Answer(response.status, response.read())
 
 
+def test_an_empty_name_is_told_apart_from_a_list(island: Skerry) -> None:
+    for words in (["sandbox", "rm", ""], ["logs", ""], ["image", "show", ""]):
+        refused = island(*words)
+        assert (refused.status, "must not be empty" in refused.stderr) == (2, True), words
+    absent = island("logs", "01absent")
+    assert (absent.status, "`skerry logs`" in absent.stderr) == (5, True)
+
+
 def test_a_name_mistyped_keeps_no_other_sandbox(island: Skerry, box: str) -> None:
     done = island("sandbox", "rm", "vmh-mistyped", box)
     assert (done.status, done.text) == (5, f"{box}\n")
