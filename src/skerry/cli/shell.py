@@ -106,10 +106,18 @@ def _raw_terminal() -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     # Not the default, which throws away what was typed ahead.
     tty.setraw(descriptor, termios.TCSADRAIN)
+    # Whoever is ended from outside leaves it as it was too.
+    usual = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 @contextmanager
