@@ -83,6 +83,11 @@ def next_step(error: BaseException) -> str | None:
     if "_next_step" in vars(error):
         step: str | None = vars(error)["_next_step"]
         return step
+    if isinstance(error, errors.UnsupportedError):
+        return "see `skerry doctor` for what this machine can do"
+    # What names a command has said what to do.
+    if status == NOT_FOUND and "`skerry " in str(error):
+        return None
     # The lists that would be named hold what Arker and the owner's API can be asked for, and nothing else.
     if status == NOT_FOUND and getattr(error, "network", None) not in {"arker", "island"}:
         return None

@@ -40,9 +40,12 @@ class Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse, or fail as a usage error."""
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except InvalidRequestError as error:
             self.fail(str(error), param, ctx)
+        if size >= 1 << 63:
+            self.fail(f"{value!r} is more than any machine has", param, ctx)
+        return size
 
 
 class Network(click.ParamType[dict[str, Any]]):
@@ -65,12 +68,25 @@ class Network(click.ParamType[dict[str, Any]]):
         return {"type": mode, mode: hosts}
 
 
+class _Directory(click.Path):
+    """A directory that may not be there yet."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse, or fail as a usage error: a variable that is not set would else mean where we are."""
+        if value == "":
+            self.fail("it is empty; name a directory, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def data_dir_option(command: F) -> F:
     """Add `--data-dir`; it arrives as `directory`, absolute."""
     return click.option(
         "--data-dir",
         "directory",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=_Directory(),
         callback=_data_dir,
         help="The island's data directory (SKERRY_DATA_DIR).",
     )(command)

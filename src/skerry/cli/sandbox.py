@@ -107,7 +107,9 @@ def run(
     at a time; with `--env` or `--detach` in a session of its own.
     """
     words = command[1:] if command[0] == "--" else command
-    if not words or (words is command and words[0].startswith("-")):
+    if not words:
+        raise click.UsageError("no command is given after `--`")
+    if words is command and words[0].startswith("-"):
         raise click.UsageError("options come before SANDBOX, the command after `--`")
     env = environment(pairs)
     link = island_link.need(directory)
