@@ -150,6 +150,15 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(words: list[st
     assert said in told.output
 
 
+def test_a_file_for_an_image_is_looked_for_before_an_island_is_started(tmp_path: Path) -> None:
+    where = {"SKERRY_DATA_DIR": str(tmp_path)}
+    told = CliRunner(env=where).invoke(cli, ["image", "define", "job", "--file", "absent.sh:/opt/job.sh"])
+    assert not list(tmp_path.iterdir())
+    assert isinstance(told.exception, errors.NotFoundError)
+    assert "absent.sh" in str(told.exception)
+    assert exits.next_step(told.exception) is None
+
+
 def test_a_table_in_a_pipe_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(["id", "state"], [("a", "idle"), ("longer", None)], empty="none")
     assert capsys.readouterr().out == "ID      STATE\na       idle\nlonger\n"
