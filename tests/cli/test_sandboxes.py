@@ -144,6 +144,10 @@ def test_copying_files_in_and_out(island: Skerry, box: str, tmp_path: Path) -> N
     missing = island("sandbox", "cp", f"{box}:nothing", str(tmp_path))
     assert missing.status == 5
     assert island("sandbox", "cp", "a", "b").status == 2
+    endless = island("sandbox", "cp", f"{box}:/dev/zero", "-")
+    assert (endless.status, "neither a file nor a directory: /dev/zero" in endless.stderr) == (2, True)
+    assert island("sandbox", "cp", str(tmp_path / "in" / "a"), f"{box}:/usr/bin/a").status == 1
+    assert ".skerry-" not in island("sandbox", "run", box, "--", "ls", "-A", "/home/user").text
 
 
 def test_ports_that_listen_are_listed_with_their_urls(island: Skerry, box: str) -> None:
