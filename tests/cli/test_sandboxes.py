@@ -198,6 +198,18 @@ def fetch(url: str, headers: dict[str, str] | None = None) -> Answer:
         return Answer(response.status, response.read())
 
 
+def test_the_ids_of_sandboxes_are_completed(island: Skerry, box: str) -> None:
+    asked = {"_SKERRY_COMPLETE": "bash_complete", "COMP_WORDS": f"skerry sandbox run {box[:8]}", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "skerry"],
+        env={**island.environment, **asked},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert f"plain,{box}" in done.stdout.split(), done.stderr
+
+
 def test_an_empty_name_is_told_apart_from_a_list(island: Skerry) -> None:
     for words in (["sandbox", "rm", ""], ["logs", ""], ["image", "show", ""]):
         refused = island(*words)

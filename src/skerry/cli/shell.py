@@ -20,6 +20,7 @@ import click
 
 from skerry.cli import exits, island_link, output
 from skerry.cli.options import data_dir_option
+from skerry.cli.sandbox_ids import complete_sandbox
 from skerry.errors import ConfigurationError, ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="SANDBOX")
+@click.argument("sandbox_id", metavar="SANDBOX", shell_complete=complete_sandbox)
 @click.option("-c", "--command", help="What to run instead of a login shell.")
 @data_dir_option
 def shell(sandbox_id: str, *, command: str | None, directory: Path) -> int:
