@@ -140,6 +140,7 @@ def test_an_error_is_told_once_and_in_words(error: Exception, told: str, capsys:
     [
         (["status", "--data-dir", ""], "it is empty"),
         (["run", "--memory", "99999999999999999999G", "--", "true"], "more than any machine has"),
+        (["run", "--disk", "0", "--", "true"], "nothing at all"),
         (["sandbox", "run", "vmh-any", "--"], "no command is given"),
         (["vpn", "up", "--file", "/nonexistent/wg0.conf"], "there is no directory /nonexistent"),
     ],

@@ -43,6 +43,9 @@ class Size(click.ParamType[int]):
             size = parse_size(value)
         except InvalidRequestError as error:
             self.fail(str(error), param, ctx)
+        if not size:
+            # Nothing runs in that, and nobody would guess that it stands for the usual bound.
+            self.fail(f"{value!r} is nothing at all; write 4096, 512M or 1.5GiB", param, ctx)
         if size >= 1 << 63:
             self.fail(f"{value!r} is more than any machine has", param, ctx)
         return size
@@ -127,8 +130,8 @@ def fork_arguments(
     values = {
         "image": image,
         "vcpu_count": cpus,
-        "memory_mib": -(-memory // MIB) if memory else None,
-        "disk_mib": -(-disk // MIB) if disk else None,
+        "memory_mib": None if memory is None else -(-memory // MIB),
+        "disk_mib": None if disk is None else -(-disk // MIB),
         "network": network,
         "durable": True if durable else None,
     }
