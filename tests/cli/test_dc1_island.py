@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_credit(run: Run) -> None:
         assert run("credit", "add", "--network", "dc1", *words).status == 2
     assert run("credit", "add", "1", "--network", "dc1", "--account", "999999").status == 5
     assert balance(run) == before + 5_001
+
+
+def test_a_provider_registers_and_is_shown(run: Run, island: Skerry, tmp_path: Path) -> None:
+    base_url = island("env", "dc1", "-o", "json").json["variables"]["API_BASE"]
+    elsewhere = ["--data-dir", str(tmp_path)]
+    register = ["provider", "register", "--name", "rig", "--email", "rig@example.sa", *elsewhere, "--base-url"]
+    refused = run(*register, "http://127.0.0.1:9/dc1")
+    assert refused.status == 8
+    assert "http://127.0.0.1:9/dc1 was asked" in refused.stderr
+    assert "skerry up" not in refused.stderr
+    made = run(*register, base_url)
+    assert made.status == 0, made.stderr
+    assert "skerry provider run" in made.stderr
+    shown = run("provider", "status", *elsewhere)
+    assert shown.text.splitlines()[1].split() == ["name", "rig"], shown.stderr
 
 
 def test_keys(run: Run) -> None:

@@ -21,6 +21,14 @@ def test_relays_that_lack_their_programs_say_what_to_install(tmp_path: Path, mon
     assert "shadowsocks-libev" in checks["vpn ss"].detail
 
 
+def test_a_directory_is_writable_where_something_can_be_made(tmp_path: Path) -> None:
+    found = {check.name: check for check in doctor._machine(tmp_path / "data")}
+    assert found["data directory"].state == "ok"
+    assert not list(tmp_path.iterdir())
+    found = {check.name: check for check in doctor._machine(Path("/proc/data"))}
+    assert found["data directory"].state == "failed"
+
+
 def test_relays_are_either_there_or_explained() -> None:
     checks = list(doctor._relays())
     assert [check.name for check in checks] == KINDS

@@ -36,6 +36,9 @@ def test_up_status_env_down(skerry: Skerry) -> None:
     assert skerry("up").status == 9
     elsewhere = skerry("up", "--detach", "--port", "1")
     assert (elsewhere.status, "not on port 1" in elsewhere.stderr) == (9, True)
+    assert skerry("up", "--detach", "--origin", f"{APP}/").status == 0
+    others = skerry("up", "--detach", "--origin", "https://other.test")
+    assert (others.status, f"for pages of {APP};" in others.stderr) == (9, True)
     statuses = [httpx2.get(up.json["url"], headers={"origin": page}).status_code for page in (APP, "https://evil.test")]
     assert statuses == [200, 403]
 

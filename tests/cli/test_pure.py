@@ -98,10 +98,66 @@ def test_errors_in_json_keep_their_facts_and_name_the_next_step(capsys: pytest.C
     [
         errors.NotFoundError("no such file here: x"),
         errors.UnavailableError("the registry cannot be reached", network="island"),
+        errors.NotFoundError("there is no image; `skerry image pull x` fetches one", network="island"),
     ],
 )
 def test_no_next_step_is_named_that_would_lead_astray(error: errors.SkerryError) -> None:
     assert exits.next_step(error) is None
+
+
+def test_what_a_machine_cannot_do_has_nothing_to_do_with_money() -> None:
+    step = exits.next_step(errors.UnsupportedError("no builder is here"))
+    assert step is not None
+    assert "balance" not in step
+    assert "skerry doctor" in step
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/a/b"), "skerry: /a/b: No such file or directory\n"),
+        (
+            errors.InvalidRequestError("Validation failed", details=[{"field": "name", "message": "Too small"}]),
+            "skerry: Validation failed\n  name: Too small\n",
+        ),
+        (
+            errors.InvalidRequestError("name: is short", details=[{"path": ["name"], "message": "is short"}]),
+            "skerry: name: is short\n",
+        ),
+        (
+            errors.NotFoundError("rejected: Node not found", details=[{"id": 0, "reason": "Node not found"}]),
+            "skerry: rejected: Node not found\n",
+        ),
+    ],
+)
+def test_an_error_is_told_once_and_in_words(error: Exception, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_error(error, 1, as_json=False)
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "--data-dir", ""], "it is empty"),
+        (["run", "--memory", "99999999999999999999G", "--", "true"], "more than any machine has"),
+        (["run", "--disk", "0", "--", "true"], "nothing at all"),
+        (["sandbox", "run", "vmh-any", "--"], "no command is given"),
+        (["vpn", "up", "--file", "/nonexistent/wg0.conf"], "there is no directory /nonexistent"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_asked(words: list[str], said: str) -> None:
+    told = CliRunner().invoke(cli, words)
+    assert told.exit_code == 2
+    assert said in told.output
+
+
+def test_a_file_for_an_image_is_looked_for_before_an_island_is_started(tmp_path: Path) -> None:
+    where = {"SKERRY_DATA_DIR": str(tmp_path)}
+    told = CliRunner(env=where).invoke(cli, ["image", "define", "job", "--file", "absent.sh:/opt/job.sh"])
+    assert not list(tmp_path.iterdir())
+    assert isinstance(told.exception, errors.NotFoundError)
+    assert "absent.sh" in str(told.exception)
+    assert exits.next_step(told.exception) is None
 
 
 def test_a_table_in_a_pipe_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:

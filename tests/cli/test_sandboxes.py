@@ -144,6 +144,10 @@ def test_copying_files_in_and_out(island: Skerry, box: str, tmp_path: Path) -> N
     missing = island("sandbox", "cp", f"{box}:nothing", str(tmp_path))
     assert missing.status == 5
     assert island("sandbox", "cp", "a", "b").status == 2
+    endless = island("sandbox", "cp", f"{box}:/dev/zero", "-")
+    assert (endless.status, "neither a file nor a directory: /dev/zero" in endless.stderr) == (2, True)
+    assert island("sandbox", "cp", str(tmp_path / "in" / "a"), f"{box}:/usr/bin/a").status == 1
+    assert ".skerry-" not in island("sandbox", "run", box, "--", "ls", "-A", "/home/user").text
 
 
 def test_ports_that_listen_are_listed_with_their_urls(island: Skerry, box: str) -> None:
@@ -192,6 +196,26 @@ def fetch(url: str, headers: dict[str, str] | None = None) -> Answer:
         connection.request("GET", path, headers={"host": parts.netloc, **(headers or {})})
         response = connection.getresponse()
         return Answer(response.status, response.read())
+
+
+def test_the_ids_of_sandboxes_are_completed(island: Skerry, box: str) -> None:
+    asked = {"_SKERRY_COMPLETE": "bash_complete", "COMP_WORDS": f"skerry sandbox run {box[:8]}", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "skerry"],
+        env={**island.environment, **asked},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert f"plain,{box}" in done.stdout.split(), done.stderr
+
+
+def test_an_empty_name_is_told_apart_from_a_list(island: Skerry) -> None:
+    for words in (["sandbox", "rm", ""], ["logs", ""], ["image", "show", ""]):
+        refused = island(*words)
+        assert (refused.status, "must not be empty" in refused.stderr) == (2, True), words
+    absent = island("logs", "01absent")
+    assert (absent.status, "`skerry logs`" in absent.stderr) == (5, True)
 
 
 def test_a_name_mistyped_keeps_no_other_sandbox(island: Skerry, box: str) -> None:

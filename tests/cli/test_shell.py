@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
+import termios
 import time
 
 import pytest
@@ -55,6 +57,28 @@ def test_a_shell_is_typed_into_sized_and_left(island: Skerry) -> None:
         os.close(ours)
     assert shell.returncode == 7, said
     assert b"terminal closed" in said
+    island("sandbox", "rm", box)
+
+
+def test_a_shell_that_is_ended_from_outside_leaves_the_terminal_as_it_was(island: Skerry) -> None:
+    box = island("sandbox", "fork").text.strip()
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    shell = island.popen("sandbox", "shell", box, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
+    try:
+        screen = Screen(ours)
+        screen.type(b"echo $((6 * 7))ready\n")
+        screen.wait_for(b"42ready")
+        assert termios.tcgetattr(theirs) != before
+        shell.terminate()
+        shell.communicate(timeout=DEADLINE)
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        shell.kill()
+        shell.communicate()
+        os.close(ours)
+        os.close(theirs)
+    assert shell.returncode == 128 + signal.SIGTERM
     island("sandbox", "rm", box)
 
 

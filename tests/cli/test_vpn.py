@@ -94,7 +94,9 @@ def test_a_vpn_that_is_not_ready_in_time_is_stopped(away: Run, network: Hosted) 
 
 
 def test_a_vpn_whose_configuration_cannot_be_written_is_stopped(away: Run, network: Hosted, tmp_path: Path) -> None:
-    assert away("vpn", "up", "--file", str(tmp_path / "none" / "wg0.conf")).status != 0
+    assert away("vpn", "up", "--file", str(tmp_path / "none" / "wg0.conf")).status == 2
+    assert not network.asked
+    assert away("vpn", "up", "--file", str(tmp_path / ("x" * 255))).status == 1
     assert stopped(network)
 
 

@@ -55,6 +55,11 @@ def test_an_unreadable_variable_is_named(variable: str, text: str) -> None:
         Settings.from_env({variable: text})
 
 
+def test_a_number_is_asked_for_in_words() -> None:
+    with pytest.raises(ConfigurationError, match="a whole number"):
+        Settings.from_env({"SKERRY_DC1_SLOTS": "many"})
+
+
 def test_octaspace_from_the_environment() -> None:
     env = {
         "SKERRY_OCTASPACE_NODES": "2",

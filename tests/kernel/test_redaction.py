@@ -25,6 +25,7 @@ def test_keys_are_masked(key: str, frame: str) -> None:
     [
         *("missing bearer token", "no basic authentication", "task-runner", "image ark_ubuntu", "disk-full"),
         *("Basic plan", "set OCTA_API_KEY or DC1_API_KEY"),
+        *("ssh-ed25519, sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"),
     ],
 )
 def test_prose_stays(text: str) -> None:

@@ -18,6 +18,8 @@ MAX_CONNECTIONS = 100
 # The cost of choosing a connection grows with the number of idle ones.
 KEEPALIVE_CONNECTIONS = 20
 CONNECT_SECONDS = 10.0
+_COUNTED = 1e9
+"""Seconds that every system can count in its own terms, three decades."""
 # What is on this machine is asked itself, whatever HTTP_PROXY says: a proxy elsewhere cannot reach it, and must not see
 # its keys. In httpx2's terms: hosts, and no transport but the plain one.
 DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://*.localhost", "all://127.0.0.0/8", "all://[::1]"))
@@ -79,7 +81,9 @@ def wire_headers(request: Request) -> list[tuple[str, str]]:
 def limits_of(timeout: float | None) -> dict[str, float | None]:
     """The time limits of each phase, in httpx2's own terms."""
     connect = CONNECT_SECONDS if timeout is None else min(CONNECT_SECONDS, timeout)
-    return {"connect": connect, "read": timeout, "write": timeout, "pool": timeout}
+    # More than the system can count is no limit.
+    longest = None if timeout is None or timeout > _COUNTED else timeout
+    return {"connect": connect, "read": longest, "write": longest, "pool": longest}
 
 
 def failure_of(error: Exception) -> TransportFailure:

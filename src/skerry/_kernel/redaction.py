@@ -14,8 +14,9 @@ _SECRET_HEADERS = frozenset(
 _TOKENS = re.compile(
     # Prose such as "missing bearer token" is no secret: what follows must be long and look made up.
     r"(?P<keep>\b(?:Bearer|Basic)\s+)(?:(?=[A-Za-z._~+/=-]*\d)[A-Za-z0-9._~+/=-]{6,}|[A-Za-z0-9._~+/=-]{20,})"
-    # Keys begin in lower case; OCTA_API_KEY and its like are names of variables.
-    r"|\b(?-i:ark_live_|sk_live_|sk-|dsp_|dc1_|octa_|r402_|whsec_)[A-Za-z0-9_-]{6,}"
+    # Keys begin in lower case; OCTA_API_KEY and its like are names of variables, sk-ssh-ed25519@... is one of an SSH
+    # key's type.
+    r"|\b(?-i:ark_live_|sk_live_|sk-(?!ssh-ed25519@|ecdsa-sha2-nistp256@)|dsp_|dc1_|octa_|r402_|whsec_)[A-Za-z0-9_-]{6,}"
     r"|\b(?:ark_|sk_|dcp_)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}"
     r"|\b(?:dc1|dcp)-(?:renter|provider|sk)-[A-Za-z0-9-]{6,}",
     re.IGNORECASE,

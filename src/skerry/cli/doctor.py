@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 import shutil
@@ -59,13 +60,23 @@ def doctor(*, directory: Path, form: str) -> int:
     return exits.OK if healthy else exits.FAILURE
 
 
+def _writable(directory: Path) -> bool:
+    """Whether something can be made there: what the mode says is not true of /proc, nor of root."""
+    try:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".skerry-"):
+            return True
+    except OSError as error:
+        # A full disk has room for a word about its room.
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _machine(directory: Path) -> Iterator[Check]:
     yield Check("system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}, uid {os.geteuid()}")
     yield Check("python", "ok", platform.python_version())
     existing = directory
     while not existing.exists():
         existing = existing.parent
-    if os.access(existing, os.W_OK | os.X_OK):
+    if _writable(existing):
         free = shutil.disk_usage(existing).free
         yield Check("data directory", "ok", f"{directory}, {free >> 30} GiB free")
     else:

@@ -52,7 +52,7 @@ _BY_ERROR: dict[type[BaseException], int] = {
 _NEXT = {
     REFUSED: "see `skerry status` for the balance and `skerry doctor` for what this machine can do",
     DENIED: "see `skerry env` for the keys of this island; SKERRY_DATA_DIR decides which island it is",
-    NOT_FOUND: "see `skerry sandbox ls` and `skerry image ls` for what there is",
+    NOT_FOUND: "see `skerry sandbox ls` and `skerry image ls` for what there is; a sandbox is called by its ID",
     NO_CAPACITY: "try again in a moment, or ask for less",
     TIMED_OUT: "see `skerry status` and server.log in the data directory",
     UNREACHABLE: "see `skerry status`; `skerry up` starts an island",
@@ -83,6 +83,11 @@ def next_step(error: BaseException) -> str | None:
     if "_next_step" in vars(error):
         step: str | None = vars(error)["_next_step"]
         return step
+    if isinstance(error, errors.UnsupportedError):
+        return "see `skerry doctor` for what this machine can do"
+    # What names a command has said what to do.
+    if status == NOT_FOUND and "`skerry " in str(error):
+        return None
     # The lists that would be named hold what Arker and the owner's API can be asked for, and nothing else.
     if status == NOT_FOUND and getattr(error, "network", None) not in {"arker", "island"}:
         return None

@@ -82,26 +82,32 @@ def _put_bytes(vm: Computer, data: bytes, mode: int, target: str) -> None:
     staged = staging()
     vm.sync.write_file(staged, data)
     parent = shlex.quote(posixpath.dirname(target))
-    shell(vm, f"chmod {mode:o} {staged} && mkdir -p {parent} && mv -T {staged} {place}")
+    _staged(vm, staged, f"chmod {mode:o} {staged} && mkdir -p {parent} && mv -T {staged} {place}")
 
 
 def get(vm: Computer, source: str, target: Path) -> None:
     """Copy a file or a directory out of the sandbox, into `target` if that is a directory; `-` is standard output.
 
     Raises:
+        InvalidRequestError: it is a device or the like, or a directory for standard output.
         NotFoundError: there is no such file in the sandbox.
     """
     place = shlex.quote(source)
-    kind = shell(vm, f"if [ -d {place} ]; then echo d; elif [ -e {place} ]; then echo f; fi").strip()
+    kind = shell(
+        vm, f"if [ -d {place} ]; then echo d; elif [ -f {place} ]; then echo f; elif [ -e {place} ]; then echo o; fi"
+    ).strip()
     if not kind:
         raise NotFoundError(f"no such file in the sandbox: {source}")
+    if kind == "o":
+        # A device may never end, and a pipe never begin.
+        raise InvalidRequestError(f"neither a file nor a directory: {source}")
     if target.is_dir():
         target = target / posixpath.basename(source)
     if kind == "d":
         if str(target) == "-":
             raise InvalidRequestError("a directory cannot go to standard output")
         staged = staging()
-        shell(vm, f"tar -cf {staged} -C {place} .")
+        _staged(vm, staged, f"tar -cf {staged} -C {place} .")
         archive = _take(vm, staged)
         unpack(archive, target)
         return
@@ -109,12 +115,17 @@ def get(vm: Computer, source: str, target: Path) -> None:
         data = vm.sync.read_file(source)
     else:
         staged = staging()
-        shell(vm, f"cp -L {place} {staged}")
+        _staged(vm, staged, f"cp -L {place} {staged}")
         data = _take(vm, staged)
     if str(target) == "-":
         sys.stdout.buffer.write(data)
     else:
         target.write_bytes(data)
+
+
+def _staged(vm: Computer, staged: str, words: str) -> None:
+    """Run words that make or move a staged file, of which nothing stays where they fail: it counts as disk."""
+    shell(vm, f"{words} || {{ code=$?; rm -f {staged}; exit $code; }}")
 
 
 def unpack(archive: bytes, target: Path) -> None:

@@ -14,7 +14,7 @@ from skerry.cli import exits, island_link, output
 from skerry.cli.image_program import program_options
 from skerry.cli.main import LazyGroup
 from skerry.cli.options import data_dir_option
-from skerry.errors import ProtocolError
+from skerry.errors import NotFoundError, ProtocolError
 from skerry.units import format_size
 
 if TYPE_CHECKING:
@@ -138,8 +138,9 @@ def define(
     skerry image define web --entrypoint "python3 -m http.server" --cmd 8000
     skerry image define job --from debian:12 --file job.sh:/opt/job.sh --entrypoint /opt/job.sh
     """
+    placed = [_pair(text) for text in files]
     with island_link.ensure(directory, output.note).admin() as admin:
-        return _finish(admin.define(name, source, program, [_pair(text) for text in files]), form)
+        return _finish(admin.define(name, source, program, placed), form)
 
 
 @image.command()
@@ -160,6 +161,8 @@ def _pair(text: str) -> tuple[Path, str]:
     local, colon, inside = text.rpartition(":")
     if not colon or not local or not inside:
         raise click.UsageError(f"{text!r} is not LOCAL:PATH, such as job.sh:/opt/job.sh")
+    if not Path(local).exists():
+        raise NotFoundError(f"no such file here: {local}")
     return Path(local), inside
 
 

@@ -47,6 +47,7 @@ class Link:
         owner_key: for `/_island/v1`.
         keys: as in `credentials.json`.
         idle_exit: seconds of quiet after which it stops by itself; None for never.
+        origins: whose pages may call it; None where its server does not tell.
     """
 
     url: str
@@ -57,6 +58,7 @@ class Link:
     owner_key: str = field(repr=False)
     keys: dict[str, str] = field(repr=False)
     idle_exit: float | None = None
+    origins: frozenset[str] | None = None
 
     def base_url(self, network: str) -> str:
         """Where the face of a network answers."""
@@ -148,6 +150,7 @@ def read(directory: Path) -> Link:
             owner_key=(directory / "owner.key").read_text().strip(),
             keys=json.loads((directory / "credentials.json").read_text())["keys"],
             idle_exit=server.get("idle_exit"),
+            origins=frozenset(server["origins"]) if "origins" in server else None,
         )
     except PermissionError as error:
         raise foreign(error) from None

@@ -10,6 +10,7 @@ import click
 from skerry.cli import exits, island_link, output
 from skerry.cli.options import data_dir_option
 from skerry.cli.watch import Watch, encoded, run_json, status_of
+from skerry.errors import NotFoundError
 
 
 @click.command()
@@ -28,6 +29,14 @@ def logs(run_id: str | None, *, follow: bool, limit: int, directory: Path, form:
     link = island_link.need(directory)
     if run_id is None:
         return _list(link, limit, form)
+    try:
+        return _one(link, run_id, follow, form)
+    except NotFoundError as error:
+        exits.suggest(error, "see `skerry logs` for the runs that there are")
+        raise
+
+
+def _one(link: island_link.Link, run_id: str, follow: bool, form: str) -> int:
     if follow:
         watch = Watch(link, "", run_id, collect=form == "json")
         with link.admin() as admin:

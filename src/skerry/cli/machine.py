@@ -235,7 +235,10 @@ def _template(client: OctaSpace, word: str) -> App:
     found = [one for one in known if word.lower() in ((one.uuid or "").lower(), (one.name or "").lower())]
     if not found:
         names = ", ".join(one.name for one in known if one.name) or "none"
-        raise NotFoundError(f"there is no template {word!r}; there are {names}", network=octaspace.NAME)
+        raise NotFoundError(
+            f"there is no template {word!r}, only {names}; `skerry machine app ls` shows what an island can learn",
+            network=octaspace.NAME,
+        )
     return found[0]
 
 

@@ -40,9 +40,15 @@ class Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse, or fail as a usage error."""
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except InvalidRequestError as error:
             self.fail(str(error), param, ctx)
+        if not size:
+            # Nothing runs in that, and nobody would guess that it stands for the usual bound.
+            self.fail(f"{value!r} is nothing at all; write 4096, 512M or 1.5GiB", param, ctx)
+        if size >= 1 << 63:
+            self.fail(f"{value!r} is more than any machine has", param, ctx)
+        return size
 
 
 class Network(click.ParamType[dict[str, Any]]):
@@ -65,12 +71,25 @@ class Network(click.ParamType[dict[str, Any]]):
         return {"type": mode, mode: hosts}
 
 
+class _Directory(click.Path):
+    """A directory that may not be there yet."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse, or fail as a usage error: a variable that is not set would else mean where we are."""
+        if value == "":
+            self.fail("it is empty; name a directory, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def data_dir_option(command: F) -> F:
     """Add `--data-dir`; it arrives as `directory`, absolute."""
     return click.option(
         "--data-dir",
         "directory",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=_Directory(),
         callback=_data_dir,
         help="The island's data directory (SKERRY_DATA_DIR).",
     )(command)
@@ -111,8 +130,8 @@ def fork_arguments(
     values = {
         "image": image,
         "vcpu_count": cpus,
-        "memory_mib": -(-memory // MIB) if memory else None,
-        "disk_mib": -(-disk // MIB) if disk else None,
+        "memory_mib": None if memory is None else -(-memory // MIB),
+        "disk_mib": None if disk is None else -(-disk // MIB),
         "network": network,
         "durable": True if durable else None,
     }

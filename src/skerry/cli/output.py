@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -101,6 +101,11 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{name.ljust(width)}  {value}".rstrip())
 
 
+def minute(moment: datetime) -> str:
+    """A moment as tables show it, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
 def note(text: str) -> None:
     """A remark for the person watching; never part of the payload."""
     click.echo(text, err=True)
@@ -119,9 +124,12 @@ def print_error(error: BaseException, status: int, *, as_json: bool) -> None:
         error.show()
         return
     text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{os.fsdecode(error.filename)}: {error.strerror}"
     note(f"skerry: {text}")
     for problem in _problems(error):
-        note(f"  {problem}")
+        if problem not in text:
+            note(f"  {problem}")
     if step:
         note(f"  next: {step}")
 
@@ -132,7 +140,8 @@ def _problems(error: BaseException) -> list[str]:
     lines: list[str] = []
     for entry in details if isinstance(details, list) else []:
         facts = entry if isinstance(entry, dict) else {}
-        path, message = facts.get("path"), facts.get("message") or facts.get("code")
+        path = facts.get("path") or facts.get("field")
+        message = facts.get("message") or facts.get("reason") or facts.get("code")
         place = ".".join(map(str, path)) if isinstance(path, list) else path
         said = str(message) if message else json.dumps(entry, ensure_ascii=False, default=plain)
         # It came over the wire and goes to a terminal.

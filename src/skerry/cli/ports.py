@@ -11,6 +11,7 @@ import click
 
 from skerry.cli import exits, files, island_link, output
 from skerry.cli.options import data_dir_option
+from skerry.cli.sandbox_ids import complete_sandbox
 from skerry.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SCRIPT = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; echo proxy $http_proxy"
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="SANDBOX")
+@click.argument("sandbox_id", metavar="SANDBOX", shell_complete=complete_sandbox)
 @click.option("--public", is_flag=True, help="Let anybody in who reaches the island; else a pass or a key is needed.")
 @data_dir_option
 @output.output_option

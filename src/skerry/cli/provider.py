@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +71,7 @@ def register(
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = asyncio.run(machine.measure(directory))
     more: dict[str, Any] = {} if location is None else {"location": location}
-    with DC1(base_url=base_url, environ={}) as client:
+    with _platform(base_url), DC1(base_url=base_url, environ={}) as client:
         made = client.provider.register(name, email, gpu_model or status.name, **more)
         found = account.Account(base_url=client.base_url, provider_id=made.provider_id, api_key=made.api_key, name=name)
     path = account.keep(directory, found)
@@ -76,7 +79,9 @@ def register(
         output.print_json("provider", {"provider_id": found.provider_id, "base_url": found.base_url, "file": str(path)})
     else:
         output.note(f"This machine is provider {found.provider_id} of {found.base_url}; its key is in {path}.")
-        output.note(made.message or "`skerry provider run` takes jobs.")
+        if made.message:
+            output.note(made.message)
+        output.note("  next: `skerry provider run` takes jobs")
     return exits.OK
 
 
@@ -147,7 +152,7 @@ def run(
 @output.output_option
 def status(*, directory: Path, form: str) -> int:
     """Show this machine's account as the platform has it."""
-    with _client(directory) as client:
+    with _asking(directory) as client:
         me = client.provider.me()
     rows = {
         "provider": me.id,
@@ -167,7 +172,7 @@ def status(*, directory: Path, form: str) -> int:
 @output.output_option
 def earnings(*, directory: Path, form: str) -> int:
     """Show what this machine has earned."""
-    with _client(directory) as client:
+    with _asking(directory) as client:
         found = client.provider.get_earnings()
     rows = {
         "provider": found.provider_id,
@@ -191,20 +196,36 @@ def _account(directory: Path, base_url: str | None) -> Account:
     )
 
 
-def _client(directory: Path) -> DC1:
+@contextmanager
+def _asking(directory: Path) -> Iterator[DC1]:
+    """A client with this machine's account."""
     from skerry.networks.dc1 import DC1
 
     found = _account(directory, None)
-    return DC1(base_url=found.base_url, provider_key=found.api_key, environ={})
+    with _platform(found.base_url), DC1(base_url=found.base_url, provider_key=found.api_key, environ={}) as client:
+        yield client
+
+
+@contextmanager
+def _platform(base_url: str) -> Iterator[None]:
+    """Let errors say which platform was asked: the island of this machine has nothing to do with it."""
+    try:
+        yield
+    except SkerryError as error:
+        exits.suggest(error, f"{base_url} was asked; is it the platform's address, and does it know this machine?")
+        raise
 
 
 def _show(kind: str, rows: dict[str, Any], form: str) -> int:
     if form == "json":
         output.print_json(kind, {kind: rows})
     else:
-        shown = [(name.replace("_", " "), "" if value is None else str(value)) for name, value in rows.items()]
-        output.print_table(["", ""], shown, empty="")
+        output.print_fields((name.replace("_", " "), _text(value)) for name, value in rows.items())
     return exits.OK
+
+
+def _text(value: object) -> object:
+    return output.minute(value) if isinstance(value, datetime) else value
 
 
 def _ports(text: str) -> range:

@@ -11,6 +11,7 @@ from skerry.cli import exits, island_link, output
 from skerry.cli.main import LazyGroup
 from skerry.cli.options import Duration, data_dir_option, environment, fork_arguments, machine_options
 from skerry.cli.run import GOLDEN, announce, finish, read_stdin, start
+from skerry.cli.sandbox_ids import complete_sandbox
 from skerry.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def fork(
 
 
 @sandbox.command(context_settings={"allow_interspersed_args": False})
-@click.argument("sandbox_id", metavar="SANDBOX")
+@click.argument("sandbox_id", metavar="SANDBOX", shell_complete=complete_sandbox)
 @click.option("--timeout", type=Duration(), help="End the command after this long, with status 124.")
 @click.option("-e", "--env", "pairs", multiple=True, metavar="NAME[=VALUE]", help="Set a variable; repeatable.")
 @click.option("-i", "--stdin", "with_stdin", is_flag=True, help="Give the command our standard input, read whole.")
@@ -107,7 +108,9 @@ def run(
     at a time; with `--env` or `--detach` in a session of its own.
     """
     words = command[1:] if command[0] == "--" else command
-    if not words or (words is command and words[0].startswith("-")):
+    if not words:
+        raise click.UsageError("no command is given after `--`")
+    if words is command and words[0].startswith("-"):
         raise click.UsageError("options come before SANDBOX, the command after `--`")
     env = environment(pairs)
     link = island_link.need(directory)
@@ -122,7 +125,7 @@ def run(
 
 
 @sandbox.command()
-@click.argument("sandbox_ids", nargs=-1, required=True, metavar="SANDBOX...")
+@click.argument("sandbox_ids", nargs=-1, required=True, metavar="SANDBOX...", shell_complete=complete_sandbox)
 @data_dir_option
 @output.output_option
 def rm(sandbox_ids: tuple[str, ...], *, directory: Path, form: str) -> int:

@@ -20,6 +20,7 @@ import click
 
 from skerry.cli import exits, island_link, output
 from skerry.cli.options import data_dir_option
+from skerry.cli.sandbox_ids import complete_sandbox
 from skerry.errors import ConfigurationError, ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sandbox_id", metavar="SANDBOX")
+@click.argument("sandbox_id", metavar="SANDBOX", shell_complete=complete_sandbox)
 @click.option("-c", "--command", help="What to run instead of a login shell.")
 @data_dir_option
 def shell(sandbox_id: str, *, command: str | None, directory: Path) -> int:
@@ -106,10 +107,18 @@ def _raw_terminal() -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     # Not the default, which throws away what was typed ahead.
     tty.setraw(descriptor, termios.TCSADRAIN)
+    # Whoever is ended from outside leaves it as it was too.
+    usual = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 @contextmanager

@@ -159,7 +159,10 @@ class Signature:
         if self._takes_any and self.operation.method not in _READS and not others.keys() & self._named.keys():
             known, others = {**known, **dict.fromkeys(others, _ANY)}, {}
         if others and ("extra" not in self._named or not known):
-            raise click.UsageError(f"{self.operation.name} takes {_listed(known, 'no body', 'the fields')}")
+            unknown = ", ".join(f"`{name}`" for name in others)
+            raise click.UsageError(
+                f"{unknown} cannot be set: {self.operation.name} takes {_listed(known, 'no body', 'the fields')}"
+            )
         given = {name: value for name, value in body.items() if name in known}
         for name in given:
             if self._hints.get(name) is Money:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -36,7 +37,10 @@ def status(*, directory: Path, form: str) -> int:
     output.print_fields(
         [
             ("url", link.url),
-            ("process", f"{link.pid}, version {link.version}, since {link.started_at}"),
+            (
+                "process",
+                f"{link.pid}, version {link.version}, since {output.minute(datetime.fromisoformat(link.started_at))}",
+            ),
             ("data", link.data_dir),
             ("driver", island.driver),
             ("balance", f"{island.balance.amount} {island.balance.currency}"),

@@ -65,6 +65,12 @@ def up(
             raise ConflictError(
                 f"an island already runs on {directory} at {running.url}, not on port {port}; `skerry down` stops it"
             )
+        if (origins or os.environ.get("SKERRY_ORIGINS")) and running.origins != _origins(origins):
+            # Whoever names some wants the others kept out: an answer that sounds as if they were is worse than none.
+            raise ConflictError(
+                f"an island already runs on {directory} at {running.url}, for pages of {_named(running.origins)}; "
+                "`skerry down` stops it"
+            )
         announce(running, form)
         return exits.OK
     wanted = island_link.DEFAULT_PORT if port is None else port
@@ -92,6 +98,20 @@ def up(
     )
     serve(settings, on_ready=ready)
     return exits.OK
+
+
+def _origins(given: tuple[str, ...]) -> frozenset[str]:
+    """Whose pages an island that starts now would let in."""
+    libraries.require()
+    from skerry.island.settings import Settings
+
+    return frozenset(Settings.from_env(origins=given or None).origins)
+
+
+def _named(origins: frozenset[str] | None) -> str:
+    if origins is None or "*" in origins:
+        return "any origin"
+    return ", ".join(sorted(origins)) or "no origin"
 
 
 def announce(link: island_link.Link, form: str) -> None:

@@ -100,6 +100,7 @@ def up(
         raise click.UsageError("--protocol goes with --subkind v2ray only")
     if node and country:
         raise click.UsageError("--node and --country exclude each other")
+    _have_room(path)
     with octaspace.asking(place, directory, start=True) as asked:
         chosen = node or _cheapest(asked.client, country)
         started = asked.client.services.vpn.start(chosen, subkind=subkind, protocol=protocol)
@@ -122,6 +123,7 @@ def up(
 @output.output_option
 def config(vpn_id: str, *, path: Path | None, place: Place | None, directory: Path, form: str) -> int:
     """Print the configuration of a VPN again."""
+    _have_room(path)
     with octaspace.asking(place, directory) as asked:
         info = octaspace.session(asked.client, vpn_id, SERVICE)
     return _hand_over(info, _content(info), path, form)
@@ -157,6 +159,16 @@ def _hand_over(info: ServiceInfo, content: str, path: Path | None, form: str) ->
     else:
         click.echo(path)
     return exits.OK
+
+
+def _have_room(path: Path | None) -> None:
+    """Look where a file goes before anything is rented for it.
+
+    Raises:
+        click.BadParameter: it cannot be made there.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {path.parent}", param_hint="'--file'")
 
 
 def write_private(path: Path, content: str) -> None:

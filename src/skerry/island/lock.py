@@ -16,9 +16,11 @@ class DataDirectoryLock:
 
     Args:
         data_dir: the directory; made if missing.
+        kind: what the holder is, for the message of who comes second.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, kind: str = "island") -> None:
+        self._kind = kind
         self.path = data_dir / "lock"
         self._descriptor: int | None = None
 
@@ -40,7 +42,8 @@ class DataDirectoryLock:
             holder = _holder(descriptor)
             os.close(descriptor)
             raise ConfigurationError(
-                f"another island already uses {self.path.parent} ({holder}); stop it or choose another data directory"
+                f"another {self._kind} already uses {self.path.parent} ({holder}); stop it or choose another data "
+                "directory"
             ) from None
         except OSError as error:
             if descriptor is not None:

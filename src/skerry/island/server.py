@@ -233,6 +233,7 @@ class Server:
             "started_at": self.engine.clock.now().isoformat(),
             "version": version("skerry"),
             "idle_exit": self.settings.idle_exit,
+            "origins": self.settings.origins,
         }
         fresh = path.with_name(f".{STATE_FILE}.{os.getpid()}")
         fresh.write_text(json.dumps(state) + "\n")

@@ -266,8 +266,15 @@ def _market(text: str) -> Money:
     return found
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it is a whole number") from None
+
+
 def _count(text: str) -> int:
-    found = int(text)
+    found = _whole(text)
     if found < 1:
         raise ValueError("it must be at least 1")
     return found
@@ -306,7 +313,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _maybe(text: str) -> int | None:
-    return None if text == "off" else int(text)
+    return None if text == "off" else _whole(text)
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -341,7 +348,7 @@ def _ports(text: str) -> tuple[int, int]:
 
 _READERS: dict[str, Callable[[str], object]] = {
     "host": str,
-    "port": int,
+    "port": _whole,
     "database_url": str,
     "driver": str,
     "public_host": str,
@@ -358,7 +365,7 @@ _OCTASPACE_READERS: dict[str, Callable[[str], Any]] = {
     "base": _octa,
     "storage": _octa,
     "traffic": _octa,
-    "fee_permille": int,
+    "fee_permille": _whole,
     "tick": _count,
     "idle_limit": _seconds,
     "charge_amount": _form,

@@ -61,7 +61,7 @@ class Admin:
 
     def image(self, name: str) -> models.ImageView:
         """One local image."""
-        return self._get(f"/images/{quote(name, safe='')}", models.ImageView)
+        return self._get(f"/images/{_segment(name, 'an image name')}", models.ImageView)
 
     def build(
         self,
@@ -91,7 +91,7 @@ class Admin:
 
     def remove_image(self, name: str) -> None:
         """Delete a local image."""
-        self._send("DELETE", f"/images/{quote(name, safe='')}")
+        self._send("DELETE", f"/images/{_segment(name, 'an image name')}")
 
     def runs(self, *, sandbox: str | None = None, limit: int = 100) -> list[models.RunView]:
         """Runs, newest first."""
@@ -100,14 +100,14 @@ class Admin:
 
     def run(self, run_id: str) -> models.RunView:
         """One run."""
-        return self._get(f"/runs/{quote(run_id, safe='')}", models.RunView)
+        return self._get(f"/runs/{_segment(run_id, 'a run id')}", models.RunView)
 
     def events(
         self, run_id: str, *, follow: bool = True, stdout: int = 0, stderr: int = 0
     ) -> Iterator[models.RunEvent]:
         """Output of a run from the given byte offsets as it appears; the last event carries the run."""
         query = {"follow": "1" if follow else "0", "stdout": str(stdout), "stderr": str(stderr)}
-        return self._lines("GET", f"/runs/{quote(run_id, safe='')}/events", models.RunEvent, query=query)
+        return self._lines("GET", f"/runs/{_segment(run_id, 'a run id')}/events", models.RunEvent, query=query)
 
     def close(self) -> None:
         """Close the connections."""
@@ -169,6 +169,13 @@ class Admin:
 
     def _gone(self, error: Exception) -> errors.ConnectionFailedError:
         return errors.ConnectionFailedError(f"the island at {self._url} does not answer: {error}", outcome="unknown")
+
+
+def _segment(value: str, what: str) -> str:
+    if not value:
+        # The path that is left would name something else.
+        raise errors.InvalidRequestError(f"{what} must not be empty")
+    return quote(value, safe="")
 
 
 def _refusal(status: int, body: bytes) -> errors.SkerryError:

@@ -102,7 +102,7 @@ class Daemon:
         """
         home = options.data_dir / DIRECTORY
         async with AsyncExitStack() as ending:
-            lock = DataDirectoryLock(home)
+            lock = DataDirectoryLock(home, "provider")
             lock.acquire()
             ending.callback(lock.release)
             # Nobody asks this engine for anything but the daemon: no SSH, and no credit is needed.

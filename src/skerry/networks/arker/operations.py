@@ -199,9 +199,16 @@ METHODS = {
 """The client's method for each call, by the attributes that lead to it; `vm` takes the first id of the path."""
 
 
+def _segment(value: str, name: str) -> str:
+    if value == "":
+        # The path that is left would name all of them.
+        raise InvalidRequestError(f"{name} must not be empty", network="arker")
+    return segment(value)
+
+
 def url_of(operation: Operation, base: str, parameters: Mapping[str, Any] | None = None, **names: str) -> str:
     """The encoded URL of a call: base URL, path with each name escaped, and the query of what was given."""
-    path = operation.path.format(**{name: segment(value) for name, value in names.items()})
+    path = operation.path.format(**{name: _segment(value, name) for name, value in names.items()})
     given = {name: value for name, value in (parameters or {}).items() if value is not None}
     return f"{base}{path}{query(given)}"
 
@@ -374,6 +381,6 @@ def terminal_url(
         if base.startswith(plain):
             parameters = {"ticket": ticket, "cols": cols, "rows": rows, "command": command, "persist": persist}
             given = query({name: value for name, value in parameters.items() if value is not None})
-            path = f"/v1/vms/{segment(vm_id)}/sessions/{segment(session_id)}/pty"
+            path = f"/v1/vms/{_segment(vm_id, 'vm_id')}/sessions/{_segment(session_id, 'session_id')}/pty"
             return f"{socket}{base.removeprefix(plain)}{path}{given}"
     raise InvalidRequestError(f"a terminal needs an http or https base URL, not {base!r}")
