@@ -131,7 +131,7 @@ def test_it_starts_says_where_and_leaves_nothing(
 ) -> None:
     processes.append(process := Process(data_dir))
     state = process.ready()
-    assert set(state) == {"pid", "url", "started_at", "version", "idle_exit"}
+    assert set(state) == {"pid", "url", "started_at", "version", "idle_exit", "origins"}
     assert state["pid"] == process.popen.pid
     assert call(state["url"], "GET", "/healthz")[0] == 200
     # A base URL without a network: every client finds its own word for what is wrong in the body.
