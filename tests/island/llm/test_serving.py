@@ -23,7 +23,14 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 def client(serving: Serving, key: str | None = None) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=serving.base_url, api_key=key or serving.api_key or "none", max_retries=0)
+    # A kept connection may be closed by the engine in the very moment in which it is used again, for which there are
+    # retries; what is to be seen here is each first answer.
+    return openai.AsyncOpenAI(
+        base_url=serving.base_url,
+        api_key=key or serving.api_key or "none",
+        max_retries=0,
+        default_headers={"Connection": "close"},
+    )
 
 
 async def test_openais_client_is_answered(workers: LlmWorkers) -> None:
